@@ -1,0 +1,1 @@
+"""Deployments: recipes, and later Prefect deployments, simulators and containers."""

@@ -1,0 +1,1 @@
+"""Flows: what happens, in which order. Each fits a screen."""

@@ -1,0 +1,45 @@
+"""Every error a person may meet: what happened, the value with `!r`, what to do next.
+
+One root, and each child also is the standard error it replaces, so `except ValueError` keeps working.
+"""
+
+from __future__ import annotations
+
+
+class ShardtuneError(Exception):
+    """Root of all errors raised on purpose; the command line shows them as one line."""
+
+
+class RecipeError(ShardtuneError, ValueError):
+    """A recipe names an unknown key, a wrong type or a value out of range."""
+
+
+class CatalogueError(ShardtuneError, ValueError):
+    """The catalogue cannot be opened, holds no usable row, or keeps changing while it is read."""
+
+
+class ExportError(ShardtuneError, ValueError):
+    """An export cannot be made or does not say what it should (format, style, prompt hash)."""
+
+
+class MissingExtraError(ShardtuneError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package!r} is not installed: run `pip install 'shardtune[{extra}]'`")
+
+
+class BackendError(ShardtuneError, RuntimeError):
+    """A backend refused or lost a job; retrying as it is will not help."""
+
+
+class TransientError(BackendError):
+    """A backend did not answer this time; reads may be retried, the create call never is."""
+
+
+class TrainingError(BackendError):
+    """Training stopped for a reason found in the numbers: loss 0 or NaN, or every label masked."""
+
+
+class ParityError(ShardtuneError, AssertionError):
+    """The prompt at sampling is not the prompt at export: the answers would prove nothing."""

@@ -1,0 +1,90 @@
+"""What crosses a task boundary: small frozen records of URIs, digests and counts. Never tables or clients."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Split = Literal["train", "holdout", "reserved"]
+Format = Literal["openai", "gemini", "chat", "alpaca"]
+StyleName = Literal["describe", "describe-with-source", "sales", "grounded"]
+
+
+class Frozen(BaseModel):
+    """Immutable and strict about its keys; `model_dump(mode="json")` is its stable wire form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shard(Frozen):
+    """A run of consecutive catalogue lines: bytes `start` to `end` of `uri`, known by the SHA-256 of those bytes."""
+
+    index: int
+    uri: str
+    start: int
+    end: int
+    first_line: int  # 1-based number, in the catalogue, of the shard's first line
+    lines: int
+    digest: str
+
+
+class Plan(Frozen):
+    """A catalogue cut into shards. `cut` is true where the last line breaks off in the middle."""
+
+    catalogue: str
+    lines: int
+    bytes: int
+    cut: bool
+    shards: tuple[Shard, ...]
+
+
+class CleanShard(Frozen):
+    """A shard's kept rows as Parquet (uid, title, content, line, row_hash, split), and where all others went.
+
+    `lines == kept + sum(dropped.values()) + quarantined` always holds.
+    """
+
+    index: int
+    uri: str
+    digest: str  # SHA-256 of the Parquet file
+    source: str  # digest of the shard it was made from
+    lines: int
+    kept: int
+    dropped: dict[str, int]
+    quarantined: int
+    quarantine_uri: str | None
+    splits: dict[Split, int]
+
+
+class Export(Frozen):
+    """One shard's examples of one split, in one format and style, as JSON lines.
+
+    `rows_uri` is a Parquet file that runs beside it: example number n comes from row n (uid, line, row_hash,
+    tokens). `tokens` is None where no tokenizer was named; `truncated` counts examples longer than `max_length`.
+    """
+
+    shard: int
+    format: Format
+    style: StyleName
+    split: Split
+    uri: str
+    rows_uri: str
+    examples: int
+    tokens: int | None
+    truncated: int | None
+    digest: str
+
+
+class Prepared(Frozen):
+    """The result of the flow `prepare`: the counts add up, over all shards."""
+
+    catalogue: str
+    lines: int
+    kept: int
+    dropped: dict[str, int]
+    quarantined: int
+    cut: bool
+    shards: tuple[CleanShard, ...]
+    exports: tuple[Export, ...]
+    made: int  # shards worked on in this run; 0 when everything was served from caches

@@ -1,0 +1,191 @@
+"""The recipe: one validated model of a run.
+
+The same model is a YAML file (`--recipe FILE.yaml --set tune.epochs=2`), the parameter of the flows, and the form in
+the Prefect UI; so every field has a title, a description and bounds. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tasks.models import Format, Frozen, StyleName
+
+
+class Catalogue(Frozen):
+    """Where the products come from and how the lines are cut into shards."""
+
+    uri: str | None = Field(
+        None,
+        title="Catalogue",
+        description="Path or URI of JSON lines (plain, gzip, zip; local, s3://, gs://, hf://), or a Hugging Face "
+        "dataset directory or repository. Required for prepare.",
+    )
+    lines_per_shard: int = Field(
+        32_124,
+        ge=1,
+        le=10_000_000,
+        title="Lines per shard",
+        description="Consecutive catalogue lines in one shard. 32,124 lines give 70 shards of about 20,000 kept rows "
+        "on the full AmazonTitles-1.3MM file.",
+    )
+    max_line_bytes: int = Field(
+        16_000_000, ge=1_000, title="Longest line", description="A longer line, in bytes, goes to quarantine unread."
+    )
+
+
+class Cleaning(Frozen):
+    """Which cleaning rules run. Each that drops a row is counted under its own name."""
+
+    unescape: bool = Field(True, title="Unescape", description="Decode HTML entities of every notation.")
+    strip_tags: bool = Field(True, title="Strip tags", description="Replace HTML tags by a space.")
+    controls: bool = Field(True, title="Control characters", description="Replace control characters by a space.")
+    whitespace: bool = Field(True, title="Whitespace", description="Fold runs of white space; trim both ends.")
+    normalise: bool = Field(True, title="Unicode NFC", description="Bring text to Unicode normal form C.")
+    boilerplate_tails: bool = Field(
+        True, title="Boilerplate tails", description="Cut 'This text refers to the … edition.' and copyright tails."
+    )
+    blank_title: bool = Field(True, title="Blank title", description="Drop rows with no title.")
+    blank_content: bool = Field(True, title="Blank content", description="Drop rows with no content.")
+    min_title: int = Field(1, ge=1, le=2_000, title="Shortest title", description="Characters; shorter is dropped.")
+    min_content: int = Field(
+        20, ge=1, le=100_000, title="Shortest content", description="Characters; shorter is dropped."
+    )
+    boilerplate_only: bool = Field(
+        True, title="Boilerplate only", description="Drop rows of which only boilerplate ('Book by …') is there."
+    )
+    title_is_content: bool = Field(True, title="Title = content", description="Drop rows that describe nothing.")
+    junk: bool = Field(True, title="Junk", description="Drop test items and one phrase repeated over and over.")
+    duplicates: Literal["keep", "drop"] = Field(
+        "drop",
+        title="Exact duplicates",
+        description="What happens to a later row with the same title and content, over all shards; report A keeps it.",
+    )
+
+
+class Splitting(Frozen):
+    """The holdout, decided by the row alone so that no later shard can leak into it."""
+
+    holdout_share: float = Field(
+        0.1,
+        ge=0.0,
+        le=0.7,
+        title="Holdout share per hash",
+        description="p: a row is held out where the hashes of its normalised title AND content fall below p (share "
+        "p²), trained on where NEITHER does (share (1-p)²), and reserved otherwise.",
+    )
+
+
+class Exporting(Frozen):
+    """Which examples are written, and in which words."""
+
+    style: StyleName = Field("describe", title="Style", description="How a row becomes a conversation.")
+    formats: tuple[Format, ...] = Field(
+        ("openai",),
+        min_length=1,
+        title="Formats",
+        description="openai and gemini: chat JSON lines; chat: the model's own template; alpaca: for models without.",
+    )
+    train_per_shard: int | None = Field(
+        None, ge=1, title="Training examples per shard", description="A fixed sample of each shard; empty means all."
+    )
+    holdout_per_shard: int | None = Field(
+        None, ge=1, title="Holdout examples per shard", description="A fixed sample of each shard; empty means all."
+    )
+
+
+class Lora(Frozen):
+    """Shape of the low-rank adapter."""
+
+    r: int = Field(16, ge=1, le=512, title="Rank", description="Rank r of the adapter; report A weighed 8 to 128.")
+    alpha: int = Field(16, ge=1, le=1_024, title="Alpha", description="Scale: the adapter counts alpha / r.")
+    dropout: float = Field(0.0, ge=0.0, le=0.9, title="Dropout", description="0 keeps Unsloth's fast path.")
+    target_modules: tuple[str, ...] | Literal["auto"] = Field(
+        "auto", title="Target modules", description="Names of linear layers, or auto: every linear layer but the head."
+    )
+
+
+class LocalTune(Frozen):
+    """A 4-bit LoRA fine-tune on this machine."""
+
+    kind: Literal["local"] = Field("local", title="Backend", description="Trains here, in a process of its own.")
+    base_model: str = Field(
+        min_length=1,
+        title="Base model",
+        description="Hub name, a directory, or package:NAME/FILE.gguf inside an installed Python package.",
+    )
+    revision: str | None = Field(None, title="Revision", description="Hub revision of the base model.")
+    engine: Literal["unsloth", "transformers"] = Field(
+        "unsloth", title="Engine", description="unsloth is faster; transformers loads every model peft knows."
+    )
+    template: Literal["auto", "chat", "alpaca"] = Field(
+        "auto", title="Template", description="auto: the model's chat template, or Alpaca where it has none."
+    )
+    load_in_4bit: bool = Field(True, title="4-bit", description="NF4 weights through bitsandbytes (QLoRA).")
+    lora: Lora = Field(default_factory=Lora, title="LoRA")
+    max_length: int = Field(
+        512, ge=16, le=131_072, title="Longest example", description="Tokens; longer examples are cut and counted."
+    )
+    epochs: float = Field(1.0, gt=0, le=1_000, title="Epochs", description="Used where max_steps is empty.")
+    max_steps: int | None = Field(None, ge=1, title="Steps", description="Optimizer steps; overrides epochs.")
+    batch_size: int = Field(8, ge=1, le=4_096, title="Batch size", description="Examples per forward pass.")
+    gradient_accumulation: int = Field(1, ge=1, le=4_096, title="Accumulation", description="Passes per step.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, title="Learning rate", description="Peak learning rate.")
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
+        "linear", title="Schedule", description="Of the learning rate over the steps."
+    )
+    warmup_steps: int = Field(5, ge=0, title="Warm-up steps", description="Must be fewer than the steps.")
+    weight_decay: float = Field(0.0, ge=0, le=1, title="Weight decay", description="AdamW weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, le=1_000, title="Gradient norm", description="Clipped above.")
+    batching: Literal["grouped", "packed", "plain"] = Field(
+        "grouped",
+        title="Batching",
+        description="grouped: like lengths together, groups shuffled; packed: several examples in one row, each "
+        "blind to the others; plain: shuffled.",
+    )
+    loss_on: Literal["answer", "all"] = Field("answer", title="Loss on", description="Which tokens are learnt.")
+    gradient_checkpointing: bool = Field(
+        False, title="Gradient checkpointing", description="Less memory, about a third more time."
+    )
+    checkpoint_steps: int = Field(
+        25, ge=1, title="Steps per checkpoint", description="How often a resumable checkpoint is written."
+    )
+    trust_remote_code: bool = Field(
+        False, title="Trust remote code", description="Run Python code that comes with the model. Off unless needed."
+    )
+
+
+class Evaluation(Frozen):
+    """The fixed questions asked before and after, and how answers are decoded."""
+
+    seen: int = Field(8, ge=0, le=10_000, title="Seen questions", description="On products that were trained on.")
+    unseen: int = Field(8, ge=0, le=10_000, title="Unseen questions", description="On products held out.")
+    heldout_rows: int = Field(
+        64, ge=1, le=100_000, title="Held-out rows", description="Same rows, loss before and after."
+    )
+    max_new_tokens: int = Field(96, ge=1, le=8_192, title="Longest answer", description="Tokens.")
+    temperature: float = Field(0.7, ge=0, le=2, title="Temperature", description="Besides 0, which is always asked.")
+    repetition_penalty: float = Field(1.15, ge=1, le=2, title="Repetition penalty", description="1 is none.")
+    batch_size: int = Field(8, ge=1, le=512, title="Batch size", description="Answers generated together.")
+
+
+class Recipe(Frozen):
+    """One run, from the catalogue to the evidence."""
+
+    name: str = Field(
+        "recipe", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", title="Name", description="Lower case; names runs and tags."
+    )
+    description: str = Field("", title="Description", description="What this recipe is for.")
+    catalogue: Catalogue = Field(default_factory=Catalogue, title="Catalogue")
+    clean: Cleaning = Field(default_factory=Cleaning, title="Cleaning")
+    split: Splitting = Field(default_factory=Splitting, title="Split")
+    export: Exporting = Field(default_factory=Exporting, title="Export")
+    tune: Annotated[
+        LocalTune | None, Field(title="Tuning", description="The backend and its hyperparameters; empty: prepare only.")
+    ] = None
+    shards: tuple[int, ...] | None = Field(
+        None, title="Shards", description="Numbers (from 0) of the shards that are trained on; empty means all."
+    )
+    evaluate: Evaluation = Field(default_factory=Evaluation, title="Evaluation")
+    seed: int = Field(3407, ge=0, le=2**31 - 1, title="Seed", description="Set before any weight is made.")

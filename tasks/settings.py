@@ -1,0 +1,61 @@
+"""Where state lives, read from the environment; everything has a default under one root.
+
+`SHARDTUNE_ROOT` (default `.shardtune/`) holds shards, exports, adapters and jobs; it may be a URI that fsspec
+opens. MLflow and Prefect keep their state beside it unless `MLFLOW_TRACKING_URI`, `PREFECT_HOME` or
+`PREFECT_API_URL` say otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT_VARIABLE = "SHARDTUNE_ROOT"
+
+
+def root() -> str:
+    """The root URI: absolute when it is a local path, as given when it has a scheme (`s3://…`)."""
+    value = os.environ.get(ROOT_VARIABLE) or ".shardtune"
+    return value.rstrip("/") if "://" in value else str(Path(value).expanduser().resolve())
+
+
+def local_root() -> Path:
+    """A folder on this machine for what must be local (locks, jobs, SQLite): the root itself where it is one."""
+    value = root()
+    return Path(".shardtune").resolve() if "://" in value else Path(value)
+
+
+def _sqlite() -> str:
+    return f"sqlite:///{local_root() / 'mlflow.db'}"
+
+
+def tracking_uri() -> str:
+    """The MLflow tracking URI; SQLite under the root by default."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or _sqlite()
+
+
+def artifact_location() -> str | None:
+    """Where MLflow keeps artifacts when its store is the default SQLite; None leaves it to the server."""
+    return (local_root() / "mlartifacts").as_uri() if tracking_uri() == _sqlite() else None
+
+
+def enter() -> None:
+    """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
+
+    Nothing a person has set is changed. Telemetry of all of them is off: a run speaks to nobody unasked.
+    """
+    home = local_root()
+    home.mkdir(parents=True, exist_ok=True)
+    defaults = {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLI_COLORS": "false",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_TRACKING_URI": tracking_uri(),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_DATASETS_CACHE": str(home / "datasets"),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
