@@ -123,7 +123,7 @@ class LocalTune(Frozen):
         "auto", title="Template", description="auto: the model's chat template, or Alpaca where it has none."
     )
     load_in_4bit: bool = Field(True, title="4-bit", description="NF4 weights through bitsandbytes (QLoRA).")
-    lora: Lora = Field(default_factory=Lora, title="LoRA")
+    lora: Lora = Field(Lora(), title="LoRA")
     max_length: int = Field(
         512, ge=16, le=131_072, title="Longest example", description="Tokens; longer examples are cut and counted."
     )
@@ -177,15 +177,15 @@ class Recipe(Frozen):
         "recipe", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", title="Name", description="Lower case; names runs and tags."
     )
     description: str = Field("", title="Description", description="What this recipe is for.")
-    catalogue: Catalogue = Field(default_factory=Catalogue, title="Catalogue")
-    clean: Cleaning = Field(default_factory=Cleaning, title="Cleaning")
-    split: Splitting = Field(default_factory=Splitting, title="Split")
-    export: Exporting = Field(default_factory=Exporting, title="Export")
+    catalogue: Catalogue = Field(Catalogue(), title="Catalogue")
+    clean: Cleaning = Field(Cleaning(), title="Cleaning")
+    split: Splitting = Field(Splitting(), title="Split")
+    export: Exporting = Field(Exporting(), title="Export")
     tune: Annotated[
         LocalTune | None, Field(title="Tuning", description="The backend and its hyperparameters; empty: prepare only.")
     ] = None
     shards: tuple[int, ...] | None = Field(
         None, title="Shards", description="Numbers (from 0) of the shards that are trained on; empty means all."
     )
-    evaluate: Evaluation = Field(default_factory=Evaluation, title="Evaluation")
+    evaluate: Evaluation = Field(Evaluation(), title="Evaluation")
     seed: int = Field(3407, ge=0, le=2**31 - 1, title="Seed", description="Set before any weight is made.")

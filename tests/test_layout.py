@@ -11,7 +11,18 @@ import pytest
 
 TOP = Path(__file__).parent.parent
 NOUNS = ("catalogue", "examples", "backends", "answers")
-HEAVY = {"torch", "transformers", "trl", "peft", "unsloth", "bitsandbytes", "openai", "google.genai", "mlflow", "prefect"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "unsloth",
+    "bitsandbytes",
+    "openai",
+    "google.genai",
+    "mlflow",
+    "prefect",
+}
 
 
 def imports(path: Path) -> set[str]:

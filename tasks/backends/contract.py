@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from tasks.models import Export, Format, Frozen, StyleName
 from tasks.recipe import LocalTune
 from tasks.store import digest_of
@@ -80,7 +82,9 @@ class Status(Frozen):
     heldout_before: float | None = None  # mean nats per answer token, same rows before and after
     heldout_after: float | None = None
     billed_tokens: int | None = None
-    facts: dict[str, Any] = {}  # measured: seconds_per_step, eta_seconds, peak_memory_bytes, examples_per_second, …
+    facts: dict[str, Any] = Field(
+        default_factory=dict
+    )  # measured: seconds_per_step, eta_seconds, peak_memory_bytes, examples_per_second, …
     model: str | None = None  # URI or provider name of the tuned model, once succeeded
     model_digest: str | None = None
     error: str | None = None
