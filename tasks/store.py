@@ -11,7 +11,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -96,3 +96,14 @@ def file_digest(uri: str) -> str:
         while block := stream.read(1 << 20):
             hasher.update(block)
     return hasher.hexdigest()[:32]
+
+
+def remove(uri: str) -> None:
+    """Remove the file at `uri`; no error where nothing is there."""
+    path = local(uri)
+    if path is not None:
+        path.unlink(missing_ok=True)
+        return
+    fs, name = fsspec.core.url_to_fs(uri)
+    with suppress(FileNotFoundError):
+        fs.rm_file(name)

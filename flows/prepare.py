@@ -1,0 +1,52 @@
+"""Prepare: catalogue -> shards -> clean rows -> splits -> exports. `shardtune prepare --catalogue URI` runs it."""
+
+from __future__ import annotations
+
+from prefect import flow
+from tasks.examples.templates import Rendering
+
+from tasks import prepare as verbs
+from tasks import settings
+from tasks.catalogue import batch, card, pool
+from tasks.catalogue.decode import ChangedError
+from tasks.catalogue.totals import total
+from tasks.errors import CatalogueError
+from tasks.models import Plan, Prepared
+from tasks.recipe import Recipe
+
+ATTEMPTS = 3
+
+
+@flow(name="prepare", flow_run_name="prepare-{recipe.name}")
+def prepare(recipe: Recipe, rendering: Rendering | None = None) -> Prepared:
+    """Every line of the catalogue kept, dropped by a rule, or in quarantine; kept rows as clean shards and exports.
+
+    A catalogue that changes under the run is planned again. Raises CatalogueError when it keeps changing, cannot be
+    read, or holds no usable row.
+    """
+    root = settings.root()
+    with pool.opened():
+        for attempt in range(ATTEMPTS):
+            plan = verbs.plan(recipe.catalogue, root, refresh=attempt > 0)
+            try:
+                prepared = work(plan, recipe, rendering, root)
+            except ChangedError as error:
+                changed = error
+                continue
+            card.write(prepared)
+            verbs.summarise(prepared)
+            return prepared
+    raise CatalogueError(
+        f"{plan.catalogue!r} changed during each of {ATTEMPTS} runs over it: wait until it is written"
+    ) from changed
+
+
+def work(plan: Plan, recipe: Recipe, rendering: Rendering | None, root: str) -> Prepared:
+    """All shards of one plan: clean, find what repeats, then settle and export."""
+    rules, progress = batch.rules_of(recipe), verbs.Progress(-(-len(plan.shards) // batch.SIZE))
+    cleaned = verbs.each(verbs.clean_batch, plan.shards, rules, root, progress=progress)
+    repeats = verbs.find_repeats(cleaned, rules, root)
+    pairs = list(zip(cleaned, repeats, strict=True))
+    folder = batch.folder_of(plan, recipe, root)
+    finished = verbs.each(verbs.finish_batch, pairs, rules, recipe.export, rendering, folder, root, progress=progress)
+    return total(plan, finished)

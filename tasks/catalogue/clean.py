@@ -1,0 +1,137 @@
+"""Clean: one shard's lines to clean rows, everything else counted by rule or in quarantine.
+
+Writes, under the root, an Arrow file of the rows (to be settled), their hashes (for duplicates), the quarantine, and
+last a sidecar that says all is there. The sidecar is named by the shard's digest and the rules: the shard-level cache.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+from pydantic import ValidationError
+
+from tasks import store
+from tasks.catalogue import decode, text
+from tasks.catalogue.records import Cleaned, Rules
+from tasks.catalogue.split import VERSION as SPLIT_VERSION
+from tasks.catalogue.split import split, threshold
+from tasks.models import Shard
+from tasks.recipe import Cleaning
+
+VERSION = 1  # bump when the same line may give another row, drop or fault
+SCHEMA = pa.schema(
+    {name: pa.string() for name in ("uid", "title", "content")}
+    | {"line": pa.int64(), "row_hash": pa.string(), "split": pa.string()}
+)
+
+
+def clean(shard: Shard, rules: Rules, root: str) -> Cleaned:
+    """The shard cleaned, from the cache where its results are still there.
+
+    Raises decode.ChangedError when the catalogue is no longer what was planned.
+    """
+    base = _base(shard, rules, root)
+    known = _read(f"{base}.json")
+    if known is not None and all(store.exists(u) for u in (known.hashes_uri, known.quarantine_uri) if u):
+        return known.model_copy(update={"shard": shard})
+    return make(shard, rules, root)
+
+
+def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
+    """Clean the shard, whatever the cache holds."""
+    base = _base(shard, rules, root)
+    dropped: Counter[str] = Counter()
+    hashes: list[bytes] = []
+    faults: list[decode.Fault] = []
+    with ExitStack() as stack:
+        stream = stack.enter_context(store.writing(f"{base}.arrow"))
+        spill = stack.enter_context(pa.ipc.new_stream(stream, SCHEMA))
+        for block in decode.read(shard, rules.max_line_bytes):
+            dropped["blank_line"] += block.blank
+            faults += block.faults
+            batch = rows(block, rules, dropped, hashes)
+            if batch.num_rows:
+                spill.write_batch(batch)
+    with store.writing(f"{base}.hash") as out:
+        out.write(b"".join(hashes))
+    quarantine = f"{base}.quarantine.jsonl" if faults else None
+    if quarantine:
+        with store.writing(quarantine) as out:
+            out.writelines(json.dumps(dataclasses.asdict(f), ensure_ascii=False).encode() + b"\n" for f in faults)
+    cleaned = Cleaned(
+        shard=shard, rows_uri=f"{base}.arrow", hashes_uri=f"{base}.hash", rows=len(hashes),
+        dropped={k: n for k, n in sorted(dropped.items()) if n}, quarantined=len(faults),
+        quarantine_uri=quarantine, made=True,
+    )  # fmt: skip
+    store.write_json(f"{base}.json", cleaned.model_dump(mode="json"))
+    return cleaned
+
+
+def _base(shard: Shard, rules: Rules, root: str) -> str:
+    parts = [VERSION, SPLIT_VERSION, shard.digest, shard.first_line, rules.model_dump(mode="json")]
+    return store.join(root, "catalogue", "clean", store.digest_of(parts))
+
+
+def _read(uri: str) -> Cleaned | None:
+    try:
+        return Cleaned.model_validate(store.read_json(uri))
+    except (FileNotFoundError, ValueError, ValidationError):
+        return None
+
+
+def rows(block: decode.Block, rules: Rules, dropped: Counter[str], hashes: list[bytes]) -> pa.RecordBatch:
+    """The block's clean rows; counts the others in `dropped` and appends one hash a row to `hashes`."""
+    limit, cleaning = threshold(rules.split.holdout_share), rules.clean
+    uids, titles, contents, kept, names, splits = [], [], [], [], [], []
+    for position, row in enumerate(block.rows):
+        title, content = row.title, row.content
+        if not text.plain(title):
+            title = text.clean(title, cleaning)
+        before = content
+        if not text.plain(content):
+            before = text.clean(content, cleaning)
+            content = text.clean(before, cleaning, tails=True)
+        elif text.has_tail(content):
+            content = text.clean(content, cleaning, tails=True)
+        rule = fault(title, content, before, cleaning)
+        if rule:
+            dropped[rule] += 1
+            continue
+        hasher = xxhash.xxh3_128(f"{title}\0{content}".encode())
+        hashes.append(hasher.digest())
+        uids.append(row.uid)
+        titles.append(title)
+        contents.append(content)
+        kept.append(position)
+        names.append(hasher.hexdigest())
+        splits.append(split(title, content, limit))
+    columns: list[Any] = [uids, titles, contents, block.numbers[np.array(kept, np.int64)], names, splits]
+    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+    return pa.record_batch(arrays, schema=SCHEMA)
+
+
+def fault(title: str, content: str, before: str, rules: Cleaning) -> str | None:
+    """The rule that drops this clean row, or None. `before` is the content before its tails were cut."""
+    if rules.blank_title and not title.strip():
+        return "blank_title"
+    if not content.strip():
+        if rules.boilerplate_only and before.strip():
+            return "boilerplate_only"
+        if rules.blank_content:
+            return "blank_content"
+    if rules.boilerplate_only and text.is_boilerplate(content):
+        return "boilerplate_only"
+    if rules.title_is_content and len(title) == len(content) and title.casefold() == content.casefold():
+        return "title_is_content"
+    if rules.junk and (text.is_junk(content) or text.is_junk(title)):
+        return "junk"
+    if len(title) < rules.min_title:
+        return "min_title"
+    return "min_content" if len(content) < rules.min_content else None

@@ -1,0 +1,78 @@
+"""Prefect policy for `tasks.catalogue`: what is cached, under which key, and what a person sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
+from prefect.tasks import Task
+from pydantic_core import to_jsonable_python
+
+from tasks import store
+from tasks.catalogue import batch, clean, settle, split
+from tasks.catalogue.plan import plan as make_plan
+from tasks.catalogue.records import Cleaned, Finished
+from tasks.models import Prepared
+
+# Bump or change any of these, and no cached batch is served again.
+VERSIONS = (clean.VERSION, split.VERSION, settle.VERSION)
+
+
+def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return store.digest_of([context.task.name, VERSIONS, to_jsonable_python(parameters)])
+
+
+CACHED: dict[str, Any] = {"cache_key_fn": _key, "persist_result": True, "result_serializer": "json"}
+
+# The plan has a cache of its own, which knows what tells one state of a source from another.
+plan = task(name="plan", cache_policy=NO_CACHE)(make_plan)
+clean_batch = task(name="clean", **CACHED)(batch.cleaned)
+find_repeats = task(name="repeats", **CACHED)(batch.repeats)
+finish_batch = task(name="finish", **CACHED)(batch.finished)
+
+
+class Progress:
+    """A progress bar in the Prefect UI, by batches."""
+
+    def __init__(self, batches: int) -> None:
+        self._batches, self._done = 2 * batches, 0  # each batch is cleaned, then finished
+        self._id: Any = create_progress_artifact(0.0, key="prepare-progress", description="batches of shards")
+
+    def step(self) -> None:
+        self._done += 1
+        update_progress_artifact(self._id, 100.0 * self._done / self._batches)
+
+
+def each(verb: Task[..., Any], items: Sequence[Any], *rest: Any, progress: Progress) -> list[Any]:
+    """`verb` on batches of `items`, side by side; a cached result that names a file that is gone is made again."""
+    batches = [tuple(items[n : n + batch.SIZE]) for n in range(0, len(items), batch.SIZE)]
+    futures = [verb.submit(part, *rest) for part in batches]
+    results: list[Cleaned | Finished] = []
+    for part, future in zip(batches, futures, strict=True):
+        made = future.result()
+        if batch.gone(made):
+            made = verb.with_options(refresh_cache=True)(part, *rest)
+        results += made
+        progress.step()
+    return results
+
+
+def summarise(prepared: Prepared) -> None:
+    """A table of the counts, in the Prefect UI."""
+    lines = ["| what | lines |", "|---|---:|", f"| read | {prepared.lines:,} |", f"| kept | {prepared.kept:,} |"]
+    lines += [f"| dropped: {rule} | {count:,} |" for rule, count in prepared.dropped.items()]
+    lines += [f"| quarantined | {prepared.quarantined:,} |", ""]
+    lines += ["| export | split | examples | tokens |", "|---|---|---:|---:|"]
+    for form, part in sorted({(e.format, e.split) for e in prepared.exports}):
+        mine = [e for e in prepared.exports if (e.format, e.split) == (form, part)]
+        tokens = [e.tokens for e in mine if e.tokens is not None]
+        counted = f"{sum(tokens):,}" if len(tokens) == len(mine) else "not counted"
+        lines.append(f"| {form} | {part} | {sum(e.examples for e in mine):,} | {counted} |")
+    shards = f"{len(prepared.shards)} shards, {prepared.made} worked on in this run, the others served from caches."
+    cut = "\n\n**The catalogue breaks off in the middle of its last line.**" if prepared.cut else ""
+    text = f"# {prepared.catalogue}\n\n{shards}{cut}\n\n" + "\n".join(lines)
+    create_markdown_artifact(text, key="prepare-summary", description="what became of every line")
