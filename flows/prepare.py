@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from prefect import flow
-from tasks.examples.templates import Rendering
 
 from tasks import prepare as verbs
 from tasks import settings
@@ -11,6 +10,7 @@ from tasks.catalogue import batch, card, pool
 from tasks.catalogue.decode import ChangedError
 from tasks.catalogue.totals import total
 from tasks.errors import CatalogueError
+from tasks.examples.templates import Rendering
 from tasks.models import Plan, Prepared
 from tasks.recipe import Recipe
 

@@ -1,0 +1,82 @@
+"""Recipes by name or file, with overrides, and errors that name the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tasks.errors import RecipeError
+from tasks.recipe import Recipe
+
+FOLDER = Path(__file__).parent.parent / "deployments" / "recipes"
+
+
+def names() -> list[str]:
+    """Names of the recipes that come with shardtune."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe called `name`, or in the file of that path, or the default one, with `a.b=value` overrides.
+
+    Raises RecipeError for a missing file, broken YAML, an unknown key, a wrong type or a value out of range.
+    """
+    values = _read(name) if name else {}
+    for override in overrides:
+        _set(values, override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError("; ".join(_told(one) for one in error.errors())) from error
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = FOLDER / f"{name}.yaml" if name in names() else Path(name)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(names()) or "none"
+        raise RecipeError(f"no recipe {name!r}: give the path of a YAML file or one of: {known}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"recipe {name!r} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {name!r} holds {values!r}: write `key: value` lines")
+    return values
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Put one `a.b=value` into `values`; the value is YAML, so numbers, lists and null are what they look like."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"override {override!r} is no assignment: write a.b=value")
+    *folders, last = key.split(".")
+    for folder in folders:
+        inner = values.setdefault(folder, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"override {override!r}: {folder!r} is {inner!r} and has no keys")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"override {override!r} has a value that is no YAML: quote it") from error
+
+
+def _told(error: Any) -> str:
+    """One pydantic finding as a sentence: key, value, what is allowed."""
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key!r}: allowed are {', '.join(_siblings(error['loc'][:-1]))}"
+    return f"{key} = {error['input']!r} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _siblings(path: Sequence[str | int]) -> list[str]:
+    model: Any = Recipe
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(option for option in options if hasattr(option, "model_fields"))
+    return sorted(model.model_fields)
