@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # uv resolves the pinned set in seconds, pip in minutes; where uv cannot reach the index, pip does it.
 QUICK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help install demo test check bench gpu-check clean
+.PHONY: help install demo test check bench clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -29,8 +29,8 @@ $(DEMO): $(STAMP) tests/benchmarks/catalogue.py
 	@mkdir -p $(dir $@)
 	@$(BIN)/python -m tests.benchmarks.catalogue --rows 6000 --out $@
 
-demo: $(STAMP) $(DEMO)  ## the main job on a small made-up catalogue: catalogue -> tuned model -> evidence
-	@$(BIN)/shardtune finetune --recipe demo
+demo: $(STAMP) $(DEMO)  ## the main job on a small made-up catalogue
+	@$(BIN)/shardtune prepare --catalogue $(DEMO)
 
 test: $(STAMP)  ## format, lint, types, every test
 	@$(MAKE) --no-print-directory check
@@ -43,10 +43,6 @@ check: $(STAMP)  ## format, lint, types
 
 bench: $(STAMP)  ## speed and memory, side by side with other ways to do the same work
 	@$(BIN)/python -m tests.benchmarks.prepare
-	@$(BIN)/python -m tests.benchmarks.train
-
-gpu-check: $(STAMP)  ## both engines in 4-bit on a CUDA GPU, beside the notebooks' way
-	@$(BIN)/python -m tests.benchmarks.gpu
 
 clean:  ## forget the environment and all state
 	rm -rf $(VENV) .shardtune build *.egg-info
