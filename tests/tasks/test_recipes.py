@@ -1,0 +1,49 @@
+"""Recipes: overrides land where they should, and every refusal names the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks import recipes
+from tasks.errors import RecipeError
+
+
+def test_overrides_are_yaml_values_at_their_keys():
+    recipe = recipes.load(None, ["clean.duplicates=keep", "export.formats=[openai, gemini]", "seed=7", "shards=[0,2]"])
+    assert recipe.clean.duplicates == "keep"
+    assert recipe.export.formats == ("openai", "gemini")
+    assert (recipe.seed, recipe.shards) == (7, (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("nope=1", ["unknown key 'nope'", "allowed are", "catalogue"]),
+        ("clean.nope=1", ["unknown key 'clean.nope'", "min_content"]),
+        ("clean.min_title=0", ["clean.min_title = 0", "greater than or equal to 1"]),
+        ("clean.unescape=maybe", ["clean.unescape = 'maybe'", "boolean"]),
+        ("split.holdout_share=0.9", ["split.holdout_share = 0.9", "less than or equal to 0.7"]),
+        ("export.style=poem", ["export.style = 'poem'", "'describe'"]),
+        ("no-equals", ["'no-equals'", "a.b=value"]),
+    ],
+)
+def test_a_refusal_names_key_value_and_what_is_allowed(override, parts):
+    with pytest.raises(RecipeError) as refused:
+        recipes.load(None, [override])
+    assert all(part in str(refused.value) for part in parts), refused.value
+
+
+def test_a_file_is_read_and_a_missing_one_is_told(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\ncatalogue: {uri: here.json}\n")
+    assert recipes.load(str(file)).catalogue.uri == "here.json"
+    with pytest.raises(RecipeError, match="no recipe 'absent'"):
+        recipes.load("absent")
+
+
+def test_broken_yaml_is_one_line(tmp_path):
+    file = tmp_path / "broken.yaml"
+    file.write_text("name: [unclosed\n")
+    with pytest.raises(RecipeError) as refused:
+        recipes.load(str(file))
+    assert "\n" not in str(refused.value)
