@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,38 +12,10 @@ from hypothesis import strategies as st
 
 from tasks.errors import ExportError
 from tasks.examples.export import export
-from tasks.models import CleanShard
 from tasks.recipe import Exporting
+from tests.tasks.examples.rows import shard
 
 ROWS = [("Blue Kite", 'Flies "high" \\ far, 12 ft'), ("Salt Mill", "Grinds salt ½ café"), ("Lamp", "Lights up.\tOnce")]
-
-
-def shard(folder: Path, rows: list[tuple[str, str]], split: str = "train") -> CleanShard:
-    table = pa.table(
-        {
-            "uid": [f"U{n}" for n in range(len(rows))],
-            "title": pa.array([t for t, _ in rows], pa.string()),
-            "content": pa.array([c for _, c in rows], pa.string()),
-            "line": pa.array(range(1, len(rows) + 1), pa.int64()),
-            "row_hash": [f"{n:032x}" for n in range(len(rows))],
-            "split": [split] * len(rows),
-        }
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    uri = folder / "shard.parquet"
-    pq.write_table(table, uri)
-    return CleanShard(
-        index=0,
-        uri=str(uri),
-        digest=str(hash((tuple(rows), split))),
-        source="s",
-        lines=len(rows),
-        kept=len(rows),
-        dropped={},
-        quarantined=0,
-        quarantine_uri=None,
-        splits={"train": len(rows)},
-    )
 
 
 def lines(uri: str) -> list[str]:

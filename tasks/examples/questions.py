@@ -1,0 +1,84 @@
+"""Questions: a fixed sample over everything that was exported, with the prompt hash that asking must reproduce."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from tasks import store
+from tasks.backends.contract import Message
+from tasks.examples.styles import conversation
+from tasks.examples.templates import prompt_hash
+from tasks.models import CleanShard, Export, Frozen
+
+
+class Question(Frozen):
+    """One product asked about: its row, the turns before the answer, and the prompt as the export has it."""
+
+    uid: str
+    line: int
+    shard: int
+    title: str
+    content: str
+    messages: tuple[Message, ...]
+    prompt_hash: str
+
+
+def draw(exports: Sequence[Export], shards: Sequence[CleanShard], count: int, seed: int) -> tuple[Question, ...]:
+    """The `count` rows with the smallest hash of (row, seed), over all `exports`; the same on every machine."""
+    ranked = []
+    for export in exports:
+        with store.reading(export.rows_uri) as stream:
+            hashes = pq.read_table(stream, columns=["row_hash"])["row_hash"].to_pylist()
+        ranked += [(_rank(name, seed), export.shard, number) for number, name in enumerate(hashes)]
+    chosen = sorted(ranked)[:count]
+    by_shard = {export.shard: export for export in exports}
+    clean = {shard.index: shard for shard in shards}
+    found = {}
+    for index in {shard for _, shard, _ in chosen}:
+        numbers = sorted(number for _, shard, number in chosen if shard == index)
+        for number, question in zip(numbers, _read(by_shard[index], clean[index], numbers), strict=True):
+            found[index, number] = question
+    return tuple(found[shard, number] for _, shard, number in chosen)
+
+
+def _rank(row_hash: object, seed: int) -> int:
+    return xxhash.xxh3_64_intdigest(str(row_hash).encode(), seed=seed)
+
+
+def _read(export: Export, shard: CleanShard, numbers: list[int]) -> list[Question]:
+    """The examples with these numbers: their prompts from the export, their words from the clean shard."""
+    with store.reading(export.rows_uri) as stream:
+        lines = pq.read_table(stream, columns=["line"])["line"].take(pa.array(numbers)).to_pylist()
+    with store.reading(shard.uri) as stream:
+        table = pq.read_table(stream, columns=["uid", "title", "content", "line"], filters=[("line", "in", lines)])
+    rows = {row["line"]: row for row in table.to_pylist()}
+    wanted, prompts = set(numbers), {}
+    with store.reading(export.uri) as stream:
+        for number, text in enumerate(stream):
+            if number in wanted:
+                prompts[number] = asked(json.loads(text))
+    return [
+        Question(
+            shard=export.shard,
+            messages=conversation(export.style, rows[line]["title"]),
+            prompt_hash=prompt_hash(prompts[number]),
+            **rows[line],
+        )
+        for number, line in zip(numbers, lines, strict=True)
+    ]
+
+
+def asked(example: dict[str, object]) -> str:
+    """The prompt part of one export line: rendered text for local formats, all turns but the answer for the others."""
+    if "prompt" in example:
+        return str(example["prompt"])
+    turns = dict(example)
+    for key in ("messages", "contents"):
+        if isinstance(turns.get(key), list):
+            turns[key] = list(turns[key])[:-1]  # type: ignore[call-overload]
+    return json.dumps(turns, sort_keys=True, ensure_ascii=False)
