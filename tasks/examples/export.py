@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,13 +12,13 @@ import xxhash
 
 from tasks import store
 from tasks.errors import ExportError
-from tasks.examples.styles import Style, conversation, style
-from tasks.examples.templates import Rendering, ending, load_tokenizer, render
-from tasks.examples.tokens import encode
+from tasks.examples import lines
+from tasks.examples.styles import STYLES
+from tasks.examples.templates import Rendering
 from tasks.models import CleanShard, Export, Format, Split
 from tasks.recipe import Exporting
 
-VERSION = 1
+VERSION = 2
 COLUMNS = ["uid", "title", "content", "line", "row_hash"]
 
 
@@ -29,7 +27,7 @@ def export(
 ) -> Export:
     """Write the examples, or find them written. Deterministic: the same shard and choices, the same bytes.
 
-    Raises ExportError for a local format without a `rendering`, or a style that cannot be exported.
+    Raises ExportError for a local format without a `rendering`.
     """
     local = format in ("chat", "alpaca")
     if local and rendering is None:
@@ -44,11 +42,16 @@ def export(
         known = Export.model_validate(store.read_json(sidecar))
         if store.exists(known.uri) and store.exists(known.rows_uri):
             return known
-    rows = _rows(shard.uri, split, count)
+    everything = of_split(shard.uri, split)
+    numbers = _sample(everything, count)
+    rows = everything if len(numbers) == everything.num_rows else everything.take(pa.array(numbers))
+    tokens = None
     if local and rendering:
-        data, tokens = _rendered(rows, exporting, format, rendering)
+        data, tokens = lines.rendered(everything.to_pylist(), numbers, exporting.style, format, rendering)
+    elif STYLES[exporting.style].grounded:
+        data = lines.grounded(everything.to_pylist(), numbers, exporting.style, format)
     else:
-        data, tokens = _chat(rows, style(exporting.style), format), None
+        data = lines.chat(rows, STYLES[exporting.style], format)
     made = Export(
         shard=shard.index,
         format=format,
@@ -82,63 +85,15 @@ def truncated(export: Export, max_length: int) -> list[dict[str, Any]]:
     return listed
 
 
-def _rows(uri: str, split: Split, count: int | None) -> pa.Table:
-    """The rows of `split` in line order; of more than `count`, those with the smallest hash."""
+def of_split(uri: str, split: Split) -> pa.Table:
+    """The rows of `split` in a clean shard, in line order."""
     with store.reading(uri) as stream:
-        rows = pq.read_table(stream, columns=COLUMNS, filters=pc.field("split") == split)
+        return pq.read_table(stream, columns=COLUMNS, filters=pc.field("split") == split)
+
+
+def _sample(rows: pa.Table, count: int | None) -> list[int]:
+    """Numbers of the rows to export, in line order; of more than `count`, those with the smallest hash."""
     if count is None or rows.num_rows <= count:
-        return rows
-    ranks = np.array([xxhash.xxh3_64_intdigest(str(h.as_py()).encode()) for h in rows["row_hash"]], dtype=np.uint64)
-    return rows.take(pa.array(np.sort(np.argsort(ranks, kind="stable")[:count])))
-
-
-def _escape(column: pa.ChunkedArray) -> pa.Array:
-    """`column` as the inside of JSON strings, by Arrow's own kernels: clean text has few characters to escape."""
-    text = pc.replace_substring(column, "\\", "\\\\")
-    text = pc.replace_substring(text, '"', '\\"')
-    if pc.any(pc.match_substring_regex(text, "[\\x00-\\x1f]")).as_py():
-        text = pa.array([None if t is None else json.dumps(t, ensure_ascii=False)[1:-1] for t in column.to_pylist()])
-    return text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text
-
-
-def _chat(rows: pa.Table, chosen: Style, format: Format) -> bytes:
-    """OpenAI's or Gemini's chat lines, put together as whole columns."""
-    inside = lambda text: json.dumps(text, ensure_ascii=False)[1:-1]  # noqa: E731
-    before, after = (inside(part) for part in chosen.question)
-    if format == "openai":
-        system = f'{{"role":"system","content":"{inside(chosen.system)}"}},' if chosen.system else ""
-        head = f'{{"messages":[{system}{{"role":"user","content":"{before}'
-        middle = f'{after}"}},{{"role":"assistant","content":"'
-        tail = f'{inside(chosen.closing)}"}}]}}\n'
-    else:
-        system = f'"systemInstruction":{{"parts":[{{"text":"{inside(chosen.system)}"}}]}},' if chosen.system else ""
-        head = f'{{{system}"contents":[{{"role":"user","parts":[{{"text":"{before}'
-        middle = f'{after}"}}]}},{{"role":"model","parts":[{{"text":"'
-        tail = f'{inside(chosen.closing)}"}}]}}]}}\n'
-    if rows.num_rows == 0:
-        return b""
-    lines = pc.binary_join_element_wise(head, _escape(rows["title"]), middle, _escape(rows["content"]), tail, "")
-    joined = lines.combine_chunks() if isinstance(lines, pa.ChunkedArray) else lines
-    # The strings lie one after the other in one buffer, which is the file.
-    width = 8 if pa.types.is_large_string(joined.type) else 4
-    offsets = np.frombuffer(joined.buffers()[1], dtype=f"i{width}")[joined.offset : joined.offset + len(joined) + 1]
-    return bytes(joined.buffers()[2][int(offsets[0]) : int(offsets[-1])])
-
-
-def _rendered(rows: pa.Table, exporting: Exporting, format: Format, rendering: Rendering) -> tuple[bytes, list[int]]:
-    """Prompt and completion as the local model reads them, and the tokens of each example."""
-    tokenizer = load_tokenizer(rendering)
-    template = rendering.template
-    closing = style(exporting.style).closing + ending(template, tokenizer)
-    lines, tokens = [], []
-    for row in rows.select(["title", "content"]).to_pylist():
-        messages = conversation(exporting.style, row["title"])
-        prompt, completion = render(messages, template, tokenizer), row["content"] + closing
-        line = {"prompt": prompt, "completion": completion}
-        if format == "alpaca":
-            system = messages[0].content if messages[0].role == "system" else None
-            asked = messages[-1].content
-            line |= {"instruction": system or asked, "input": asked if system else "", "output": row["content"]}
-        lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
-        tokens.append(len(encode(prompt, completion, tokenizer, 1 << 30).input_ids))
-    return "".join(f"{line}\n" for line in lines).encode(), tokens
+        return list(range(rows.num_rows))
+    ranks = [(xxhash.xxh3_64_intdigest(str(name).encode()), n) for n, name in enumerate(rows["row_hash"].to_pylist())]
+    return sorted(n for _, n in sorted(ranks)[:count])

@@ -11,6 +11,8 @@ import xxhash
 
 from tasks import store
 from tasks.backends.contract import Message
+from tasks.examples.export import of_split
+from tasks.examples.grounding import context
 from tasks.examples.styles import conversation
 from tasks.examples.templates import prompt_hash
 from tasks.models import CleanShard, Export, Frozen
@@ -54,9 +56,8 @@ def _read(export: Export, shard: CleanShard, numbers: list[int]) -> list[Questio
     """The examples with these numbers: their prompts from the export, their words from the clean shard."""
     with store.reading(export.rows_uri) as stream:
         lines = pq.read_table(stream, columns=["line"])["line"].take(pa.array(numbers)).to_pylist()
-    with store.reading(shard.uri) as stream:
-        table = pq.read_table(stream, columns=["uid", "title", "content", "line"], filters=[("line", "in", lines)])
-    rows = {row["line"]: row for row in table.to_pylist()}
+    everything = of_split(shard.uri, export.split).to_pylist()
+    at = {row["line"]: number for number, row in enumerate(everything)}
     wanted, prompts = set(numbers), {}
     with store.reading(export.uri) as stream:
         for number, text in enumerate(stream):
@@ -65,9 +66,9 @@ def _read(export: Export, shard: CleanShard, numbers: list[int]) -> list[Questio
     return [
         Question(
             shard=export.shard,
-            messages=conversation(export.style, rows[line]["title"]),
+            messages=conversation(export.style, everything[at[line]]["title"], context(everything, at[line])),
             prompt_hash=prompt_hash(prompts[number]),
-            **rows[line],
+            **{name: everything[at[line]][name] for name in ("uid", "line", "title", "content")},
         )
         for number, line in zip(numbers, lines, strict=True)
     ]

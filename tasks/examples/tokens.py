@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 IGNORED = -100  # the label that the loss passes over
@@ -34,3 +35,15 @@ def encode(
     masked = 0 if loss_on == "all" else len(head)
     labels = [*[IGNORED] * masked, *ids[masked:]]
     return Encoded(ids[:max_length], labels[:max_length], len(ids) > max_length)
+
+
+def lengths(prompts: Sequence[str], completions: Sequence[str], tokenizer: Any) -> list[int]:
+    """Tokens of each example, as `encode` would make them, counted in batches."""
+    if not prompts:
+        return []
+    extra = len(encode_prompt(prompts[0], tokenizer)) - len(
+        tokenizer(prompts[0], add_special_tokens=False)["input_ids"]
+    )
+    heads = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    tails = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
+    return [extra + len(head) + len(tail) for head, tail in zip(heads, tails, strict=True)]

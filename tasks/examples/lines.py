@@ -1,0 +1,115 @@
+"""Lines: examples as JSON lines. Whole columns by Arrow's kernels where a style allows it, row by row otherwise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.backends.contract import Message
+from tasks.errors import ExportError
+from tasks.examples.grounding import Row, context
+from tasks.examples.styles import STYLES, Style, answer, conversation
+from tasks.examples.templates import Rendering, ending, load_tokenizer, render
+from tasks.examples.tokens import lengths
+from tasks.models import Format, StyleName
+
+MARK = "\u241ftitle\u241f"  # stands for the title where a template is rendered once for all rows
+
+
+def inside(text: str) -> str:
+    """`text` as it stands between the quotes of a JSON string."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def chat(rows: pa.Table, style: Style, format: Format) -> bytes:
+    """OpenAI's or Gemini's chat lines for an ungrounded style, put together as whole columns."""
+    before, after = map(inside, style.question)
+    closing, system = inside(style.closing), inside(style.system or "")
+    if format == "openai":
+        first = f'{{"role":"system","content":"{system}"}},' if system else ""
+        head = f'{{"messages":[{first}{{"role":"user","content":"{before}'
+        middle, tail = f'{after}"}},{{"role":"assistant","content":"', f'{closing}"}}]}}\n'
+    else:
+        first = f'"systemInstruction":{{"parts":[{{"text":"{system}"}}]}},' if system else ""
+        head = f'{{{first}"contents":[{{"role":"user","parts":[{{"text":"{before}'
+        middle, tail = f'{after}"}}]}},{{"role":"model","parts":[{{"text":"', f'{closing}"}}]}}]}}\n'
+    if rows.num_rows == 0:
+        return b""
+    joined = pc.binary_join_element_wise(head, _escaped(rows["title"]), middle, _escaped(rows["content"]), tail, "")
+    # The strings lie one after the other in one buffer, and that buffer is the file.
+    width = 8 if pa.types.is_large_string(joined.type) else 4
+    offsets = np.frombuffer(joined.buffers()[1], dtype=f"i{width}")[joined.offset : joined.offset + len(joined) + 1]
+    return bytes(memoryview(joined.buffers()[2])[int(offsets[0]) : int(offsets[-1])])
+
+
+def _escaped(column: pa.ChunkedArray) -> pa.Array:
+    """JSON-escape a column. Clean text has only quotes and backslashes to escape; the rest takes the slow way."""
+    text = column.combine_chunks()
+    if pc.any(pc.match_substring_regex(text, "[\\x00-\\x1f]")).as_py():
+        return pa.array([inside(value) for value in text.to_pylist()], text.type)
+    return pc.replace_substring(pc.replace_substring(text, "\\", "\\\\"), '"', '\\"')
+
+
+def grounded(all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, format: Format) -> bytes:
+    """Chat lines whose prompts list rows, one by one."""
+    written = []
+    for number in numbers:
+        row = all_rows[number]
+        turns = conversation(name, row["title"], context(all_rows, number))
+        written.append(_dumped(_line(turns, answer(name, row), format)))
+    return "".join(written).encode()
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _line(turns: Sequence[Message], said: str, format: Format) -> dict[str, Any]:
+    if format == "openai":
+        return {"messages": [*(m.model_dump() for m in turns), {"role": "assistant", "content": said}]}
+    system = [{"systemInstruction": {"parts": [{"text": m.content}]}} for m in turns if m.role == "system"]
+    asked = [{"role": "user", "parts": [{"text": m.content}]} for m in turns if m.role == "user"]
+    return {**(system[0] if system else {}), "contents": [*asked, {"role": "model", "parts": [{"text": said}]}]}
+
+
+def rendered(
+    all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, format: Format, rendering: Rendering
+) -> tuple[bytes, list[int]]:
+    """Prompt and completion as the local model reads them, and the number of tokens of each example."""
+    tokenizer = load_tokenizer(rendering)
+    closing = ending(rendering.template, tokenizer)
+    prompts = _prompts(all_rows, numbers, name, rendering, tokenizer)
+    completions = [answer(name, all_rows[n]) + closing for n in numbers]
+    written = []
+    for number, prompt, completion in zip(numbers, prompts, completions, strict=True):
+        line = {"prompt": prompt, "completion": completion}
+        if format == "alpaca":
+            turns = conversation(name, all_rows[number]["title"], context(all_rows, number))
+            system, asked = (turns[0].content, turns[1].content) if len(turns) > 1 else (turns[0].content, "")
+            line |= {"instruction": system, "input": asked, "output": answer(name, all_rows[number])}
+        written.append(_dumped(line))
+    return "".join(written).encode(), lengths(prompts, completions, tokenizer)
+
+
+def _prompts(
+    all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, rendering: Rendering, tokenizer: Any
+) -> list[str]:
+    """Every prompt. The template runs once for all rows where the first of them prove that nothing is lost by it."""
+
+    def real(number: int) -> str:
+        shown = context(all_rows, number) if STYLES[name].grounded else ()
+        return render(conversation(name, all_rows[number]["title"], shown), rendering.template, tokenizer)
+
+    if STYLES[name].grounded:
+        return [real(n) for n in numbers]
+    before, mark, after = render(conversation(name, MARK), rendering.template, tokenizer).partition(MARK)
+    if not mark:
+        raise ExportError(f"the template of {rendering.tokenizer!r} loses the question: choose tune.template = alpaca")
+    quick = [f"{before}{all_rows[n]['title']}{after}" for n in numbers]
+    proven = all(real(n) == prompt for n, prompt in zip(numbers[:8], quick, strict=False))
+    return quick if proven else [real(n) for n in numbers]
