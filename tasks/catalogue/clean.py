@@ -89,30 +89,27 @@ def _read(uri: str) -> Cleaned | None:
 def rows(block: decode.Block, rules: Rules, dropped: Counter[str], hashes: list[bytes]) -> pa.RecordBatch:
     """The block's clean rows; counts the others in `dropped` and appends one hash a row to `hashes`."""
     limit, cleaning = threshold(rules.split.holdout_share), rules.clean
-    uids, titles, contents, kept, names, splits = [], [], [], [], [], []
-    for position, row in enumerate(block.rows):
-        title, content = row.title, row.content
-        if not text.plain(title):
-            title = text.clean(title, cleaning)
-        before = content
-        if not text.plain(content):
-            before = text.clean(content, cleaning)
-            content = text.clean(before, cleaning, tails=True)
-        elif text.has_tail(content):
-            content = text.clean(content, cleaning, tails=True)
+    kept, names, splits = [], [], []
+    titles, contents = [row.title for row in block.rows], [row.content for row in block.rows]
+    for column in (titles, contents):
+        for n in text.suspects(column):
+            column[n] = text.clean(column[n], cleaning)
+    for n, (title, before) in enumerate(zip(titles, contents, strict=True)):
+        content = text.cut_tails(before) if cleaning.boilerplate_tails else before
         rule = fault(title, content, before, cleaning)
         if rule:
             dropped[rule] += 1
             continue
         hasher = xxhash.xxh3_128(f"{title}\0{content}".encode())
         hashes.append(hasher.digest())
-        uids.append(row.uid)
-        titles.append(title)
-        contents.append(content)
-        kept.append(position)
+        contents[n] = content
+        kept.append(n)
         names.append(hasher.hexdigest())
         splits.append(split(title, content, limit))
-    columns: list[Any] = [uids, titles, contents, block.numbers[np.array(kept, np.int64)], names, splits]
+    columns: list[Any] = [
+        [block.rows[n].uid for n in kept], [titles[n] for n in kept], [contents[n] for n in kept],
+        block.numbers[np.array(kept, np.int64)], names, splits,
+    ]  # fmt: skip
     arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
     return pa.record_batch(arrays, schema=SCHEMA)
 

@@ -21,7 +21,7 @@ from tasks import store
 from tasks.errors import CatalogueError
 from tasks.models import Shard
 
-BLOCK = 4 << 20
+BLOCK = 2 << 20
 SNIPPET = 200  # characters of a quarantined line that are kept
 KEYS = ("uid", "title", "content")
 BOM = b"\xef\xbb\xbf"
