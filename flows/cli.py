@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
+from flows import show
 from tasks import recipes, settings
 from tasks.errors import ShardtuneError
-from tasks.models import Prepared
 from tasks.recipe import Recipe
 
 
@@ -46,12 +46,15 @@ def begin(recipe_name: str | None, overrides: tuple[str, ...], catalogue: str | 
         os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     settings.enter()
     logging.captureWarnings(True)
+    show.bars()
     return recipe
 
 
 @cli.command()
 @running
+@click.option("--publish", "target", metavar="URI", help="Copy the clean shards and their card to this folder.")
 def prepare(
+    target: str | None,
     recipe_name: str | None,
     overrides: tuple[str, ...],
     catalogue: str | None,
@@ -64,10 +67,14 @@ def prepare(
     from flows.prepare import prepare as flow
 
     prepared = flow(recipe)
+    if target:
+        from tasks.catalogue.publish import publish
+
+        publish(prepared, target)
     if as_json:
         click.echo(json.dumps(prepared.model_dump(mode="json"), ensure_ascii=False))
     else:
-        show(prepared)
+        show.prepared(prepared)
 
 
 @cli.command(name="recipes")
@@ -75,19 +82,6 @@ def listed() -> None:
     """List the named recipes."""
     for name in recipes.names():
         click.echo(f"{name:24} {recipes.load(name).description}")
-
-
-def show(prepared: Prepared) -> None:
-    """What became of every line, as a short table."""
-    rows = [("lines read", prepared.lines), ("kept", prepared.kept)]
-    rows += [(f"dropped: {rule}", count) for rule, count in prepared.dropped.items()]
-    rows += [("quarantined", prepared.quarantined)]
-    for what, count in rows:
-        click.echo(f"{what:32}{count:>12,}")
-    if prepared.cut:
-        click.echo("the catalogue breaks off in the middle of its last line")
-    served = "all served from caches" if not prepared.made else f"{prepared.made} worked on in this run"
-    click.echo(f"{len(prepared.shards)} shards ({served}), {len(prepared.exports)} exports under {settings.root()}")
 
 
 def main() -> None:
