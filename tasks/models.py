@@ -17,6 +17,13 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Message(Frozen):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
 class Shard(Frozen):
     """A run of consecutive catalogue lines: bytes `start` to `end` of `uri`, known by the SHA-256 of those bytes."""
 
@@ -88,3 +95,41 @@ class Prepared(Frozen):
     shards: tuple[CleanShard, ...]
     exports: tuple[Export, ...]
     made: int  # shards worked on in this run; 0 when everything was served from caches
+
+
+class Asked(Frozen):
+    """One question with its answers; `_t0` are those at temperature 0 (or what the provider makes of it)."""
+
+    group: Literal["seen", "unseen"]
+    uid: str
+    line: int
+    question: str
+    content: str
+    before: str
+    after: str
+    before_t0: str
+    after_t0: str
+
+
+class Finetuned(Frozen):
+    """The result of the flow `finetune`. `scores` is {group: {arm: {metric: mean}}}; `cost` is in US dollars."""
+
+    key: str
+    state: str
+    job: str
+    mlflow_run_id: str
+    model: str | None
+    heldout_loss: dict[str, float | None]
+    scores: dict[str, dict[str, dict[str, float]]]
+    cost: dict[str, float | str | None]
+    steps: int
+    trained: bool  # False where this run found the job already done and recorded
+    answers: tuple[Asked, ...]
+
+
+class Swept(Frozen):
+    """What a sweep found of one open job; `concluded` where its MLflow run has ended by it."""
+
+    key: str
+    state: str
+    concluded: bool

@@ -62,7 +62,7 @@ def digest_of(path: Path) -> str:
     """32 hex digits of a file, or of all files of a folder with their names."""
     hasher = xxhash.xxh3_128()
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-        hasher.update(f"{file.relative_to(path) if path.is_dir() else 'file'}\n{file.stat().st_size}\n")
+        hasher.update(f"{file.relative_to(path) if path.is_dir() else 'file'}\n{file.stat().st_size}\n".encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 22):
                 hasher.update(block)

@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from tasks.models import Export, Format, Frozen, StyleName
+from tasks.examples.templates import Rendering
+from tasks.models import Export, Format, Frozen, Message, StyleName
 from tasks.recipe import LocalTune
 from tasks.store import digest_of
 
@@ -111,13 +112,6 @@ class Quote(Frozen):
     basis: str  # where the price comes from, with its date; for local jobs: that nobody sends a bill
 
 
-class Message(Frozen):
-    """One turn of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
 class Decoding(Frozen):
     """How an answer was, or shall be, drawn."""
 
@@ -146,6 +140,12 @@ class Backend(Protocol):
 
     def format(self, link_tune: LocalTune) -> Format:
         """The export format that this backend reads for these hyperparameters."""
+
+    def rendering(self, tune: LocalTune) -> Rendering | None:
+        """How the base model of `tune` is prompted; None where the provider renders conversations itself."""
+
+    def base_digest(self, tune: LocalTune) -> str | None:
+        """The digest of the base model's files, where they lie on this machine."""
 
     def check(self, link: Link) -> list[Finding]:
         """All that speaks against starting this link now; empty when nothing does."""

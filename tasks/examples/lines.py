@@ -10,13 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.backends.contract import Message
 from tasks.errors import ExportError
 from tasks.examples.grounding import Row, context
 from tasks.examples.styles import STYLES, Style, answer, conversation
 from tasks.examples.templates import Rendering, ending, load_tokenizer, render
 from tasks.examples.tokens import lengths
-from tasks.models import Format, StyleName
+from tasks.models import Format, Message, StyleName
 
 MARK = "\u241ftitle\u241f"  # stands for the title where a template is rendered once for all rows
 

@@ -10,12 +10,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from tasks import store
-from tasks.backends.contract import Message
 from tasks.examples.export import of_split
 from tasks.examples.grounding import context
 from tasks.examples.styles import conversation
 from tasks.examples.templates import prompt_hash
-from tasks.models import CleanShard, Export, Frozen
+from tasks.models import CleanShard, Export, Frozen, Message
 
 
 class Question(Frozen):

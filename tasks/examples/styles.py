@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.backends.contract import Message
-from tasks.models import Frozen, StyleName
+from tasks.models import Frozen, Message, StyleName
 
 SOURCE = (
     "\n***\n**Source:** 'trn.json' file in dataset "

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from tasks.backends.contract import Message
 from tasks.errors import ExportError, MissingExtraError
-from tasks.models import Frozen
+from tasks.models import Frozen, Message
 
 ALPACA_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "

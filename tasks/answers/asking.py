@@ -1,0 +1,76 @@
+"""Asking: the same questions to a base and to a tuned model, each prompt proven to be the one of the export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.answers.metrics import means, score
+from tasks.backends import get_backend
+from tasks.backends.contract import Answer, Decoding
+from tasks.errors import ParityError
+from tasks.examples.questions import Question, draw
+from tasks.models import Asked, CleanShard, Export, Frozen
+from tasks.recipe import LocalTune
+
+ARMS = ("before", "after", "before_t0", "after_t0")
+
+
+class Exam(Frozen):
+    """The fixed questions of a link: on products it trained on, and on products held out."""
+
+    seen: tuple[Question, ...]
+    unseen: tuple[Question, ...]
+
+    @property
+    def all(self) -> tuple[Question, ...]:
+        return self.seen + self.unseen
+
+
+def exam(
+    train: Sequence[Export], holdout: Sequence[Export], shards: Sequence[CleanShard], seen: int, unseen: int, seed: int
+) -> Exam:
+    """Draw the questions: `seen` from what is trained on, `unseen` from the holdout."""
+    return Exam(seen=draw(train, shards, seen, seed), unseen=draw(holdout, shards, unseen, seed))
+
+
+def ask(
+    backend: str, model: str | None, digest: str | None, tune: LocalTune, questions: Exam, decoding: Decoding
+) -> tuple[Answer, ...]:
+    """Answers in the order of `questions.all`. `digest` names the model's bytes, so that a cache can tell them apart.
+
+    Raises ParityError where a prompt is not the one that the export holds.
+    """
+    answers = get_backend(backend).answer(model, tune, [q.messages for q in questions.all], decoding)
+    for question, answer in zip(questions.all, answers, strict=True):
+        if question.prompt_hash != answer.prompt_hash:
+            raise ParityError(
+                f"the prompt for {question.title!r} (line {question.line}) has hash {answer.prompt_hash!r} at sampling "
+                f"and {question.prompt_hash!r} at export: the template changed between them; prepare again"
+            )
+    return tuple(answers)
+
+
+def table(questions: Exam, arms: dict[str, Sequence[Answer]]) -> tuple[Asked, ...]:
+    """One row a question with the answers of every arm beside the original content."""
+    rows = []
+    for number, question in enumerate(questions.all):
+        rows.append(
+            Asked(
+                group="seen" if number < len(questions.seen) else "unseen",
+                uid=question.uid,
+                line=question.line,
+                question=question.messages[-1].content,
+                content=question.content,
+                **{arm: arms[arm][number].text for arm in ARMS},
+            )
+        )
+    return tuple(rows)
+
+
+def scores(rows: Sequence[Asked]) -> dict[str, dict[str, dict[str, float]]]:
+    """{group: {arm: {metric: mean}}} over the rows."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for group in dict.fromkeys(row.group for row in rows):
+        mine = [row.model_dump() for row in rows if row.group == group]
+        found[group] = {arm: means([score(r[arm], r["content"], r["question"]) for r in mine]) for arm in ARMS}
+    return found

@@ -1,0 +1,171 @@
+"""Engines: a base model with a trainable adapter, loaded by Unsloth or by transformers + bitsandbytes + peft."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from tasks.backends.contract import Finding, Link
+from tasks.errors import BackendError
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "unsloth", "unsloth_zoo")
+UNSLOTH_ON_CPU = (2026, 10, 9)  # the first that imports, and trains, without a GPU
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def precision() -> Any:
+    """The torch dtype to compute in: bfloat16 where the hardware has it; else float16 on a GPU, float32 on a CPU."""
+    import torch
+
+    if has_gpu():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide what training does, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def findings(engine: str, load_in_4bit: bool) -> list[Finding]:
+    """What speaks against the engine on this machine; empty when nothing does."""
+    needed = (
+        ["torch", "transformers", "trl", "peft"] + ["bitsandbytes"] * load_in_4bit + ["unsloth"] * (engine == "unsloth")
+    )
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        extra = "unsloth" if missing == ["unsloth"] else "local"
+        message = f"engine {engine!r} needs {', '.join(missing)}: run `pip install 'shardtune[{extra}]'`"
+        return [Finding(rule="engine", level="error", message=message)]
+    if engine == "unsloth" and not has_gpu():
+        version = importlib.metadata.version("unsloth")
+        numbers = tuple(int(n) for n in version.split(".")[:3] if n.isdigit())
+        if numbers < UNSLOTH_ON_CPU:
+            message = (
+                f"unsloth {version} does not train without a GPU: install 2026.10.9 or newer, "
+                "or set tune.engine=transformers"
+            )
+            return [Finding(rule="engine", level="error", message=message)]
+    return []
+
+
+def load(link: Link, path: str, engine: str) -> Any:
+    """The base at `path` with a trainable adapter: a new one made from the link's seed, or the parent's.
+
+    For engine `unsloth` the caller must have imported unsloth before anything else in this process.
+    """
+    from transformers import set_seed
+
+    set_seed(link.seed)
+    model = _unsloth(link, path) if engine == "unsloth" else _transformers(link, path)
+    if link.parent:
+        _continue(model, link.parent)
+    return model
+
+
+def _transformers(link: Link, path: str) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    model = base(path, link.tune.load_in_4bit, link.tune.trust_remote_code)
+    lora = link.tune.lora
+    if link.tune.gradient_checkpointing:
+        model.config.use_cache = False
+    shape = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets(model, lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, shape)
+
+
+def base(path: str, load_in_4bit: bool, trust_remote_code: bool) -> Any:
+    """The bare base model, in NF4 or in the precision of this machine, on the GPU where there is one."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    options: dict[str, Any] = {"dtype": precision(), "trust_remote_code": trust_remote_code}
+    if load_in_4bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=precision(),
+        )
+    if has_gpu():
+        options["device_map"] = {"": 0}
+    try:
+        return AutoModelForCausalLM.from_pretrained(path, **options)
+    except (OSError, ValueError) as error:
+        raise BackendError(f"base model {path!r} cannot be loaded: {error}") from error
+
+
+def _unsloth(link: Link, path: str) -> Any:
+    from unsloth import FastLanguageModel
+
+    tune = link.tune
+    checkpointing: Any = "unsloth" if tune.gradient_checkpointing else False
+    try:
+        model, _ = FastLanguageModel.from_pretrained(
+            model_name=path,
+            max_seq_length=tune.max_length,
+            dtype=precision(),
+            load_in_4bit=tune.load_in_4bit,
+            trust_remote_code=tune.trust_remote_code,
+            use_gradient_checkpointing=checkpointing,
+        )
+    except (NotImplementedError, ValueError, RuntimeError) as error:
+        raise BackendError(f"unsloth cannot load {path!r} ({error}): set tune.engine=transformers") from error
+    return FastLanguageModel.get_peft_model(
+        model,
+        r=tune.lora.r,
+        lora_alpha=tune.lora.alpha,
+        lora_dropout=tune.lora.dropout,
+        target_modules=targets(model, tune.lora.target_modules),
+        use_gradient_checkpointing=checkpointing,
+        random_state=link.seed,
+        max_seq_length=tune.max_length,
+    )
+
+
+def targets(model: Any, wanted: tuple[str, ...] | str) -> list[str]:
+    """Names of the linear layers that are adapted: those asked for, or every one but the head."""
+    import torch
+
+    head = model.get_output_embeddings()
+    # bitsandbytes' 4-bit layers are Linear too.
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    linear = {name.rpartition(".")[2] for name, _ in layers}
+    if wanted == "auto":
+        return sorted(linear)
+    if unknown := sorted(set(wanted) - linear):
+        raise BackendError(f"tune.lora.target_modules names {unknown!r}; this model has {sorted(linear)!r}")
+    return sorted(wanted)
+
+
+def _continue(model: Any, parent: str) -> None:
+    """Take over the weights of the parent's adapter, which must have the same shape."""
+    from peft import PeftConfig, load_peft_weights, set_peft_model_state_dict
+
+    if not (Path(parent) / "adapter_config.json").exists():
+        raise BackendError(f"parent model {parent!r} is no adapter on this machine: check the chain's last model")
+    theirs, ours = PeftConfig.from_pretrained(parent), model.peft_config["default"]
+    mine, other = ((c.r, c.lora_alpha, sorted(c.target_modules)) for c in (ours, theirs))
+    if mine != other:
+        raise BackendError(f"parent adapter {parent!r} has r, alpha, targets {other!r}, not {mine!r}: make them equal")
+    report: Any = set_peft_model_state_dict(model, load_peft_weights(parent, device="cpu"))
+    if report.unexpected_keys:
+        raise BackendError(f"parent adapter {parent!r} does not fit the base model: {report.unexpected_keys[:3]!r}")

@@ -1,0 +1,56 @@
+"""trl's SFTTrainer, fed in our order. Import it after the engine: Unsloth replaces the class it extends."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import trl
+from torch.nn.functional import cross_entropy
+from trl.trainer import utils
+
+from tasks.backends.batches import Order
+from tasks.backends.watch import Watch
+from tasks.examples.tokens import IGNORED
+
+
+class Feed(trl.SFTTrainer):  # type: ignore[misc]
+    """Batches come in the order of `Order`; what each holds is counted; no model cards."""
+
+    def __init__(self, watch: Watch, lengths: Sequence[int], grouped: bool, **options: Any) -> None:
+        self.watch = watch
+        self.order = Order(lengths, options["args"].per_device_train_batch_size, options["args"].seed, grouped)
+        # trl's fused head needs Triton, which a CPU build of torch does not have; Unsloth brings its own.
+        self.plain = utils._ChunkedLogProbFunction is None
+        super().__init__(**options)
+        self.model_accepts_loss_kwargs = True  # whichever loss is used, it counts labels over all passes of a step
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
+        return self.order
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+        self.watch.count(inputs.pop("counts"))
+        return super().training_step(model, inputs, *args, **options)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+        if not self.plain:
+            return super().compute_loss(model, inputs, *args, **options)
+        return loss_of(model, inputs) / torch.as_tensor(options["num_items_in_batch"]).clamp(min=1)
+
+    def create_model_card(self, *args: Any, **options: Any) -> None:
+        """No card: it would describe a model that is only a checkpoint."""
+
+
+def loss_of(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """Sum of the loss over all labels, in nats. Logits are made only at columns where some example has a label."""
+    labels = inputs["labels"]
+    columns = (labels[:, 1:] != IGNORED).any(0).nonzero().flatten()
+    given = {name: value for name, value in inputs.items() if name != "labels"} | {"use_cache": False}
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    chosen = "logits_to_keep" in inspect.signature(base.forward).parameters
+    logits = model(**given, **({"logits_to_keep": columns} if chosen else {})).logits
+    logits = logits if chosen else logits[:, columns]
+    wanted = labels[:, 1:][:, columns]
+    return cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, reduction="sum")

@@ -1,0 +1,232 @@
+"""The local backend: a job is a process of its own on this machine, known by its folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tasks import settings, store
+from tasks.backends import base, engines, jobs, memory
+from tasks.backends.contract import ENDED, Answer, Backend, Decoding, Finding, Job, Link, Quote, Status
+from tasks.errors import BackendError, ShardtuneError
+from tasks.examples.templates import Rendering
+from tasks.models import Format, Message
+from tasks.recipe import LocalTune
+
+GRACE = 20.0  # seconds that a cancelled trainer has to write its end
+
+
+def backend() -> Backend:
+    """The backend of this module."""
+    return Local()
+
+
+class Local:
+    """Fine-tunes on this machine. Jobs outlive the process that submits them."""
+
+    name = "local"
+
+    def format(self, link_tune: LocalTune) -> Format:
+        """`chat` where the base has a chat template (and the recipe wants it), else `alpaca`."""
+        return base.rendering(link_tune).template
+
+    def rendering(self, tune: LocalTune) -> Rendering | None:
+        """The model's chat template, or Alpaca where it has none."""
+        return base.rendering(tune)
+
+    def base_digest(self, tune: LocalTune) -> str | None:
+        """Of the files on this machine; None for a hub name."""
+        return base.digest(tune)
+
+    def check(self, link: Link) -> list[Finding]:
+        """Engine, base model, lengths, warm-up and memory."""
+        tune = link.tune
+        found = engines.findings(tune.engine, tune.load_in_4bit)
+        try:
+            config = base.config(tune)
+        except ShardtuneError as error:
+            return [*found, Finding(rule="base model", level="error", message=str(error))]
+        limit = config.get("max_position_embeddings")
+        if isinstance(limit, int) and tune.max_length > limit:
+            message = f"tune.max_length={tune.max_length!r} is above the {limit} positions of the base model"
+            found.append(Finding(rule="length", level="error", message=message))
+        if tune.max_steps and tune.warmup_steps >= tune.max_steps:
+            message = f"tune.warmup_steps={tune.warmup_steps!r} is not fewer than tune.max_steps={tune.max_steps!r}"
+            found.append(Finding(rule="warm-up", level="error", message=message))
+        if any(f.level == "error" for f in found):
+            return found
+        return [*found, *_fits(config, tune)]
+
+    def quote(self, link: Link) -> Quote:
+        """Examples and tokens that will be trained on; no money."""
+        examples, tokens = sum(e.examples for e in link.train), [e.tokens for e in link.train]
+        tune = link.tune
+        share = tune.epochs
+        if tune.max_steps:
+            share = tune.max_steps * tune.batch_size * tune.gradient_accumulation / max(examples, 1)
+        total = None if None in tokens else int(sum(t or 0 for t in tokens) * share)
+        return Quote(
+            examples=int(examples * share),
+            tokens=total,
+            usd_low=0.0,
+            usd_high=0.0,
+            basis="runs on this machine, nobody sends a bill",
+        )
+
+    def find(self, key: str) -> Job | None:
+        """The job of the folder with this key, whatever became of it."""
+        known = jobs.Folder.of(key).read("job.json")
+        return None if known is None else Job.model_validate(known)
+
+    def submit(self, link: Link) -> Job:
+        """Start the trainer, unless it runs or has succeeded. After a kill it goes on from its newest checkpoint."""
+        folder = jobs.Folder.of(link.key)
+        patience = time.monotonic() + 10
+        while True:
+            with folder.held() as lock:
+                if lock is not None:
+                    return self._started(folder, link, lock)
+            job = self.find(link.key)
+            if job is not None and folder.process is not None:
+                return job
+            if time.monotonic() > patience:
+                raise BackendError(f"job folder {str(folder.path)!r} is held by an unknown process: end it, then again")
+            time.sleep(0.05)
+
+    def _started(self, folder: jobs.Folder, link: Link, lock: int) -> Job:
+        job = self.find(link.key)
+        if job is not None and folder.status.state == "succeeded" and _there(folder.status.model):
+            return job
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        job = job or Job(key=link.key, backend=self.name, id=link.key, url=folder.path.as_uri(), submitted_at=now)
+        folder.write("link.json", link.model_dump(mode="json"))
+        folder.write("status.json", Status(state="queued").model_dump(mode="json"))
+        process = _spawned([str(folder.path / "link.json")], folder.log, lock)
+        folder.write("process.json", {"pid": process.pid, "started": psutil.Process(process.pid).create_time()})
+        folder.write("job.json", job.model_dump(mode="json"))
+        return job
+
+    def status(self, job: Job) -> Status:
+        """What the trainer wrote last; failed and interrupted where it is gone without an end."""
+        folder = jobs.Folder.of(job.key)
+        if not (folder.path / "job.json").exists():
+            raise BackendError(f"job {job.id!r}: no folder {str(folder.path)!r} on this machine; was it started here?")
+        # First the lock, then the file: a trainer writes its end before it lets go.
+        gone = not folder.is_held()
+        status = folder.status.model_copy(update={"points": folder.points})
+        if status.state in ENDED or not gone:
+            return status
+        reason = f"the trainer is gone without an end (see {str(folder.log)!r}): run the same command, it goes on"
+        return status.model_copy(update={"state": "failed", "interrupted": True, "error": reason})
+
+    def cancel(self, job: Job) -> None:
+        """End the job: ask the trainer to stop, then stop it; no error when it has ended already."""
+        folder = jobs.Folder.of(job.key)
+        process = folder.process if folder.is_held() else None
+        if process is not None:
+            _stop(process)
+        with folder.held() as lock:
+            if lock is not None and folder.read("job.json") and folder.status.state not in ENDED:
+                ended = folder.status.model_copy(update={"state": "cancelled", "detail": "cancelled"})
+                folder.write("status.json", ended.model_dump(mode="json"))
+
+    def answer(
+        self, model: str | None, tune: LocalTune, conversations: Sequence[Sequence[Message]], decoding: Decoding
+    ) -> list[Answer]:
+        """Answers of the base or of base + adapter, made in a process of its own."""
+        if not conversations:
+            return []
+        with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
+            adapter = None if model is None else _fetched(model, Path(folder))
+            version = tune.base_model if adapter is None else f"{tune.base_model}+{base.digest_of(Path(adapter))[:16]}"
+            question = {
+                "base": base.resolve(tune),
+                "adapter": adapter,
+                "tune": tune.model_dump(mode="json"),
+                "version": version,
+                "decoding": decoding.model_dump(mode="json"),
+                "conversations": [[m.model_dump() for m in talk] for talk in conversations],
+            }
+            asked, answered = f"{folder}/asked.json", f"{folder}/answers.json"
+            store.write_json(asked, question)
+            command = [sys.executable, "-m", "tasks.backends.sampler", asked, answered]
+            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            if done.returncode != 0:
+                last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+                raise BackendError(f"model {model or tune.base_model!r} did not answer: {last}")
+            return [Answer.model_validate(a) for a in store.read_json(answered)]
+
+
+def _fits(config: dict[str, Any], tune: LocalTune) -> list[Finding]:
+    gpu = engines.has_gpu()
+    width = 4 if "32" in str(engines.precision()) else 2
+    try:
+        needed = memory.estimate(config, tune, tune.max_length, width)["total"]
+    except KeyError:
+        return []  # a config of a kind the estimate does not know says nothing against the link
+    free = memory.available(gpu)
+    if needed <= free:
+        return []
+    message = (
+        f"batches of {tune.batch_size} x {tune.max_length} tokens may take {needed / 2**30:.1f} GiB and "
+        f"{free / 2**30:.1f} GiB are free: lower tune.batch_size or tune.max_length, or set tune.gradient_checkpointing"
+    )
+    # The estimate is for full batches of the longest examples, so a near miss may still fit.
+    return [Finding(rule="memory", level="error" if needed > 2 * free else "warning", message=message)]
+
+
+def _spawned(arguments: list[str], log: Path, lock: int) -> subprocess.Popen[bytes]:
+    """The trainer in a session of its own, holding the lock; reaped by a thread while this process lives."""
+    os.set_inheritable(lock, True)
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.backends.trainer", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock,),
+            env={**os.environ, settings.ROOT_VARIABLE: settings.root()},
+        )
+    threading.Thread(target=process.wait, name=f"reap-{process.pid}", daemon=True).start()
+    return process
+
+
+def _stop(process: psutil.Process) -> None:
+    try:
+        process.send_signal(signal.SIGTERM)
+        process.wait(GRACE)
+    except psutil.TimeoutExpired:
+        # Its session's group: the trainer and whatever it started.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(GRACE)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _there(model: str | None) -> bool:
+    return model is not None and store.exists(model)
+
+
+def _fetched(model: str, into: Path) -> str:
+    """The adapter as a folder on this machine."""
+    if "://" not in model:
+        if not (Path(model) / "adapter_config.json").exists():
+            raise BackendError(f"model {model!r} is no adapter on this machine: run finetune again, or name another")
+        return model
+    import fsspec
+
+    fs, name = fsspec.core.url_to_fs(model)
+    fs.get(f"{name}/", f"{into}/adapter/", recursive=True)
+    return str(into / "adapter")

@@ -1,0 +1,70 @@
+"""Rows: the lines of a link's exports as token ids and labels, and the fixed rows whose loss is measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xxhash
+
+from tasks import store
+from tasks.backends.contract import Link
+from tasks.errors import TrainingError
+from tasks.examples.tokens import IGNORED, encode
+from tasks.models import Export
+
+
+class Rows(NamedTuple):
+    """Examples ready for a model. `truncated` lost the end of their answer; `empty` lost all of it and are left out."""
+
+    examples: list[dict[str, Any]]  # input_ids and labels, int32 arrays
+    truncated: int
+    empty: int
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(e["input_ids"]) for e in self.examples]
+
+
+def lines(exports: Sequence[Export]) -> Iterator[tuple[str, str]]:
+    """Prompt and completion of every line of local exports, in order."""
+    for export in exports:
+        with store.reading(export.uri) as stream:
+            for line in stream:
+                value = json.loads(line)
+                yield value["prompt"], value["completion"]
+
+
+def train(link: Link, tokenizer: Any) -> Rows:
+    """The training rows. Raises TrainingError where nothing of any answer would be learnt."""
+    rows = _encoded(lines(link.train), link, tokenizer, link.tune.loss_on)
+    if not rows.examples:
+        raise TrainingError(
+            f"all labels are masked: of {rows.empty} examples none has an answer within "
+            f"max_length={link.tune.max_length!r} tokens; raise tune.max_length or look at the export"
+        )
+    return rows
+
+
+def heldout(link: Link, tokenizer: Any) -> Rows:
+    """`link.heldout_rows` rows drawn over all holdout exports by hash: the same rows for the same exports, always."""
+    pairs = list(lines(link.holdout))
+    ranked = sorted(
+        range(len(pairs)), key=lambda n: xxhash.xxh3_64_intdigest("\x1f".join(pairs[n]).encode(), seed=link.seed)
+    )
+    return _encoded((pairs[n] for n in sorted(ranked[: link.heldout_rows])), link, tokenizer, "answer")
+
+
+def _encoded(pairs: Iterator[tuple[str, str]], link: Link, tokenizer: Any, loss_on: Any) -> Rows:
+    examples, truncated, empty = [], 0, 0
+    for prompt, completion in pairs:
+        one = encode(prompt, completion, tokenizer, link.tune.max_length, loss_on)
+        truncated += one.truncated
+        # The first token is foretold by nothing, so its label counts for no loss.
+        if all(label == IGNORED for label in one.labels[1:]):
+            empty += 1
+            continue
+        examples.append({"input_ids": np.array(one.input_ids, np.int32), "labels": np.array(one.labels, np.int32)})
+    return Rows(examples, truncated, empty)

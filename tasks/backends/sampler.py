@@ -1,0 +1,126 @@
+"""The sampler: answers of a local model, batched. `python -m tasks.backends.sampler ASKED.json ANSWERS.json`.
+
+Always by transformers and peft, whatever engine trained, so that asking needs none of an engine's patches.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks import settings, store
+from tasks.backends import base, engines
+from tasks.backends.contract import Answer, Decoding
+from tasks.examples.templates import Kind, ending, load_tokenizer, prompt_hash, render
+from tasks.examples.tokens import encode_prompt
+from tasks.models import Message
+from tasks.recipe import LocalTune
+
+BATCH = 8
+
+
+class Sampler:
+    """A base model (directory or hub name), with an adapter or without, ready to answer."""
+
+    def __init__(self, base_path: str, adapter: str | None, tune: LocalTune, version: str = "") -> None:
+        self.tune = tune.model_copy(update={"base_model": base_path, "revision": None})
+        self.rendering = base.rendering(self.tune)
+        self.tokenizer = load_tokenizer(self.rendering)
+        self.model = engines.base(base_path, tune.load_in_4bit, tune.trust_remote_code)
+        if adapter is not None:
+            from peft import PeftModel
+
+            self.model = PeftModel.from_pretrained(self.model, adapter)
+        self.model.eval()
+        self.version = version or base_path
+        self.ends = ends(self.tokenizer, self.rendering.template, self.model.generation_config)
+
+    def answer(
+        self, conversations: Sequence[Sequence[Message]], decoding: Decoding, batch_size: int = BATCH
+    ) -> list[Answer]:
+        """Answer each conversation, in order. Batches hold prompts of like length; the seed is set per batch."""
+        prompts = [render(c, self.rendering.template, self.tokenizer) for c in conversations]
+        ids = [encode_prompt(p, self.tokenizer) for p in prompts]
+        order = sorted(range(len(ids)), key=lambda n: (len(ids[n]), n))
+        answers: dict[int, Answer] = {}
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            began = time.monotonic()
+            said = self._generate([ids[n] for n in chosen], decoding)
+            seconds = (time.monotonic() - began) / len(chosen)
+            for n, tokens in zip(chosen, said, strict=True):
+                answers[n] = Answer(
+                    text=self.tokenizer.decode(tokens, skip_special_tokens=True).strip(),
+                    decoding=decoding,
+                    model_version=self.version,
+                    prompt_hash=prompt_hash(prompts[n]),
+                    prompt_tokens=len(ids[n]),
+                    answer_tokens=len(tokens),
+                    seconds=round(seconds, 4),
+                )
+        return [answers[n] for n in range(len(prompts))]
+
+    def _generate(self, prompts: list[list[int]], decoding: Decoding) -> list[list[int]]:
+        """Token ids of the answers, cut at the first end token (which is counted out)."""
+        import torch
+
+        width = max(len(p) for p in prompts)
+        pad = self.tokenizer.pad_token_id
+        pad = self.ends[0] if pad is None else pad
+        # Filled up at the left, so that every answer begins at the same place; the mask hides the filling.
+        ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts])
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        torch.manual_seed(decoding.seed)
+        with torch.no_grad():
+            made = self.model.generate(
+                input_ids=ids.to(self.model.device),
+                attention_mask=mask.to(self.model.device),
+                generation_config=self._config(decoding, pad),
+            )
+        return [_cut(row, self.ends) for row in made[:, width:].tolist()]
+
+    def _config(self, decoding: Decoding, pad: int) -> Any:
+        # A config of our own: a model's generation_config.json may bring a temperature nobody asked for.
+        from transformers import GenerationConfig
+
+        drawn = {"temperature": decoding.temperature, "top_p": 1.0, "top_k": 0} if decoding.temperature else {}
+        return GenerationConfig(
+            max_new_tokens=decoding.max_new_tokens,
+            do_sample=decoding.temperature > 0,
+            repetition_penalty=decoding.repetition_penalty,
+            eos_token_id=self.ends,
+            pad_token_id=pad,
+            **drawn,
+        )
+
+
+def _cut(tokens: list[int], ends: list[int]) -> list[int]:
+    return tokens[: next((n for n, token in enumerate(tokens) if token in ends), len(tokens))]
+
+
+def ends(tokenizer: Any, template: Kind, generation: Any) -> list[int]:
+    """The ids at which an answer stops: what training closed it with, and the model's own end tokens."""
+    closing = tokenizer(ending(template, tokenizer), add_special_tokens=False)["input_ids"]
+    known = generation.eos_token_id
+    own = known if isinstance(known, list) else [known]
+    found = [*closing[:1], tokenizer.eos_token_id, *own]
+    return list(dict.fromkeys(int(n) for n in found if n is not None))
+
+
+def main(asked: str, answered: str) -> None:
+    """Read a question file (base, adapter, tune, version, decoding, conversations), write the answers as JSON."""
+    value = json.loads(Path(asked).read_text())
+    tune = LocalTune.model_validate(value["tune"])
+    sampler = Sampler(value["base"], value["adapter"], tune, value["version"])
+    talks = [[Message.model_validate(m) for m in talk] for talk in value["conversations"]]
+    answers = sampler.answer(talks, Decoding.model_validate(value["decoding"]))
+    store.write_json(answered, [a.model_dump(mode="json") for a in answers])
+
+
+if __name__ == "__main__":
+    settings.enter()
+    main(sys.argv[1], sys.argv[2])

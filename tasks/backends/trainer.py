@@ -1,0 +1,273 @@
+"""The trainer, one process per job: `python -m tasks.backends.trainer <root>/jobs/<key>/link.json`.
+
+It outlives the flow that started it, goes on from the newest whole checkpoint after a kill, and takes the patches that
+Unsloth makes at import with it when it ends. Nothing heavy is imported before `main` knows the engine.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tasks import settings, store
+from tasks.backends import base, engines, jobs, memory, rows
+from tasks.backends.contract import Link, Status
+from tasks.errors import BackendError, ShardtuneError, TrainingError
+from tasks.examples.templates import load_tokenizer
+
+
+class Cancelled(BaseException):
+    """SIGTERM came. Not an Exception, so that no library swallows it."""
+
+
+def main(path: str) -> int:
+    """Work on the job of `path` to its end; the exit status is 0 only where it succeeded."""
+    signal.signal(signal.SIGTERM, _cancel)
+    folder = jobs.Folder(Path(path).resolve().parent)
+    try:
+        _say(folder, state="running", detail="loading")
+        run(folder)
+        return 0
+    except Cancelled:
+        _say(folder, state="cancelled", detail="cancelled")
+        return 143
+    except Exception as error:
+        _say(folder, state="failed", detail="failed", error=_reason(error))
+        raise
+
+
+def _cancel(number: int, frame: object) -> None:
+    # Once: a second signal must not break the writing of the end.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Cancelled
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    known = isinstance(error, ShardtuneError)
+    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+        return f"out of memory: lower tune.batch_size or tune.max_length, or set tune.gradient_checkpointing ({text!r})"
+    return text if known else f"{type(error).__name__}: {text}; the whole story is in the job's log.txt"
+
+
+def _say(folder: jobs.Folder, facts: dict[str, Any] | None = None, **changes: Any) -> Status:
+    """Change what status.json says; what is not named stays."""
+    status = folder.status
+    status = status.model_copy(update=changes | {"facts": status.facts | (facts or {})})
+    folder.write("status.json", status.model_dump(mode="json"))
+    return status
+
+
+def run(folder: jobs.Folder) -> None:
+    """Train, measure before and after, and leave the adapter; raises TrainingError with the reason where it stops."""
+    began = time.monotonic()
+    link = folder.link
+    if link.tune.engine == "unsloth":
+        os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(settings.local_root() / "unsloth"))
+        import unsloth  # noqa: F401  before torch, transformers and trl: it patches them
+    path = base.resolve(link.tune)
+    tokenizer = load_tokenizer(base.rendering(link.tune))
+    trained, measured = rows.train(link, tokenizer), rows.heldout(link, tokenizer)
+    plan = steps(link, len(trained.examples))
+    facts = {
+        "examples": len(trained.examples),
+        "truncated": trained.truncated,
+        "empty": trained.empty,
+        "heldout_examples": len(measured.examples),
+        "versions": engines.versions(),
+    }
+    _say(folder, facts, steps=plan)
+    model = engines.load(link, path, link.tune.engine)
+    _say(folder, _described(model, link, max(trained.lengths)))
+    pad = pad_token(tokenizer)
+    trainer, watch = _assembled(folder, link, model, tokenizer, trained, pad)
+    before = _before(folder, trainer.model, measured, pad)
+    _say(folder, heldout_before=before, detail="training")
+    watch.status = folder.status
+    _trained(folder, trainer)
+    _say(folder, detail="measuring")
+    after = heldout_loss(trainer.model, measured.examples, pad)
+    uri, digest = save(folder, trainer.model, tokenizer)
+    ended = {"eta_seconds": 0.0, "peak_memory_bytes": memory.peak(), "seconds": round(time.monotonic() - began, 1)}
+    _say(folder, ended, state="succeeded", detail="succeeded", heldout_after=after, model=uri, model_digest=digest)
+
+
+def steps(link: Link, examples: int) -> int:
+    """Optimizer steps of the whole training; TrainingError where the warm-up would fill them."""
+    tune = link.tune
+    batches = math.ceil(examples / tune.batch_size)
+    total = tune.max_steps or math.ceil(tune.epochs * math.ceil(batches / tune.gradient_accumulation))
+    if tune.warmup_steps >= total:
+        raise TrainingError(
+            f"tune.warmup_steps={tune.warmup_steps!r} is not fewer than the {total} steps of this link: "
+            "the learning rate would never reach its peak; lower it"
+        )
+    return total
+
+
+def pad_token(tokenizer: Any) -> int:
+    """The id that fills batches up. It may be the end token: labels and attention are masked by position, not by id."""
+    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return int(next(number for number in known if number is not None))
+
+
+def _described(model: Any, link: Link, longest: int) -> dict[str, Any]:
+    config = model.config.to_dict()
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    guess = memory.estimate(config, link.tune, longest, 4 if "32" in str(engines.precision()) else 2)
+    return {
+        "trainable_parameters": parameters,
+        "memory_estimate_bytes": guess["total"],
+        "precision": str(engines.precision()).removeprefix("torch."),
+        "device": str(next(model.parameters()).device),
+        "attention": str(model.config._attn_implementation),
+    }
+
+
+def _assembled(
+    folder: jobs.Folder, link: Link, model: Any, tokenizer: Any, trained: rows.Rows, pad: int
+) -> tuple[Any, Any]:
+    import torch
+    from datasets import Dataset
+
+    from tasks.backends.batches import collator, isolated
+    from tasks.backends.feed import Feed
+    from tasks.backends.watch import Watch
+
+    tune = link.tune
+    if tune.batching == "packed" and not isolated(model, model.config.vocab_size):
+        raise BackendError(
+            f"batching 'packed' is refused: {type(model.get_base_model()).__name__} with attention "
+            f"{model.config._attn_implementation!r} lets packed examples see each other; use grouped"
+        )
+    watch = Watch(folder, folder.status)
+    columns = {name: [e[name] for e in trained.examples] for name in ("input_ids", "labels")}
+    trainer: Any = Feed(
+        watch,
+        trained.lengths,
+        tune.batching == "grouped",
+        model=model,
+        args=arguments(folder, link),
+        train_dataset=Dataset.from_dict(columns),
+        data_collator=collator(tune.batching, pad, tune.max_length),
+        processing_class=tokenizer,
+        callbacks=[watch],
+    )
+    for parameter in trainer.model.parameters():
+        # trl brings adapters of 4-bit models to bfloat16, in which small steps are lost.
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
+    return trainer, watch
+
+
+def arguments(folder: jobs.Folder, link: Link) -> Any:
+    """trl's settings of this link."""
+    from trl import SFTConfig
+
+    tune, kind = link.tune, str(engines.precision())
+    return SFTConfig(
+        output_dir=str(folder.checkpoints),
+        seed=link.seed,
+        data_seed=link.seed,
+        per_device_train_batch_size=tune.batch_size,
+        gradient_accumulation_steps=tune.gradient_accumulation,
+        num_train_epochs=tune.epochs,
+        max_steps=tune.max_steps or -1,
+        learning_rate=tune.learning_rate,
+        lr_scheduler_type=tune.schedule,
+        warmup_steps=tune.warmup_steps,
+        weight_decay=tune.weight_decay,
+        max_grad_norm=tune.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16="bfloat16" in kind,
+        fp16="float16" in kind and "bfloat16" not in kind,
+        use_cpu=not engines.has_gpu(),
+        gradient_checkpointing=tune.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if tune.gradient_checkpointing else None,
+        max_length=None,
+        packing=False,
+        padding_free=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_pin_memory=engines.has_gpu(),
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=tune.checkpoint_steps,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _before(folder: jobs.Folder, model: Any, measured: rows.Rows, pad: int) -> float | None:
+    """Held-out loss before training; measured once per job, however often it is resumed."""
+    known = folder.read("heldout.json")
+    if known is None:
+        known = {"before": heldout_loss(model, measured.examples, pad)}
+        folder.write("heldout.json", known)
+    value: float | None = known["before"]
+    return value
+
+
+def heldout_loss(model: Any, examples: list[dict[str, Any]], pad: int) -> float | None:
+    """Mean nats per answer token over `examples`; None where there are none."""
+    import torch
+
+    from tasks.backends.batches import Padded
+    from tasks.backends.feed import loss_of
+    from tasks.examples.tokens import IGNORED
+
+    lay, total, count = Padded(pad), 0.0, 0
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    ordered = sorted(examples, key=lambda e: len(e["input_ids"]))
+    for start in range(0, len(ordered), 4):
+        batch = lay(ordered[start : start + 4])
+        inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "labels")}
+        with torch.no_grad(), torch.autocast(device.type, engines.precision(), engines.precision() != torch.float32):
+            total += float(loss_of(model, inputs))
+        count += int((batch["labels"][:, 1:] != IGNORED).sum())
+    model.train(training)
+    return total / count if count else None
+
+
+def _trained(folder: jobs.Folder, trainer: Any) -> None:
+    """Train to the end, from the newest whole checkpoint where there is one."""
+    last = folder.whole_checkpoint()
+    for found in folder.checkpoints.glob("checkpoint-*"):
+        if not (found / "whole.json").exists():
+            shutil.rmtree(found)
+    folder.keep_points(int(last.name.rpartition("-")[2]) if last else 0)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+
+
+def save(folder: jobs.Folder, model: Any, tokenizer: Any) -> tuple[str, str]:
+    """Write the adapter beside its tokenizer; URI (under the root) and digest. It appears whole or not at all."""
+    made = folder.path / ".adapter.part"
+    shutil.rmtree(made, ignore_errors=True)
+    model.save_pretrained(made)
+    tokenizer.save_pretrained(made)
+    (made / "README.md").unlink(missing_ok=True)  # peft's model card, with nothing filled in
+    shutil.rmtree(folder.adapter, ignore_errors=True)
+    os.rename(made, folder.adapter)
+    digest = base.digest_of(folder.adapter)
+    root = settings.root()
+    if "://" not in root:
+        return str(folder.adapter), digest
+    uri = store.join(root, "adapters", folder.path.name)
+    for file in folder.adapter.iterdir():
+        with store.writing(store.join(uri, file.name)) as stream:
+            stream.write(file.read_bytes())
+    return uri, digest
+
+
+if __name__ == "__main__":
+    settings.enter()
+    sys.exit(main(sys.argv[1]))

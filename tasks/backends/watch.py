@@ -1,0 +1,96 @@
+"""Watching a training: every step is judged, written down and timed; every checkpoint is marked whole."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from tasks.backends import memory
+from tasks.backends.contract import LossPoint, Status
+from tasks.backends.jobs import Folder
+from tasks.errors import TrainingError
+from tasks.store import write_json
+
+
+class Watch(TrainerCallback):
+    """Writes losses.jsonl and status.json as training goes; raises TrainingError on a loss that means nothing."""
+
+    def __init__(self, folder: Folder, status: Status) -> None:
+        self.folder, self.status = folder, status
+        self.began = 0.0
+        self.seconds: list[float] = []
+        self.counts: list[dict[str, int]] = []  # of every step of this process: examples, tokens
+        self.step_counts = {"examples": 0, "tokens": 0}
+
+    def count(self, counts: dict[str, int]) -> None:
+        """Add what one forward pass was fed with."""
+        for name, number in counts.items():
+            self.step_counts[name] += number
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.began = time.monotonic()
+        self.step_counts = {"examples": 0, "tokens": 0}
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not logs or "loss" not in logs:
+            return
+        judge(logs["loss"], logs.get("grad_norm", 0.0), state.global_step)
+        took = time.monotonic() - self.began
+        self.seconds.append(took)
+        self.counts.append(dict(self.step_counts))
+        self.folder.add_point(
+            LossPoint(
+                step=state.global_step,
+                epoch=round(state.epoch or 0.0, 6),
+                loss=logs["loss"],
+                learning_rate=logs.get("learning_rate"),
+                seconds=round(took, 4),
+            )
+        )
+        done = {"step": state.global_step, "steps": state.max_steps, "detail": "training"}
+        facts = self.status.facts | self.speed(state.max_steps - state.global_step)
+        self.status = self.status.model_copy(update=done | {"facts": facts})
+        self.folder.write("status.json", self.status.model_dump(mode="json"))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        # The mark comes last: a checkpoint without it was cut by a kill.
+        mark = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "whole.json"
+        write_json(str(mark), {"step": state.global_step})
+
+    def speed(self, left: int) -> dict[str, Any]:
+        """What this process measured so far. The first step warms up and is left out where there are others."""
+        seconds, counts = self.seconds[1:] or self.seconds, self.counts[1:] or self.counts
+        total = sum(seconds)
+        if not total:
+            return {}
+        each = total / len(seconds)
+        return {
+            "seconds_per_step": round(each, 4),
+            "eta_seconds": round(each * left, 1),
+            "examples_per_second": round(sum(c["examples"] for c in counts) / total, 3),
+            "tokens_per_second": round(sum(c["tokens"] for c in counts) / total, 1),
+            "peak_memory_bytes": memory.peak(),
+        }
+
+
+def judge(loss: float, norm: float, step: int) -> None:
+    """Raise TrainingError where the numbers say that nothing is learnt."""
+    if not math.isfinite(loss):
+        raise TrainingError(f"loss is {loss!r} at step {step}: lower tune.learning_rate, or look at the export")
+    if loss == 0.0:
+        raise TrainingError(f"loss is exactly 0 at step {step}: nothing is being learnt; look at the labels")
+    if not math.isfinite(norm):
+        raise TrainingError(f"gradient norm is {norm!r} at step {step}: lower tune.learning_rate")

@@ -1,0 +1,64 @@
+"""Prefect policy for asking questions: answers of one model to the same questions are asked for once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.context import TaskRunContext
+from pydantic_core import to_jsonable_python
+
+from tasks import store
+from tasks.answers import asking
+from tasks.backends.contract import Decoding
+from tasks.models import Asked, Finetuned
+from tasks.recipe import Evaluation
+
+VERSION = 1
+# What of a recipe's `tune` decides how an un-tuned base answers; the rest is about training.
+PROMPTING = ("kind", "base_model", "revision", "template", "load_in_4bit", "trust_remote_code")
+
+
+def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    values = to_jsonable_python(parameters)
+    values["tune"] = {name: values["tune"][name] for name in PROMPTING if name in values["tune"]}
+    values.pop("model")  # where it lies does not matter, its digest does
+    return store.digest_of([context.task.name, VERSION, values])
+
+
+ask = task(name="ask", cache_key_fn=_key, persist_result=True, result_serializer="json")(asking.ask)
+draw_exam = task(name="draw questions")(asking.exam)
+
+
+def decodings(wanted: Evaluation, seed: int) -> tuple[Decoding, Decoding]:
+    """How answers are drawn: at the recipe's temperature, and at temperature 0."""
+    common: dict[str, Any] = {
+        "max_new_tokens": wanted.max_new_tokens,
+        "repetition_penalty": wanted.repetition_penalty,
+        "seed": seed,
+    }
+    return Decoding(temperature=wanted.temperature, **common), Decoding(temperature=0.0, **common)
+
+
+def show(result: Finetuned, link: str) -> None:
+    """A table of answers and a link to the MLflow run, in the Prefect UI."""
+    before, after = result.heldout_loss.get("before"), result.heldout_loss.get("after")
+    lines = [
+        f"Held-out loss {_number(before)} → **{_number(after)}** nats per answer token.",
+        "",
+        f"MLflow run: {link}",
+    ]
+    lines += ["", "| | question | before | after | after, temperature 0 | original |", "|---|---|---|---|---|---|"]
+    lines += [_row(row) for row in result.answers]
+    create_markdown_artifact("\n".join(lines), key="answers", description="the same questions before and after")
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _row(row: Asked) -> str:
+    texts = (row.group, row.question, row.before, row.after, row.after_t0, row.content)
+    cells = [" ".join(text.split()).replace("|", "\\|")[:400] for text in texts]
+    return f"| {' | '.join(cells)} |"

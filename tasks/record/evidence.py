@@ -1,0 +1,100 @@
+"""Evidence: what an ended job proves goes into its MLflow run: losses, scores, answers, and the model itself."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, RunTag
+from mlflow.utils.time import get_current_time_millis
+
+from tasks import settings
+from tasks.answers import picture
+from tasks.backends.contract import Link, Quote, Status
+from tasks.models import Finetuned
+from tasks.record.ledger import LIBRARIES, LONGEST, REASON, STATE, client, library
+
+
+def progress(run_id: str, status: Status) -> None:
+    """Take in the state and the loss points that the run has not got yet, each once."""
+    api = client()
+    last = max((m.step for m in api.get_metric_history(run_id, "loss")), default=0)
+    now = get_current_time_millis()
+    metrics = [
+        Metric(name, value, now, point.step)
+        for point in status.points
+        if point.step > last
+        for name, value in (("loss", point.loss), ("learning_rate", point.learning_rate), ("epoch", point.epoch))
+        if value is not None
+    ]
+    for first in range(0, len(metrics), 900):  # the store takes at most 1,000 at once
+        api.log_batch(run_id, metrics=metrics[first : first + 900])
+    api.set_tag(run_id, STATE, status.state)
+
+
+def fail(run_id: str, state: str, reason: str) -> None:
+    """End the run FAILED, or KILLED where the job was cancelled, with the reason where people look."""
+    api = client()
+    for name, value in ((STATE, state), (REASON, reason[:LONGEST]), ("mlflow.note.content", reason[:LONGEST])):
+        api.set_tag(run_id, name, value)
+    api.set_terminated(run_id, "KILLED" if state == "cancelled" else "FAILED")
+
+
+def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetuned) -> None:
+    """All evidence of a job that succeeded; then, last, the run is FINISHED."""
+    progress(run_id, status)
+    api, now = client(), get_current_time_millis()
+    measured = {name: float(v) for name, v in status.facts.items() if isinstance(v, int | float)}
+    measured |= {f"heldout_loss_{when}": v for when, v in result.heldout_loss.items() if v is not None}
+    for group, arms in result.scores.items():
+        for arm, values in arms.items():
+            measured |= {f"{group}.{arm}.{name}": value for name, value in values.items()}
+    known = set(api.get_run(run_id).data.metrics)
+    metrics = [Metric(name, value, now, 0) for name, value in measured.items() if name not in known]
+    epochs = picture.epoch_means(status.points)
+    if "loss_epoch_mean" not in known:
+        metrics += [Metric("loss_epoch_mean", loss, now, epoch) for epoch, loss in epochs.items()]
+    told = {name: str(v)[:LONGEST] for name, v in status.facts.items() if not isinstance(v, int | float)}
+    tags = [RunTag(f"shardtune.fact.{name}", value) for name, value in told.items()]
+    tags += [RunTag("shardtune.model", result.model or ""), RunTag("shardtune.model_digest", status.model_digest or "")]
+    tags += [RunTag("shardtune.cost", quote.basis)]
+    api.log_batch(run_id, metrics=metrics, tags=tags)
+    _tables(api, run_id, result)
+    api.log_figure(run_id, picture.curve(status.points), "loss.png")
+    if result.model and not any(tag == "shardtune.mlflow_model" for tag in api.get_run(run_id).data.tags):
+        api.set_tag(run_id, "shardtune.mlflow_model", _model(run_id, link, result.model))
+    api.log_dict(run_id, result.model_dump(mode="json"), "result.json")
+    api.set_tag(run_id, REASON, "")
+    api.set_terminated(run_id, "FINISHED")
+
+
+def _tables(api: MlflowClient, run_id: str, result: Finetuned) -> None:
+    """The sample answers as a table that MLflow shows; written whole, so that doing it twice doubles nothing."""
+    rows = [row.model_dump(mode="json") for row in result.answers]
+    columns = list(rows[0]) if rows else []
+    table = {"columns": columns, "data": [[row[name] for name in columns] for row in rows]}
+    api.log_dict(run_id, table, "answers.json")
+    api.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": "answers.json", "type": "table"}]))
+
+
+def _model(run_id: str, link: Link, adapter: str) -> str:
+    """The adapter as an MLflow model that answers questions; returns its URI."""
+    import mlflow
+
+    here = Path(__file__).parent
+    mlflow.set_tracking_uri(settings.tracking_uri())
+    with mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory() as folder:
+        about = Path(folder) / "about.json"
+        about.write_text(json.dumps({"tune": link.tune.model_dump(mode="json"), "style": link.style}))
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(here / "serve.py"),
+            artifacts={"adapter": adapter, "about": str(about)},
+            code_paths=[str(here.parent)],
+            pip_requirements=[f"{name}=={found}" for name in LIBRARIES if (found := library(name))],
+        )
+    # Leaving the block ended the run; what is still to be recorded belongs to a running one.
+    client().update_run(run_id, status="RUNNING")
+    return str(info.model_uri)
