@@ -25,17 +25,6 @@ from tasks.recipe import Recipe
 EXPERIMENT = "shardtune"
 KEY, JOB, STATE, REASON = "shardtune.key", "shardtune.job", "shardtune.state", "shardtune.reason"
 LIBRARIES = tuple("torch transformers trl peft bitsandbytes unsloth datasets pyarrow prefect mlflow".split())
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "bitsandbytes",
-    "unsloth",
-    "datasets",
-    "pyarrow",
-    "prefect",
-    "mlflow",
-)
 LONGEST = 5_000  # characters of a tag or parameter that MLflow surely takes
 
 for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):
