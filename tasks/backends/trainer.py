@@ -87,12 +87,14 @@ def run(folder: jobs.Folder) -> None:
     _say(folder, _described(model, link, max(trained.lengths)))
     pad = pad_token(tokenizer)
     trainer, watch = _assembled(folder, link, model, tokenizer, trained, pad)
-    before = _before(folder, trainer.model, measured, pad)
+    from tasks.backends import measure  # brings torch and trl
+
+    before = measure.before(folder, trainer.model, measured, pad)
     _say(folder, heldout_before=before, detail="training")
     watch.status = folder.status
     _trained(folder, trainer)
     _say(folder, detail="measuring")
-    after = heldout_loss(trainer.model, measured.examples, pad)
+    after = measure.heldout_loss(trainer.model, measured.examples, pad)
     uri, digest = save(folder, trainer.model, tokenizer)
     ended = {"eta_seconds": 0.0, "peak_memory_bytes": memory.peak(), "seconds": round(time.monotonic() - began, 1)}
     _say(folder, ended, state="succeeded", detail="succeeded", heldout_after=after, model=uri, model_digest=digest)
@@ -109,12 +111,6 @@ def steps(link: Link, examples: int) -> int:
             "the learning rate would never reach its peak; lower it"
         )
     return total
-
-
-def pad_token(tokenizer: Any) -> int:
-    """The id that fills batches up. It may be the end token: labels and attention are masked by position, not by id."""
-    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-    return int(next(number for number in known if number is not None))
 
 
 def _described(model: Any, link: Link, longest: int) -> dict[str, Any]:
@@ -166,6 +162,12 @@ def _assembled(
     return trainer, watch
 
 
+def pad_token(tokenizer: Any) -> int:
+    """The id that fills batches up. It may be the end token: labels and attention are masked by position, not by id."""
+    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return int(next(number for number in known if number is not None))
+
+
 def arguments(folder: jobs.Folder, link: Link) -> Any:
     """trl's settings of this link."""
     from trl import SFTConfig
@@ -204,38 +206,6 @@ def arguments(folder: jobs.Folder, link: Link) -> Any:
         report_to="none",
         disable_tqdm=True,
     )
-
-
-def _before(folder: jobs.Folder, model: Any, measured: rows.Rows, pad: int) -> float | None:
-    """Held-out loss before training; measured once per job, however often it is resumed."""
-    known = folder.read("heldout.json")
-    if known is None:
-        known = {"before": heldout_loss(model, measured.examples, pad)}
-        folder.write("heldout.json", known)
-    value: float | None = known["before"]
-    return value
-
-
-def heldout_loss(model: Any, examples: list[dict[str, Any]], pad: int) -> float | None:
-    """Mean nats per answer token over `examples`; None where there are none."""
-    import torch
-
-    from tasks.backends.batches import Padded
-    from tasks.backends.feed import loss_of
-    from tasks.examples.tokens import IGNORED
-
-    lay, total, count = Padded(pad), 0.0, 0
-    device, training = next(model.parameters()).device, model.training
-    model.eval()
-    ordered = sorted(examples, key=lambda e: len(e["input_ids"]))
-    for start in range(0, len(ordered), 4):
-        batch = lay(ordered[start : start + 4])
-        inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "labels")}
-        with torch.no_grad(), torch.autocast(device.type, engines.precision(), engines.precision() != torch.float32):
-            total += float(loss_of(model, inputs))
-        count += int((batch["labels"][:, 1:] != IGNORED).sum())
-    model.train(training)
-    return total / count if count else None
 
 
 def _trained(folder: jobs.Folder, trainer: Any) -> None:
