@@ -29,8 +29,8 @@ $(DEMO): $(STAMP) tests/benchmarks/catalogue.py
 	@mkdir -p $(dir $@)
 	@$(BIN)/python -m tests.benchmarks.catalogue --rows 6000 --out $@
 
-demo: $(STAMP) $(DEMO)  ## the main job on a small made-up catalogue
-	@$(BIN)/shardtune prepare --catalogue $(DEMO)
+demo: $(STAMP) $(DEMO)  ## the main job: a small made-up catalogue, a tuned model, its evidence
+	@$(BIN)/shardtune finetune --recipe demo
 
 test: $(STAMP)  ## format, lint, types, every test
 	@$(MAKE) --no-print-directory check

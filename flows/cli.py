@@ -38,16 +38,21 @@ def running(function: Any) -> Any:
 
 
 def begin(recipe_name: str | None, overrides: tuple[str, ...], catalogue: str | None, verbose: bool) -> Recipe:
-    """Read the recipe, then set the environment that Prefect and MLflow read at import."""
+    """Read the recipe, then make the process ready for a flow."""
     chosen = [*overrides, *([f"catalogue.uri={json.dumps(catalogue)}"] if catalogue else [])]
     recipe = recipes.load(recipe_name, chosen)
+    enter(verbose)
+    return recipe
+
+
+def enter(verbose: bool = False) -> None:
+    """Set the environment that Prefect and MLflow read at import, and how progress and warnings are shown."""
     if not verbose:
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     settings.enter()
     logging.captureWarnings(True)
     show.bars()
-    return recipe
 
 
 @cli.command()
@@ -75,6 +80,58 @@ def prepare(
         click.echo(json.dumps(prepared.model_dump(mode="json"), ensure_ascii=False))
     else:
         show.prepared(prepared)
+
+
+@cli.command()
+@running
+@click.option("--again", is_flag=True, help="Start a failed or cancelled job anew.")
+def finetune(
+    again: bool,
+    recipe_name: str | None,
+    overrides: tuple[str, ...],
+    catalogue: str | None,
+    as_json: bool,
+    verbose: bool,
+    debug: bool,
+) -> None:
+    """Catalogue -> tuned model -> its evidence in MLflow. The same command goes on where it was stopped."""
+    recipe = begin(recipe_name, overrides, catalogue, verbose)
+    from flows.finetune import finetune as flow
+
+    result = flow(recipe, again)
+    if as_json:
+        click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
+    else:
+        show.finetuned(result)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+def sweep(as_json: bool, debug: bool) -> None:
+    """One short look at every open job; what has ended is finished."""
+    enter()
+    from flows.sweep import sweep as flow
+
+    swept = flow()
+    if as_json:
+        click.echo(json.dumps([s.model_dump(mode="json") for s in swept]))
+        return
+    for found in swept:
+        click.echo(f"{found.key}  {found.state}{'  concluded' if found.concluded else ''}")
+    if not swept:
+        click.echo("no job is open")
+
+
+@cli.command()
+@click.argument("key")
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+def cancel(key: str, debug: bool) -> None:
+    """Cancel the job of KEY and end its MLflow run."""
+    enter()
+    from flows.sweep import cancel as end
+
+    click.echo(f"{key}  {end(key)}")
 
 
 @cli.command(name="recipes")

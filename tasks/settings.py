@@ -39,6 +39,11 @@ def artifact_location() -> str | None:
     return (local_root() / "mlartifacts").as_uri() if tracking_uri() == _sqlite() else None
 
 
+def prefect_home() -> str:
+    """Where Prefect keeps its own state."""
+    return os.environ.get("PREFECT_HOME") or str(local_root() / "prefect")
+
+
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
@@ -47,13 +52,14 @@ def enter() -> None:
     home = local_root()
     home.mkdir(parents=True, exist_ok=True)
     defaults = {
-        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_HOME": prefect_home(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The first start makes the database, which takes longer than the default 20 s on a small machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "DO_NOT_TRACK": "1",
         "MLFLOW_TRACKING_URI": tracking_uri(),
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_DATASETS_CACHE": str(home / "datasets"),
         "TOKENIZERS_PARALLELISM": "false",
