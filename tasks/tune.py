@@ -105,11 +105,27 @@ def exam(recipe: Recipe, link: Link, prepared: Prepared) -> Exam:
 
 @task(cache_policy=NO_CACHE)
 def start(link: Link, recipe: Recipe, questions: Exam, again: bool) -> Job:
-    """The one job of this link, found or started; the questions go into the ledger with it."""
-    started = lifecycle.start(link, get_backend(link.backend), ledger.MlflowLedger(recipe), again)
-    ledger.keep(link.key, "questions.json", questions.model_dump(mode="json"))
+    """The one job of this link, found or started. Where none came about, the run ends FAILED with the reason."""
+    try:
+        kept = ledger.MlflowLedger(recipe, questions)
+        started = lifecycle.start(link, get_backend(link.backend), kept, again)
+    except Exception as error:
+        if not ledger.job_id(link.key):
+            evidence.fail(ledger.run_id(link.key), "failed", str(error))
+        raise
     log.info("job %s %s", started.job.id[:12], "found and taken up" if started.adopted else "started")
     return started.job
+
+
+def found(link: Link, job: Job | None) -> Job | None:
+    """The recorded job, or the one the backend has under this key where a death came between start and record."""
+    if job is not None:
+        return job
+    with lifecycle.locked(link.key):
+        job = ledger.MlflowLedger.job(link.key) or get_backend(link.backend).find(link.key)
+        if job is not None:
+            ledger.MlflowLedger.record(job)
+        return job
 
 
 @task(cache_policy=NO_CACHE)
@@ -145,15 +161,31 @@ def _detail(status: Status) -> str:
 
 
 def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: Quote) -> Finetuned:
-    """What an ended job proves: answers before and after, scores, all of it in its MLflow run.
+    """What an ended job proves, put into its MLflow run once, whoever comes first.
 
-    Raises BackendError where the job did not succeed; its run has ended with the reason by then.
+    Raises BackendError where the job did not succeed, and whatever stood in the way of the evidence; the run has ended
+    with the reason by then.
     """
-    run_id = ledger.run_id(link.key)
-    if status.state != "succeeded":
-        reason = status.error or status.detail or "no reason given"
-        evidence.fail(run_id, status.state, reason)
-        raise BackendError(f"job of {link.name!r} ended {status.state}: {reason}")
+    with lifecycle.locked(link.key):
+        done = ledger.finished(link.key)
+        if done is not None:
+            return done
+        run_id = ledger.run_id(link.key)
+        if status.state != "succeeded":
+            reason = status.error or status.detail or "no reason given"
+            evidence.fail(run_id, status.state, reason)
+            raise BackendError(f"job of {link.name!r} ended {status.state}: {reason}")
+        try:
+            result = _proved(run_id, link, recipe, questions, status, cost)
+            evidence.finish(run_id, link, status, cost, result)
+        except Exception as error:
+            evidence.fail(run_id, "failed", f"the job succeeded, its evidence did not: {error}")
+            raise
+        return result
+
+
+def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: Status, cost: Quote) -> Finetuned:
+    """The same questions to the base and to the tuned model, and what the answers are worth."""
     arms: dict[str, Sequence[Answer]] = {}
     for name, model, digest in (("before", None, link.base_digest), ("after", status.model, status.model_digest)):
         for suffix, decoding in zip(("", "_t0"), evaluate.decodings(recipe.evaluate, recipe.seed), strict=True):
@@ -161,7 +193,7 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
             arms[name + suffix] = evaluate.ask(link.backend, model, digest, link.tune, questions, decoding)
     progress.report("answers", 4, 4)
     rows = asking.table(questions, arms)
-    result = Finetuned(
+    return Finetuned(
         key=link.key,
         state=status.state,
         job=ledger.job_id(link.key),
@@ -174,8 +206,6 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
         trained=True,
         answers=rows,
     )
-    evidence.finish(run_id, link, status, cost, result)
-    return result
 
 
 def show(result: Finetuned) -> None:

@@ -27,8 +27,8 @@ POLL = (0.5, 5.0)  # first and longest pause between two looks at a job, seconds
 class Ledger(Protocol):
     """What is known of each key, kept where any later process finds it."""
 
-    def open(self, link: Link) -> str:
-        """The entry of this link's key, made if there is none. Durable when it returns."""
+    def open(self, link: Link, anew: bool = False) -> str:
+        """The entry of this link's key, made if there is none or a new one is asked for. Durable when it returns."""
 
     def job(self, key: str) -> Job | None:
         """The job that was last recorded for the key."""
@@ -57,7 +57,7 @@ def start(
         if job is None:
             job, adopted = _submit(link, backend, looks), False
         else:
-            job, adopted = _adopt(job, link, backend, again, looks)
+            job, adopted = _adopt(job, link, backend, ledger, again, looks)
         ledger.record(job)
         return Started(job, adopted)
 
@@ -69,16 +69,19 @@ def locked(key: str) -> FileLock:
     return FileLock(folder / f"{key}.lock")
 
 
-def _adopt(job: Job, link: Link, backend: Backend, again: bool, looks: tuple[float, ...]) -> tuple[Job, bool]:
+def _adopt(
+    job: Job, link: Link, backend: Backend, ledger: Ledger, again: bool, looks: tuple[float, ...]
+) -> tuple[Job, bool]:
     status = _read(backend, job)
     if status.interrupted:
         return backend.submit(link), True
-    if status.state in ENDED and again:
-        return _submit(link, backend, looks, but=job), False
-    if status.state in ("failed", "cancelled"):
+    if status.state not in ("failed", "cancelled"):
+        return job, True
+    if not again:
         reason = status.error or status.detail or "no reason given"
         raise BackendError(f"job {job.id!r} ended {status.state}: {reason}; mend the cause, then add --again")
-    return job, True
+    ledger.open(link, anew=True)
+    return _submit(link, backend, looks, but=job), False
 
 
 def _submit(link: Link, backend: Backend, looks: tuple[float, ...], but: Job | None = None) -> Job:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
 
-from tasks import settings
+from tasks import settings, store
 from tasks.answers.asking import Exam
 from tasks.backends.contract import Job, Link
 from tasks.models import Export, Finetuned
@@ -37,33 +37,42 @@ def client() -> MlflowClient:
 
 
 def run_of(key: str) -> Run | None:
-    """The run of `key`, or None."""
+    """The run of `key`, or None; the newest where a failed job was started anew."""
     api = client()
     experiment = api.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return None
-    found = api.search_runs([experiment.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)
+    newest = ["attributes.start_time DESC"]
+    found = api.search_runs([experiment.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1, order_by=newest)
     return found[0] if found else None
 
 
 class MlflowLedger:
-    """The ledger of `tasks.backends.lifecycle`: one run per key."""
+    """The ledger of `tasks.backends.lifecycle`: one run per key, and one more for each new attempt after a failure."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, questions: Exam) -> None:
+        self.recipe, self.questions = recipe, questions
 
-    def open(self, link: Link) -> str:
-        """The run of this link's key, RUNNING; made, with all that is known before the start, if there is none."""
+    def open(self, link: Link, anew: bool = False) -> str:
+        """The run of this link's key; made, RUNNING and with all that is known before the start, if there is none.
+
+        `anew` ends the run there is FAILED, if nothing ended it yet, and makes another.
+        """
         api, run = client(), run_of(link.key)
+        if run is not None and anew:
+            if run.info.status == "RUNNING":
+                api.set_terminated(run.info.run_id, "FAILED")
+            run = None
         if run is None:
             api_experiment = api.get_experiment_by_name(EXPERIMENT)
             place = api_experiment.experiment_id if api_experiment else _experiment(api)
             tags = {KEY: link.key, STATE: "intended", "mlflow.runName": f"{link.name} {link.key[:8]}"}
             run = api.create_run(place, tags=tags | _source())
         run_id = str(run.info.run_id)
-        _describe(api, run_id, link, self.recipe)
-        if run.info.status != "RUNNING":
-            api.update_run(run_id, status="RUNNING")
+        _describe(api, run_id, link)
+        for name, held in (("link", link), ("recipe", self.recipe), ("questions", self.questions)):
+            api.log_dict(run_id, held.model_dump(mode="json"), f"{name}.json")
+        api.set_tag(run_id, "shardtune.recipe", self.recipe.name)
         return run_id
 
     @staticmethod
@@ -73,32 +82,27 @@ class MlflowLedger:
         told = run.data.tags.get(JOB) if run else None
         return Job.model_validate_json(told) if told else None
 
-    def record(self, job: Job) -> None:
-        """Keep `job` in the run's tag; its attempts are counted."""
-        api, run = client(), run_of(job.key)
-        if run is None:
-            raise LookupError(f"no run of key {job.key!r}")
-        known = run.data.tags.get(JOB)
-        attempts = int(run.data.tags.get("shardtune.attempts", "0")) + (known != job.model_dump_json())
-        api.set_tag(run.info.run_id, JOB, job.model_dump_json())
-        api.set_tag(run.info.run_id, "shardtune.attempts", str(attempts))
+    @staticmethod
+    def record(job: Job) -> None:
+        """Keep `job` in the run's tag; a run that had ended is RUNNING again."""
+        api, run = client(), run_id(job.key)
+        api.set_tag(run, JOB, job.model_dump_json())
+        if api.get_run(run).info.status != "RUNNING":
+            api.update_run(run, status="RUNNING")
 
 
 def _experiment(api: MlflowClient) -> str:
     return str(api.create_experiment(EXPERIMENT, artifact_location=settings.artifact_location()))
 
 
-def _describe(api: MlflowClient, run_id: str, link: Link, recipe: Recipe) -> None:
-    """Parameters, libraries, inputs, and link and recipe as files: enough to finish the run in any later process."""
+def _describe(api: MlflowClient, run_id: str, link: Link) -> None:
+    """Every hyperparameter as resolved, versions of libraries, and the exports as inputs, each once."""
     lora = link.tune.lora.model_dump(mode="json")
     known = link.tune.model_dump(mode="json", exclude={"lora"}) | {f"lora.{name}": v for name, v in lora.items()}
     known |= {"style": link.style, "seed": link.seed, "backend": link.backend, "heldout_rows": link.heldout_rows}
     known |= {f"library.{name}": found for name in LIBRARIES if (found := library(name))}
     params = [Param(name, str(value)[:LONGEST]) for name, value in known.items()]
-    tags = [RunTag("shardtune.recipe", recipe.name), RunTag("shardtune.parent", link.parent_key or "")]
-    api.log_batch(run_id, params=params, tags=tags)
-    api.log_dict(run_id, link.model_dump(mode="json"), "link.json")
-    api.log_dict(run_id, recipe.model_dump(mode="json"), "recipe.json")
+    api.log_batch(run_id, params=params, tags=[RunTag("shardtune.parent", link.parent_key or "")])
     had = api.get_run(run_id).inputs
     digests = {i.dataset.digest for i in had.dataset_inputs} if had else set()
     inputs = [_input(e) for e in (*link.train, *link.holdout) if e.digest not in digests]
@@ -137,11 +141,18 @@ def _source() -> dict[str, str]:
 
 
 def finished(key: str) -> Finetuned | None:
-    """The recorded result of a key whose run is FINISHED, or None."""
+    """The recorded result of a key whose run is FINISHED and whose model is still there, or None."""
     run = run_of(key)
     if run is None or run.info.status != "FINISHED":
         return None
-    return Finetuned.model_validate(read(run.info.run_id, "result.json") | {"trained": False})
+    told = read(run.info.run_id, "result.json")
+    result = Finetuned.model_validate(told | {"trained": False}) if told else None
+    return result if result and _there(result.model) else None
+
+
+def _there(model: str | None) -> bool:
+    """Whether a model that lies in a folder is still there; a provider's model is known by its name alone."""
+    return model is not None and (not (model.startswith("/") or "://" in model) or store.exists(model))
 
 
 def read(run_id: str, name: str) -> Any:
@@ -154,26 +165,27 @@ def read(run_id: str, name: str) -> Any:
 
 
 class Known(NamedTuple):
-    """All that a run holds of its job: enough to finish it in any later process."""
+    """All that a run holds of its link: enough to finish it in any later process. No job where none was recorded."""
 
     link: Link
     recipe: Recipe
     questions: Exam
-    job: Job
+    job: Job | None
 
 
 def known(key: str) -> Known | None:
-    """What the run of `key` holds; None where its job was never started."""
+    """What the run of `key` holds; None where there is none, or it was cut before it held all that a start needs."""
     run = run_of(key)
-    if run is None or JOB not in run.data.tags:
+    if run is None:
         return None
-    files = {name: read(run.info.run_id, f"{name}.json") for name in ("link", "recipe", "questions")}
-    questions = Exam.model_validate(files["questions"]) if files["questions"] else Exam(seen=(), unseen=())
+    link, recipe, questions = (read(run.info.run_id, f"{name}.json") for name in ("link", "recipe", "questions"))
+    if not (link and recipe and questions):
+        return None
     return Known(
-        Link.model_validate(files["link"]),
-        Recipe.model_validate(files["recipe"]),
-        questions,
-        Job.model_validate_json(run.data.tags[JOB]),
+        Link.model_validate(link),
+        Recipe.model_validate(recipe),
+        Exam.model_validate(questions),
+        MlflowLedger.job(key),
     )
 
 
@@ -199,11 +211,6 @@ def job_id(key: str) -> str:
     """The id of the job recorded for `key`."""
     job = MlflowLedger.job(key)
     return job.id if job else ""
-
-
-def keep(key: str, name: str, value: Any) -> None:
-    """Write `value` as the JSON artifact `name` of the run of `key`."""
-    client().log_dict(run_id(key), value, name)
 
 
 def address(run: str) -> str | None:

@@ -1,0 +1,269 @@
+"""One job per key, whatever dies: a provider with faults that can be set, and a ledger that outlives every caller."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+
+from tasks.backends import lifecycle
+from tasks.backends.contract import ENDED, Job, Link, Status
+from tasks.errors import BackendError, TransientError
+from tasks.models import Export
+from tasks.recipe import LocalTune
+
+QUICK = (0.0, 0.0, 0.0)
+
+
+class Provider:
+    """Keeps jobs as a provider does, and counts what was paid for. Faults are set as attributes."""
+
+    name = "provider"
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.states: dict[str, list[Status]] = {}
+        self.submitted = 0
+        self.lost_answers = 0  # create calls that work, but whose answer never arrives
+        self.lost_calls = 0  # create calls that never arrive
+        self.blind = 0  # looks that fail
+        self.late = 0  # looks that do not show a new job yet
+        self.deaf = 0  # status calls that fail
+        self.numbers = count()
+
+    def find(self, key: str) -> Job | None:
+        if self.blind:
+            self.blind -= 1
+            raise TransientError("503")
+        found = [job for job in self.jobs.values() if job.key == key]
+        if found and self.late:
+            self.late -= 1
+            return None
+        return found[-1] if found else None
+
+    def submit(self, link: Link) -> Job:
+        self.submitted += 1
+        if self.lost_calls:
+            self.lost_calls -= 1
+            raise TransientError("connection refused")
+        job = Job(key=link.key, backend=self.name, id=f"job-{next(self.numbers)}", submitted_at="2026-01-01T00:00:00")
+        self.jobs[job.id] = job
+        self.states.setdefault(job.id, [Status(state="running")])
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise TransientError("timed out")
+        return job
+
+    def status(self, job: Job) -> Status:
+        if self.deaf:
+            self.deaf -= 1
+            raise TransientError("502")
+        told = self.states[job.id]
+        return told.pop(0) if len(told) > 1 else told[0]
+
+
+class Memory:
+    """A ledger in memory."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Job] = {}
+        self.opened: list[tuple[str, bool]] = []
+
+    def open(self, link: Link, anew: bool = False) -> str:
+        self.opened.append((link.key, anew))
+        return link.key
+
+    def job(self, key: str) -> Job | None:
+        return self.known.get(key)
+
+    def record(self, job: Job) -> None:
+        self.known[job.key] = job
+
+
+def made(**changes) -> Link:
+    common = {
+        "shard": 0,
+        "rows_uri": "rows.parquet",
+        "format": "chat",
+        "style": "describe",
+        "examples": 3,
+        "tokens": 9,
+        "truncated": 0,
+    }
+    train = Export(split="train", uri="train.jsonl", digest="a" * 32, **common)
+    holdout = Export(split="holdout", uri="holdout.jsonl", digest="b" * 32, **common)
+    values = {
+        "name": "n",
+        "backend": "provider",
+        "base_model": "base",
+        "train": (train,),
+        "holdout": (holdout,),
+        "heldout_rows": 4,
+        "tune": LocalTune(base_model="base"),
+        "style": "describe",
+        "seed": 1,
+    }
+    return Link(**(values | changes))
+
+
+@pytest.fixture
+def provider():
+    return Provider()
+
+
+@pytest.fixture
+def ledger():
+    return Memory()
+
+
+def start(link, provider, ledger, again=False):
+    return lifecycle.start(link, provider, ledger, again, looks=QUICK)
+
+
+def test_the_intent_is_durable_before_the_first_create_call(provider, ledger):
+    seen = []
+    provider.submit = lambda link: (seen.append(list(ledger.opened)), Provider.submit(provider, link))[1]
+    start(made(), provider, ledger)
+    assert seen == [[(made().key, False)]]
+
+
+def test_a_second_start_adopts_the_job(provider, ledger):
+    first, second = start(made(), provider, ledger), start(made(), provider, ledger)
+    assert (first.adopted, second.adopted) == (False, True)
+    assert first.job == second.job and provider.submitted == 1
+
+
+def test_a_death_between_create_and_record_is_found_at_the_provider(provider, ledger):
+    job = provider.submit(made())  # and nothing was recorded
+    assert start(made(), provider, ledger).job == job
+    assert provider.submitted == 1 and ledger.known[job.key] == job
+
+
+@pytest.mark.parametrize(("late", "blind"), [(0, 0), (2, 0), (0, 2)])
+def test_a_lost_answer_is_searched_with_patience_and_never_paid_twice(provider, ledger, late, blind):
+    provider.lost_answers = 1
+    assert provider.find(made().key) is None
+    provider.late, looks = late, provider.find
+    # Blindness begins after the search that comes before the first create call.
+    provider.find = lambda key: _then_blind(provider, looks, key, blind)
+    started = start(made(), provider, ledger)
+    assert provider.submitted == 1 and list(provider.jobs) == [started.job.id]
+
+
+def _then_blind(provider, looks, key, blind):
+    provider.find = looks
+    found = looks(key)
+    provider.blind = blind
+    return found
+
+
+def test_a_call_that_never_arrived_is_repeated_after_the_search(provider, ledger):
+    provider.lost_calls = 1
+    job = start(made(), provider, ledger).job
+    assert provider.submitted == 2 and list(provider.jobs.values()) == [job]
+
+
+def test_an_error_that_is_an_answer_is_not_repeated(provider, ledger):
+    def refused(link):
+        provider.submitted += 1
+        raise BackendError("quota")
+
+    provider.submit = refused
+    with pytest.raises(BackendError, match="quota"):
+        start(made(), provider, ledger)
+    assert provider.submitted == 1
+
+
+def test_racing_starts_make_one_job(provider, ledger):
+    with ThreadPoolExecutor(8) as pool:
+        started = list(pool.map(lambda _: start(made(), provider, ledger), range(8)))
+    assert provider.submitted == 1
+    assert len({s.job.id for s in started}) == 1
+    assert sum(not s.adopted for s in started) == 1
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_an_ended_job_wants_again_and_then_an_entry_of_its_own(provider, ledger, state):
+    first = start(made(), provider, ledger).job
+    provider.states[first.id] = [Status(state=state, error="bad rows")]
+    with pytest.raises(BackendError, match=r"bad rows.*--again"):
+        start(made(), provider, ledger)
+    assert provider.submitted == 1 and (made().key, True) not in ledger.opened
+    second = start(made(), provider, ledger, again=True).job
+    assert second.id != first.id and ledger.known[first.key] == second
+    assert (made().key, True) in ledger.opened
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "succeeded"])
+def test_again_never_pays_for_what_works_or_has_worked(provider, ledger, state):
+    first = start(made(), provider, ledger).job
+    provider.states[first.id] = [Status(state=state)]
+    assert start(made(), provider, ledger, again=True).job == first
+    assert provider.submitted == 1
+
+
+def test_a_lost_answer_to_again_does_not_take_the_old_job_for_the_new_one(provider, ledger):
+    first = start(made(), provider, ledger).job
+    provider.states[first.id] = [Status(state="failed")]
+    provider.lost_calls = 1
+    second = start(made(), provider, ledger, again=True).job
+    assert second.id != first.id and len(provider.jobs) == 2
+
+
+def test_an_interrupted_job_goes_on_without_again(provider, ledger):
+    first = start(made(), provider, ledger).job
+    provider.states[first.id] = [Status(state="failed", interrupted=True)]
+    assert start(made(), provider, ledger).adopted
+    assert provider.submitted == 2 and (made().key, True) not in ledger.opened
+
+
+def test_watch_tells_every_change_once_and_returns_the_end(provider, ledger):
+    job = start(made(), provider, ledger).job
+    steps = [Status(state="running", step=n) for n in (1, 1, 2)]
+    provider.states[job.id] = [Status(state="queued"), *steps, Status(state="succeeded", step=2, model="m")]
+    told = []
+    ended = lifecycle.watch(job, made(), provider, told.append, poll=(0.0, 0.0))
+    assert [(s.state, s.step) for s in told] == [("queued", 0), ("running", 1), ("running", 2), ("succeeded", 2)]
+    assert ended.state in ENDED and ended.model == "m"
+
+
+def test_watch_outlasts_a_provider_that_does_not_answer(provider, ledger, monkeypatch):
+    monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: None)
+    job = start(made(), provider, ledger).job
+    provider.states[job.id] = [Status(state="succeeded")]
+    provider.deaf = 3
+    assert lifecycle.watch(job, made(), provider, lambda s: None).state == "succeeded"
+    assert provider.submitted == 1
+
+
+def test_watch_resumes_as_long_as_it_gets_further(provider, ledger):
+    job = start(made(), provider, ledger).job
+    died = [Status(state="failed", interrupted=True, step=n, error="killed") for n in (3, 5, 5)]
+    provider.states[job.id] = died
+    ended = lifecycle.watch(job, made(), provider, lambda s: None, poll=(0.0, 0.0))
+    assert ended.interrupted and provider.submitted == 3  # the first start, and twice more after it got further
+
+
+def test_watch_gives_up_waiting_and_leaves_the_job(provider, ledger):
+    job = start(made(), provider, ledger).job
+    with pytest.raises(BackendError, match="same command"):
+        lifecycle.watch(job, made(), provider, lambda s: None, poll=(0.0, 0.0), deadline=0.0)
+    assert provider.status(job).state == "running"
+
+
+def test_the_key_is_all_that_decides_the_result_and_nothing_else():
+    link = made()
+    assert made(name="other").key == link.key
+    assert made(tune=LocalTune(base_model="base", checkpoint_steps=3)).key == link.key
+    different = [
+        made(seed=2),
+        made(style="sales"),
+        made(base_model="else"),
+        made(base_digest="c"),
+        made(backend="local"),
+        made(parent="p", parent_key="k"),
+        made(train=()),
+        made(tune=LocalTune(base_model="base", learning_rate=1e-3)),
+    ]
+    assert len({link.key, *(d.key for d in different)}) == 1 + len(different)
