@@ -16,6 +16,8 @@ from tasks.backends.contract import Link, Quote, Status
 from tasks.models import Finetuned
 from tasks.record.ledger import LIBRARIES, LONGEST, REASON, STATE, client, library
 
+NOTE = "mlflow.note.content"  # the run's description in MLflow's UI
+
 
 def progress(run_id: str, status: Status) -> None:
     """Take in the state and the loss points that the run has not got yet, each once."""
@@ -37,7 +39,7 @@ def progress(run_id: str, status: Status) -> None:
 def fail(run_id: str, state: str, reason: str) -> None:
     """End the run FAILED, or KILLED where the job was cancelled, with the reason where people look."""
     api = client()
-    for name, value in ((STATE, state), (REASON, reason[:LONGEST]), ("mlflow.note.content", reason[:LONGEST])):
+    for name, value in ((STATE, state), (REASON, reason[:LONGEST]), (NOTE, reason[:LONGEST])):
         api.set_tag(run_id, name, value)
     api.set_terminated(run_id, "KILLED" if state == "cancelled" else "FAILED")
 
@@ -67,7 +69,15 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
         api.set_tag(run_id, "shardtune.mlflow_model", _model(run_id, link, result.model))
     api.log_dict(run_id, result.model_dump(mode="json"), "result.json")
     api.set_tag(run_id, REASON, "")
+    api.set_tag(run_id, NOTE, _summary(result))
     api.set_terminated(run_id, "FINISHED")
+
+
+def _summary(result: Finetuned) -> str:
+    before, after = result.heldout_loss.get("before"), result.heldout_loss.get("after")
+    if before is None or after is None:
+        return f"{result.steps} steps; the held-out loss is unknown."
+    return f"Held-out loss {before:.3f} → {after:.3f} nats per answer token on the same rows; {result.steps} steps."
 
 
 def _tables(api: MlflowClient, run_id: str, result: Finetuned) -> None:

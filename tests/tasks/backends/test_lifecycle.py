@@ -10,8 +10,8 @@ import pytest
 from tasks.backends import lifecycle
 from tasks.backends.contract import ENDED, Job, Link, Status
 from tasks.errors import BackendError, TransientError
-from tasks.models import Export
 from tasks.recipe import LocalTune
+from tests.tasks.links import made
 
 QUICK = (0.0, 0.0, 0.0)
 
@@ -79,32 +79,6 @@ class Memory:
 
     def record(self, job: Job) -> None:
         self.known[job.key] = job
-
-
-def made(**changes) -> Link:
-    common = {
-        "shard": 0,
-        "rows_uri": "rows.parquet",
-        "format": "chat",
-        "style": "describe",
-        "examples": 3,
-        "tokens": 9,
-        "truncated": 0,
-    }
-    train = Export(split="train", uri="train.jsonl", digest="a" * 32, **common)
-    holdout = Export(split="holdout", uri="holdout.jsonl", digest="b" * 32, **common)
-    values = {
-        "name": "n",
-        "backend": "provider",
-        "base_model": "base",
-        "train": (train,),
-        "holdout": (holdout,),
-        "heldout_rows": 4,
-        "tune": LocalTune(base_model="base"),
-        "style": "describe",
-        "seed": 1,
-    }
-    return Link(**(values | changes))
 
 
 @pytest.fixture

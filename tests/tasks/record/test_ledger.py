@@ -1,0 +1,125 @@
+"""The ledger on a real MLflow store: one run per key, and enough in it to go on from any other process."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.answers.asking import Exam
+from tasks.models import Export
+from tasks.recipe import LocalTune, Lora, Recipe
+from tasks.record import evidence, ledger
+from tests.tasks.links import job, made, result
+
+RECIPE = Recipe(name="shop", tune=LocalTune(base_model="base"))
+NOBODY = Exam(seen=(), unseen=())
+
+
+@pytest.fixture
+def book() -> ledger.MlflowLedger:
+    return ledger.MlflowLedger(RECIPE, NOBODY)
+
+
+def run(run_id: str):
+    return ledger.client().get_run(run_id)
+
+
+def test_a_run_holds_what_the_link_is_before_anything_starts(book):
+    link = made(tune=LocalTune(base_model="base", lora=Lora(r=64), learning_rate=3e-4))
+    found = run(book.open(link))
+    assert found.info.status == "RUNNING"
+    assert found.data.tags["shardtune.key"] == link.key
+    assert found.data.tags["shardtune.recipe"] == "shop"
+    params = found.data.params
+    assert (params["lora.r"], params["learning_rate"], params["seed"]) == ("64", "0.0003", "1")
+    assert params["library.mlflow"] == ledger.library("mlflow")
+    assert set(LocalTune.model_fields) - {"lora"} <= set(params)
+    inputs = {i.dataset.digest: i.tags[0].value for i in found.inputs.dataset_inputs}
+    assert inputs == {link.train[0].digest: "train", link.holdout[0].digest: "holdout"}
+
+
+def test_opening_twice_is_one_run_with_every_input_once(book):
+    first = book.open(made())
+    assert book.open(made()) == first
+    assert len(run(first).inputs.dataset_inputs) == 2
+
+
+def test_another_key_is_another_run(book):
+    assert book.open(made()) != book.open(made(seed=2))
+
+
+def test_a_job_is_found_by_its_key_and_by_no_other(book):
+    book.open(made())
+    assert book.job(made().key) is None
+    book.record(job(made()))
+    assert book.job(made().key) == job(made())
+    assert book.job(made(seed=2).key) is None
+
+
+def test_a_run_that_ended_is_running_again_once_its_job_is_recorded(book):
+    opened = book.open(made())
+    evidence.fail(opened, "failed", "power")
+    assert book.open(made()) == opened and run(opened).info.status == "FAILED"
+    book.record(job(made()))
+    assert run(opened).info.status == "RUNNING"
+
+
+def test_a_new_attempt_has_its_own_run_and_the_old_one_stays_failed(book):
+    first = book.open(made())
+    book.record(job(made()))
+    second = book.open(made(), anew=True)
+    assert second != first and run(first).info.status == "FAILED"
+    assert ledger.run_id(made().key) == second
+    assert book.job(made().key) is None
+    book.record(job(made(), 1))
+    assert book.job(made().key) == job(made(), 1)
+
+
+def test_any_later_process_knows_link_recipe_questions_and_job(book):
+    assert ledger.known(made().key) is None
+    book.open(made())
+    assert ledger.known(made().key) == ledger.Known(made(), RECIPE, NOBODY, None)
+    book.record(job(made()))
+    assert ledger.known(made().key) == ledger.Known(made(), RECIPE, NOBODY, job(made()))
+
+
+def test_a_run_cut_before_it_held_all_is_not_known(book):
+    opened = book.open(made())
+    held = ledger.client().list_artifacts(opened)
+    place = run(opened).info.artifact_uri.removeprefix("file://")
+    assert {"link.json", "recipe.json", "questions.json"} <= {item.path for item in held}
+    (ledger.Path(place) / "questions.json").unlink()
+    assert ledger.known(made().key) is None
+
+
+def test_unfinished_are_the_running_ones(book):
+    assert ledger.unfinished() == []
+    book.open(made())
+    book.open(made(seed=2))
+    evidence.fail(ledger.run_id(made(seed=2).key), "cancelled", "enough")
+    assert ledger.unfinished() == [made().key]
+
+
+def test_finished_needs_the_end_the_result_and_the_model(book, tmp_path):
+    opened = book.open(made())
+    assert ledger.finished(made().key) is None
+    ledger.client().set_terminated(opened, "FINISHED")
+    assert ledger.finished(made().key) is None  # killed before the result was written
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    told = result(made(), opened, model=str(adapter))
+    ledger.client().log_dict(opened, told.model_dump(mode="json"), "result.json")
+    assert ledger.finished(made().key) == told.model_copy(update={"trained": False})
+    adapter.rmdir()
+    assert ledger.finished(made().key) is None
+
+
+def test_an_unknown_key_says_what_to_do():
+    with pytest.raises(LookupError, match="shardtune finetune"):
+        ledger.run_id("nope")
+
+
+def test_the_inputs_carry_counts_and_place(book):
+    link = made()
+    found = run(book.open(link)).inputs.dataset_inputs[0].dataset
+    export: Export = link.train[0] if found.digest == link.train[0].digest else link.holdout[0]
+    assert str(export.examples) in found.profile and export.uri in found.source
