@@ -115,20 +115,23 @@ def rows(block: decode.Block, rules: Rules, dropped: Counter[str], hashes: list[
 
 
 def fault(title: str, content: str, before: str, rules: Cleaning) -> str | None:
-    """The rule that drops this clean row, or None. `before` is the content before its tails were cut."""
-    if rules.blank_title and not title.strip():
+    """The rule that drops this clean row, or None. `before` is the content before its tails were cut.
+
+    What is blank is judged by the rules for blanks alone: it is neither short nor junk.
+    """
+    blank_title, blank_content = not title.strip(), not content.strip()
+    if blank_title and rules.blank_title:
         return "blank_title"
-    if not content.strip():
-        if rules.boilerplate_only and before.strip():
-            return "boilerplate_only"
-        if rules.blank_content:
-            return "blank_content"
+    if blank_content and rules.boilerplate_only and before.strip():
+        return "boilerplate_only"
+    if blank_content and rules.blank_content:
+        return "blank_content"
     if rules.boilerplate_only and text.is_boilerplate(content):
         return "boilerplate_only"
     if rules.title_is_content and len(title) == len(content) and title.casefold() == content.casefold():
         return "title_is_content"
-    if rules.junk and (text.is_junk(content) or text.is_junk(title)):
+    if rules.junk and ((not blank_content and text.is_junk(content)) or (not blank_title and text.is_junk(title))):
         return "junk"
-    if len(title) < rules.min_title:
+    if len(title) < rules.min_title and not blank_title:
         return "min_title"
-    return "min_content" if len(content) < rules.min_content else None
+    return "min_content" if len(content) < rules.min_content and not blank_content else None

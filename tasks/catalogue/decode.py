@@ -7,6 +7,7 @@ every line of the block starts with `{` and ends with `}`, and there are as many
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -24,7 +25,6 @@ from tasks.models import Shard
 BLOCK = 2 << 20
 SNIPPET = 200  # characters of a quarantined line that are kept
 KEYS = ("uid", "title", "content")
-BOM = b"\xef\xbb\xbf"
 UID = re.compile(rb'"uid"\s*:\s*"([^"\\]{1,64})"')
 
 
@@ -142,7 +142,7 @@ def _one_by_one(data: bytes, first: int, limit: int) -> Block:
             block.blank += 1
             continue
         last = not closed and number == first + len(lines) - 1
-        row = "too_long" if len(line) > limit else _row(line.removeprefix(BOM) if number == 1 else line)
+        row = "too_long" if len(line) > limit else _row(line, last)
         if isinstance(row, Row):
             block.rows.append(row)
             numbers.append(number)
@@ -152,16 +152,16 @@ def _one_by_one(data: bytes, first: int, limit: int) -> Block:
     return block
 
 
-def _row(line: bytes) -> Row | str:
-    """The row in this line, or the name of the rule that it breaks."""
+def _row(line: bytes, last: bool) -> Row | str:
+    """The row in this line, or the name of the rule that it breaks. The `last` may break off inside a character."""
     if b"\0" in line:
         return "nul_byte"
-    if not _is_text(line):
+    if not _is_text(line, whole=not last):
         return "invalid_utf8"
     try:
         return _decoder.decode(line)
     except (ValueError, RecursionError):
-        pass  # msgspec refuses lone surrogates and NaN too, which json reads
+        pass  # msgspec refuses lone surrogates, NaN and byte order marks, which json reads
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -180,11 +180,11 @@ def _whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _is_text(data: bytes) -> bool:
+def _is_text(data: bytes, whole: bool = True) -> bool:
     if data.isascii():
         return True
     try:
-        data.decode()
+        codecs.utf_8_decode(data, "strict", whole)
     except UnicodeDecodeError:
         return False
     return True

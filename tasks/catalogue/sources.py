@@ -115,7 +115,7 @@ def find(uri: str) -> Source:
     if path is not None and path.is_dir():
         return _folder(path.resolve())
     repository = REPOSITORY.fullmatch(uri)
-    if repository:
+    if repository and not _is_lines(uri):
         return Source(repository[1], _revision(repository[1]), dataset=True)
     if path is not None:
         raise CatalogueError(f"no catalogue at {uri!r}: name a file, a folder, a URI, or a Hugging Face data set")
@@ -140,8 +140,8 @@ def _remote(uri: str) -> Source:
         info = fs.info(name)
     except FileNotFoundError as error:
         raise CatalogueError(f"no catalogue at {uri!r}: check the address and your rights to read it") from error
-    except (ImportError, ValueError) as error:
-        raise CatalogueError(f"cannot open {uri!r}: {error}") from error
+    except (ImportError, ValueError, OSError) as error:
+        raise CatalogueError(f"cannot open {uri!r}: {error}; check the address and your rights to read it") from error
     if info["type"] == "directory":
         raise CatalogueError(f"{uri!r} is a folder: name one file in it")
     marks = {

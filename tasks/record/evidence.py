@@ -12,10 +12,11 @@ from mlflow.utils.time import get_current_time_millis
 
 from tasks import settings
 from tasks.answers import picture
-from tasks.backends.contract import Link, Quote, Status
+from tasks.backends.contract import Decoding, Link, Quote, Status
 from tasks.models import Finetuned
 from tasks.record.ledger import LIBRARIES, LONGEST, REASON, STATE, client, library
 
+DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
 NOTE = "mlflow.note.content"  # the run's description in MLflow's UI
 
 
@@ -92,6 +93,7 @@ def _tables(api: MlflowClient, run_id: str, result: Finetuned) -> None:
 def _model(run_id: str, link: Link, adapter: str) -> str:
     """The adapter as an MLflow model that answers questions; returns its URI."""
     import mlflow
+    from mlflow.models import infer_signature
 
     here = Path(__file__).parent
     mlflow.set_tracking_uri(settings.tracking_uri())
@@ -102,6 +104,7 @@ def _model(run_id: str, link: Link, adapter: str) -> str:
             name="model",
             python_model=str(here / "serve.py"),
             artifacts={"adapter": adapter, "about": str(about)},
+            signature=infer_signature(["a question"], ["an answer"], params=DEFAULT.model_dump()),
             code_paths=[str(here.parent)],
             pip_requirements=[f"{name}=={found}" for name in LIBRARIES if (found := library(name))],
         )

@@ -30,14 +30,13 @@ class Answering(PythonModel):
         self.system = STYLES[about["style"]].system
         self.sampler = Sampler(base.resolve(tune), context.artifacts["adapter"], tune)
 
-    def predict(  # type: ignore[override]
-        self, model_input: list[str], params: dict[str, Any] | None = None
-    ) -> list[str]:
-        """One answer a question. `params` may hold the fields of Decoding; without, the answer is the likeliest."""
+    # No type hints: with them MLflow ignores the logged signature, and with it every parameter.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """One answer a question. `params` may hold the fields of Decoding; by default the answer is the likeliest."""
         system = [Message(role="system", content=self.system)] if self.system else []
-        asked = [[*system, Message(role="user", content=question)] for question in model_input]
-        wanted = {"repetition_penalty": 1.15} | (params or {})
-        return [answer.text for answer in self.sampler.answer(asked, Decoding.model_validate(wanted))]
+        questions = model_input.iloc[:, 0] if hasattr(model_input, "iloc") else model_input
+        asked = [[*system, Message(role="user", content=str(question))] for question in questions]
+        return [answer.text for answer in self.sampler.answer(asked, Decoding.model_validate(params or {}))]
 
 
 set_model(Answering())

@@ -1,0 +1,118 @@
+"""Flow finetune, whole: the demo recipe, shortened, on the real small model; what it leaves in MLflow and Prefect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mlflow
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+from flows.finetune import finetune
+from tasks import recipes, settings
+from tasks.models import Finetuned
+from tasks.record import ledger
+from tests.benchmarks import catalogue
+
+pytestmark = pytest.mark.usefixtures("orchestrator", "shared_root")
+
+STEPS = 8
+SHORT = [
+    "catalogue.lines_per_shard=200",
+    "split.holdout_share=0.3",
+    f"tune.max_steps={STEPS}",
+    "tune.batch_size=4",
+    "tune.max_length=96",
+    "tune.warmup_steps=1",
+    "tune.checkpoint_steps=4",
+    "evaluate={seen: 2, unseen: 1, heldout_rows: 8, max_new_tokens: 12}",
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("finetune")
+
+
+@pytest.fixture
+def shared_root(place: Path, monkeypatch: pytest.MonkeyPatch, own_root: Path) -> None:
+    """One root for all tests of this module: they look at one fine-tune from many sides."""
+    monkeypatch.setenv(settings.ROOT_VARIABLE, str(place / "root"))
+
+
+def run(place: Path, *overrides: str) -> Finetuned:
+    source = place / "catalogue.json"
+    if not source.exists():
+        catalogue.write(str(source), 400)
+    return finetune(recipes.load("demo", [f"catalogue.uri={source}", *SHORT, *overrides]))
+
+
+@pytest.fixture
+def done(place: Path, shared_root: None, known: dict[str, Finetuned]) -> Finetuned:
+    """The result of the first run."""
+    if "first" not in known:
+        known["first"] = run(place)
+    return known["first"]
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Finetuned]:
+    return {}
+
+
+def test_the_model_learns_and_says_how_much(done):
+    assert (done.state, done.steps, done.trained) == ("succeeded", STEPS, True)
+    assert done.heldout_loss["after"] < done.heldout_loss["before"]
+    assert [row.group for row in done.answers] == ["seen", "seen", "unseen"]
+    assert all(row.before_t0 and row.after_t0 and row.content for row in done.answers)
+    assert any(row.before_t0 != row.after_t0 for row in done.answers)
+    assert set(done.scores) == {"seen", "unseen"}
+
+
+def test_the_run_in_mlflow_is_finished_and_holds_the_curve(done):
+    api = ledger.client()
+    found = api.get_run(done.mlflow_run_id)
+    assert found.info.status == "FINISHED"
+    losses = sorted((m.step, m.value) for m in api.get_metric_history(done.mlflow_run_id, "loss"))
+    assert [step for step, _ in losses] == list(range(1, STEPS + 1))
+    assert all(0 < loss < 10 for _, loss in losses)
+    assert found.data.metrics["heldout_loss_after"] == done.heldout_loss["after"]
+    assert found.data.metrics["seconds_per_step"] > 0 and found.data.metrics["peak_memory_bytes"] > 1 << 28
+    assert found.data.tags["shardtune.model_digest"]
+    table = mlflow.MlflowClient(tracking_uri=settings.tracking_uri()).load_table(
+        found.info.experiment_id, "answers.json", run_ids=[done.mlflow_run_id]
+    )
+    assert list(table["after"]) == [row.after for row in done.answers]
+
+
+def test_the_logged_model_answers_as_the_evidence_says(done):
+    mlflow.set_tracking_uri(settings.tracking_uri())
+    model = mlflow.pyfunc.load_model(ledger.client().get_run(done.mlflow_run_id).data.tags["shardtune.mlflow_model"])
+    asked = [row.question for row in done.answers]
+    assert model.predict(asked, params={"max_new_tokens": 12}) == [row.after_t0 for row in done.answers]
+
+
+def shown(key: str) -> Any:
+    """The data of the newest artifact of `key`, as the Prefect UI asks for it."""
+    asked = {"artifacts": {"key": {"any_": [key]}}, "sort": "UPDATED_DESC", "limit": 1, "offset": 0}
+    return httpx.post(f"{PREFECT_API_URL.value()}/artifacts/filter", json=asked).json()[0]["data"]
+
+
+def test_prefect_shows_answers_and_progress(done):
+    assert all(row.question in shown("answers") for row in done.answers)
+    assert shown("finetune-progress") == 100.0
+
+
+def test_the_second_run_is_served_from_its_record(done, place):
+    assert run(place) == done.model_copy(update={"trained": False})
+    assert len(ledger.client().search_runs(["1"])) == 1
+
+
+def test_a_model_that_is_gone_is_made_again_in_the_same_run(done, place):
+    Path(done.model, "adapter_model.safetensors").parent.rename(place / "away")
+    again = run(place)
+    assert again.trained and again.mlflow_run_id == done.mlflow_run_id
+    assert again.answers == done.answers
+    assert len(ledger.client().search_runs(["1"])) == 1
