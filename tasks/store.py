@@ -52,6 +52,8 @@ def writing(uri: str) -> Iterator[IO[bytes]]:
             yield cast(IO[bytes], stream)
         except BaseException:
             stream.discard()
+            with suppress(AttributeError):
+                stream.closed = True  # or half of it would be uploaded when the stream is collected
             raise
         stream.close()
         return

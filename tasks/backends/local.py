@@ -125,6 +125,9 @@ class Local:
         # First the lock, then the file: a trainer writes its end before it lets go.
         gone = not folder.is_held()
         status = folder.status.model_copy(update={"points": folder.points})
+        if status.state == "succeeded" and not _there(status.model):
+            lost = f"its adapter {status.model!r} is gone: run the same command, it is made again"
+            return status.model_copy(update={"state": "failed", "interrupted": True, "error": lost})
         if status.state in ENDED or not gone:
             return status
         reason = f"the trainer is gone without an end (see {str(folder.log)!r}): run the same command, it goes on"

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,15 @@ def orchestrator() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=STARTUP):
         yield
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the whole session."""
+    return tmp_path_factory.mktemp("finetune")
+
+
+@pytest.fixture
+def shared_root(place: Path, monkeypatch: pytest.MonkeyPatch, own_root: Path) -> None:
+    """One root for all tests that ask for it: the base model is converted once."""
+    monkeypatch.setenv(settings.ROOT_VARIABLE, str(place / "root"))

@@ -11,49 +11,19 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from flows.finetune import finetune
-from tasks import recipes, settings
+from tasks import settings
 from tasks.models import Finetuned
 from tasks.record import ledger
-from tests.benchmarks import catalogue
+from tests.flows.demo import STEPS, recipe, runs
 
 pytestmark = pytest.mark.usefixtures("orchestrator", "shared_root")
-
-STEPS = 8
-SHORT = [
-    "catalogue.lines_per_shard=200",
-    "split.holdout_share=0.3",
-    f"tune.max_steps={STEPS}",
-    "tune.batch_size=4",
-    "tune.max_length=96",
-    "tune.warmup_steps=1",
-    "tune.checkpoint_steps=4",
-    "evaluate={seen: 2, unseen: 1, heldout_rows: 8, max_new_tokens: 12}",
-]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("finetune")
-
-
-@pytest.fixture
-def shared_root(place: Path, monkeypatch: pytest.MonkeyPatch, own_root: Path) -> None:
-    """One root for all tests of this module: they look at one fine-tune from many sides."""
-    monkeypatch.setenv(settings.ROOT_VARIABLE, str(place / "root"))
-
-
-def run(place: Path, *overrides: str) -> Finetuned:
-    source = place / "catalogue.json"
-    if not source.exists():
-        catalogue.write(str(source), 400)
-    return finetune(recipes.load("demo", [f"catalogue.uri={source}", *SHORT, *overrides]))
 
 
 @pytest.fixture
 def done(place: Path, shared_root: None, known: dict[str, Finetuned]) -> Finetuned:
     """The result of the first run."""
     if "first" not in known:
-        known["first"] = run(place)
+        known["first"] = finetune(recipe(place))
     return known["first"]
 
 
@@ -106,13 +76,14 @@ def test_prefect_shows_answers_and_progress(done):
 
 
 def test_the_second_run_is_served_from_its_record(done, place):
-    assert run(place) == done.model_copy(update={"trained": False})
-    assert len(ledger.client().search_runs(["1"])) == 1
+    assert finetune(recipe(place)) == done.model_copy(update={"trained": False})
+    assert len(runs(done.key)) == 1
 
 
 def test_a_model_that_is_gone_is_made_again_in_the_same_run(done, place):
     Path(done.model, "adapter_model.safetensors").parent.rename(place / "away")
-    again = run(place)
+    again = finetune(recipe(place))
     assert again.trained and again.mlflow_run_id == done.mlflow_run_id
     assert again.answers == done.answers
-    assert len(ledger.client().search_runs(["1"])) == 1
+    assert Path(again.model, "adapter_model.safetensors").exists()
+    assert len(runs(done.key)) == 1
