@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import Sampler
 
+from tasks.backends.engines import evaluating
 from tasks.examples.tokens import IGNORED
 
 POOL = 50  # batches of one pool, within which like lengths are put together
@@ -125,14 +126,14 @@ def isolated(model: Any, vocabulary: int) -> bool:
     mine, first, second = (torch.randint(0, vocabulary, (1, 12), generator=draw) for _ in range(3))
     device = next(model.parameters()).device
     own = torch.arange(12)[None]
-    training = model.training
-    model.eval()
-    alone = model(input_ids=mine.to(device), position_ids=own.to(device), use_cache=False).logits[0]
-    seen = []
-    for neighbour in (first, second):
-        ids, positions = torch.cat([neighbour, mine], 1), torch.cat([own, own], 1)
-        seen.append(model(input_ids=ids.to(device), position_ids=positions.to(device), use_cache=False).logits[0, 12:])
-    model.train(training)
+    with evaluating(model):
+        alone = model(input_ids=mine.to(device), position_ids=own.to(device), use_cache=False).logits[0]
+        seen = []
+        for neighbour in (first, second):
+            ids, positions = torch.cat([neighbour, mine], 1), torch.cat([own, own], 1)
+            seen.append(
+                model(input_ids=ids.to(device), position_ids=positions.to(device), use_cache=False).logits[0, 12:]
+            )
     scale = alone.float().std()
     near = lambda a, b: bool((a.float() - b.float()).abs().max() < 0.05 * scale)  # noqa: E731
     return near(seen[0], seen[1]) and near(seen[0], alone)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,23 @@ def _unsloth(link: Link, path: str) -> Any:
         random_state=link.seed,
         max_seq_length=tune.max_length,
     )
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Dropout off for a while. bitsandbytes' 4-bit layers have none, and are kept in training mode: on a CPU, a pass in
+    evaluation mode packs their weights for good into a layout through which no gradient flows back.
+    """
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    for module, _ in before:
+        if type(module).__name__ == "Linear4bit":
+            module.training = True
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 def targets(model: Any, wanted: tuple[str, ...] | str) -> list[str]:

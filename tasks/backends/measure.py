@@ -25,14 +25,13 @@ def before(folder: jobs.Folder, model: Any, measured: rows.Rows, pad: int) -> fl
 def heldout_loss(model: Any, examples: list[dict[str, Any]], pad: int) -> float | None:
     """Mean nats per answer token over `examples`; None where there are none."""
     lay, total, count = Padded(pad), 0.0, 0
-    device, training = next(model.parameters()).device, model.training
-    model.eval()
+    device = next(model.parameters()).device
     ordered = sorted(examples, key=lambda e: len(e["input_ids"]))
     for start in range(0, len(ordered), 4):
         batch = lay(ordered[start : start + 4])
         inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "labels")}
-        with torch.no_grad(), torch.autocast(device.type, engines.precision(), engines.precision() != torch.float32):
+        precise = torch.autocast(device.type, engines.precision(), engines.precision() != torch.float32)
+        with engines.evaluating(model), torch.no_grad(), precise:
             total += float(loss_of(model, inputs))
         count += int((batch["labels"][:, 1:] != IGNORED).sum())
-    model.train(training)
     return total / count if count else None

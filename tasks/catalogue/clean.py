@@ -60,13 +60,13 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
             if batch.num_rows:
                 spill.write_batch(batch)
     with store.writing(f"{base}.hash") as out:
-        out.write(b"".join(hashes))
+        count = out.write(b"".join(hashes)) // 16
     quarantine = f"{base}.quarantine.jsonl" if faults else None
     if quarantine:
         with store.writing(quarantine) as out:
             out.writelines(json.dumps(dataclasses.asdict(f), ensure_ascii=False).encode() + b"\n" for f in faults)
     cleaned = Cleaned(
-        shard=shard, rows_uri=f"{base}.arrow", hashes_uri=f"{base}.hash", rows=len(hashes),
+        shard=shard, rows_uri=f"{base}.arrow", hashes_uri=f"{base}.hash", rows=count,
         dropped={k: n for k, n in sorted(dropped.items()) if n}, quarantined=len(faults),
         quarantine_uri=quarantine, made=True,
     )  # fmt: skip
@@ -87,31 +87,38 @@ def _read(uri: str) -> Cleaned | None:
 
 
 def rows(block: decode.Block, rules: Rules, dropped: Counter[str], hashes: list[bytes]) -> pa.RecordBatch:
-    """The block's clean rows; counts the others in `dropped` and appends one hash a row to `hashes`."""
-    limit, cleaning = threshold(rules.split.holdout_share), rules.clean
-    kept, names, splits = [], [], []
+    """The block's clean rows; counts the others in `dropped` and appends 16 bytes a row to `hashes`."""
+    cleaning = rules.clean
     titles, contents = [row.title for row in block.rows], [row.content for row in block.rows]
     for column in (titles, contents):
         for n in text.suspects(column):
             column[n] = text.clean(column[n], cleaning)
+    kept = []
     for n, (title, before) in enumerate(zip(titles, contents, strict=True)):
-        content = text.cut_tails(before) if cleaning.boilerplate_tails else before
+        content = contents[n] = text.cut_tails(before) if cleaning.boilerplate_tails else before
         rule = fault(title, content, before, cleaning)
         if rule:
             dropped[rule] += 1
-            continue
-        hasher = xxhash.xxh3_128(f"{title}\0{content}".encode())
-        hashes.append(hasher.digest())
-        contents[n] = content
-        kept.append(n)
-        names.append(hasher.hexdigest())
-        splits.append(split(title, content, limit))
+        else:
+            kept.append(n)
+    titles, contents = [titles[n] for n in kept], [contents[n] for n in kept]
+    named = b"".join(
+        xxhash.xxh3_128_digest(f"{title}\0{content}".encode()) for title, content in zip(titles, contents, strict=True)
+    )
+    hashes.append(named)
     columns: list[Any] = [
-        [block.rows[n].uid for n in kept], [titles[n] for n in kept], [contents[n] for n in kept],
-        block.numbers[np.array(kept, np.int64)], names, splits,
+        [block.rows[n].uid for n in kept], titles, contents, block.numbers[np.array(kept, np.int64)],
+        _hexadecimal(named), split(titles, contents, threshold(rules.split.holdout_share)),
     ]  # fmt: skip
-    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+    arrays = [c if isinstance(c, pa.Array) else pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
     return pa.record_batch(arrays, schema=SCHEMA)
+
+
+def _hexadecimal(digests: bytes) -> pa.Array:
+    """Digests of 16 bytes as a column of 32 hexadecimal digits each."""
+    count = len(digests) // 16
+    offsets = np.arange(0, 32 * count + 1, 32, dtype=np.int32)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(digests.hex().encode()))
 
 
 def fault(title: str, content: str, before: str, rules: Cleaning) -> str | None:
@@ -119,14 +126,14 @@ def fault(title: str, content: str, before: str, rules: Cleaning) -> str | None:
 
     What is blank is judged by the rules for blanks alone: it is neither short nor junk.
     """
-    blank_title, blank_content = not title.strip(), not content.strip()
+    blank_title, blank_content = not title or title.isspace(), not content or content.isspace()
     if blank_title and rules.blank_title:
         return "blank_title"
     if blank_content and rules.boilerplate_only and before.strip():
         return "boilerplate_only"
     if blank_content and rules.blank_content:
         return "blank_content"
-    if rules.boilerplate_only and text.is_boilerplate(content):
+    if len(content) < text.BRIEF and rules.boilerplate_only and text.is_boilerplate(content):
         return "boilerplate_only"
     if rules.title_is_content and len(title) == len(content) and title.casefold() == content.casefold():
         return "title_is_content"

@@ -17,6 +17,7 @@ import numpy as np
 from tasks.recipe import Cleaning
 
 PIECE = 1 << 17  # bytes looked at in one go: what fits the processor's cache
+BRIEF = 100  # characters: what says nothing says it in fewer
 PASSES = 8  # real text settles in two; text made to never settle loses its ampersands instead
 
 # Left over where Windows-1252 bytes were taken for Latin-1: 0x92 is an apostrophe, not a control character.
@@ -161,7 +162,7 @@ def cut_tails(text: str) -> str:
 
 def is_boilerplate(text: str) -> bool:
     """Whether `text` says nothing of the product: 'Book by', 'No description available'."""
-    return len(text) < 100 and _BOILERPLATE.fullmatch(text) is not None
+    return len(text) < BRIEF and _BOILERPLATE.fullmatch(text) is not None
 
 
 def is_junk(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,8 @@ from tasks.recipe import Exporting
 
 VERSION = 2
 COLUMNS = ["uid", "title", "content", "line", "row_hash"]
+BESIDE = pa.schema({"uid": pa.string(), "line": pa.int64(), "row_hash": pa.string(), "tokens": pa.int32()})
+AT_ONCE = 2_048  # rows
 
 
 def export(
@@ -42,37 +45,58 @@ def export(
         known = Export.model_validate(store.read_json(sidecar))
         if store.exists(known.uri) and store.exists(known.rows_uri):
             return known
-    everything = of_split(shard.uri, split)
-    numbers = _sample(everything, count)
-    rows = everything if len(numbers) == everything.num_rows else everything.take(pa.array(numbers))
-    tokens = None
-    if local and rendering:
-        data, tokens = lines.rendered(everything.to_pylist(), numbers, exporting.style, format, rendering)
-    elif STYLES[exporting.style].grounded:
-        data = lines.grounded(everything.to_pylist(), numbers, exporting.style, format)
-    else:
-        data = lines.chat(rows, STYLES[exporting.style], format)
+    uri, rows_uri = f"{base}.jsonl", f"{base}.rows.parquet"
+    hasher, pieces = hashlib.sha256(), []
+    with store.writing(uri) as stream:
+        for data, beside in _pieces(shard, exporting, format, split, count, rendering):
+            hasher.update(data)
+            stream.write(data)
+            pieces.append(beside)
+    rows = pa.Table.from_batches(pieces, BESIDE)
+    with store.writing(rows_uri) as stream:
+        pq.write_table(rows, stream)
+    counted = local and rendering is not None
     made = Export(
-        shard=shard.index,
-        format=format,
-        style=exporting.style,
-        split=split,
-        uri=f"{base}.jsonl",
-        rows_uri=f"{base}.rows.parquet",
+        shard=shard.index, format=format, style=exporting.style, split=split, uri=uri, rows_uri=rows_uri,
         examples=rows.num_rows,
-        tokens=int(sum(tokens)) if tokens is not None else None,
-        truncated=sum(n > rendering.max_length for n in tokens) if tokens is not None and rendering else None,
-        digest=hashlib.sha256(data).hexdigest()[:32],
-    )
-    with store.writing(made.uri) as stream:
-        stream.write(data)
-    beside = rows.select(["uid", "line", "row_hash"]).append_column(
-        "tokens", pa.array(tokens if tokens is not None else [None] * rows.num_rows, pa.int32())
-    )
-    with store.writing(made.rows_uri) as stream:
-        pq.write_table(beside, stream)
+        tokens=int(pc.sum(rows["tokens"]).as_py() or 0) if counted else None,
+        truncated=rows.filter(pc.field("tokens") > rendering.max_length).num_rows if counted and rendering else None,
+        digest=hasher.hexdigest()[:32],
+    )  # fmt: skip
     store.write_json(sidecar, made.model_dump(mode="json"))
     return made
+
+
+def _pieces(
+    shard: CleanShard,
+    exporting: Exporting,
+    format: Format,
+    split: Split,
+    count: int | None,
+    rendering: Rendering | None,
+) -> Iterator[tuple[bytes | memoryview, pa.RecordBatch]]:
+    """The examples, some at a time where their style allows it, with what lies beside them."""
+    style, local = STYLES[exporting.style], format in ("chat", "alpaca")
+    if not local and not style.grounded and count is None:
+        for batch in _batches(shard, split):
+            yield lines.chat(batch, style, format), _beside(batch, None)
+        return
+    everything = of_split(shard.uri, split)
+    numbers, tokens = _sample(everything, count), None
+    rows = everything.take(pa.array(numbers, pa.int64())).combine_chunks()
+    if local and rendering:
+        data, tokens = lines.rendered(everything.to_pylist(), numbers, exporting.style, format, rendering)
+    elif style.grounded:
+        data = lines.grounded(everything.to_pylist(), numbers, exporting.style, format)
+    else:
+        data = b"".join(lines.chat(batch, style, format) for batch in rows.to_batches())
+    for batch in rows.to_batches():
+        yield data, _beside(batch, tokens)
+
+
+def _beside(rows: pa.RecordBatch, tokens: list[int] | None) -> pa.RecordBatch:
+    counts = pa.nulls(rows.num_rows, pa.int32()) if tokens is None else pa.array(tokens, pa.int32())
+    return pa.record_batch([*(rows[name] for name in BESIDE.names[:-1]), counts], schema=BESIDE)
 
 
 def truncated(export: Export, max_length: int) -> list[dict[str, Any]]:
@@ -89,6 +113,17 @@ def of_split(uri: str, split: Split) -> pa.Table:
     """The rows of `split` in a clean shard, in line order."""
     with store.reading(uri) as stream:
         return pq.read_table(stream, columns=COLUMNS, filters=pc.field("split") == split)
+
+
+def _batches(shard: CleanShard, split: Split) -> Iterator[pa.RecordBatch]:
+    """The same rows, so few at a time that the memory they take is used again and again."""
+    if not shard.splits.get(split, 1):
+        return
+    with store.reading(shard.uri) as stream, pq.ParquetFile(stream) as parquet:
+        for batch in parquet.iter_batches(AT_ONCE, columns=[*COLUMNS, "split"], use_threads=False):
+            rows = batch.filter(pc.equal(batch["split"], split))
+            if rows.num_rows:
+                yield rows
 
 
 def _sample(rows: pa.Table, count: int | None) -> list[int]:

@@ -25,7 +25,7 @@ def inside(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def chat(rows: pa.Table, style: Style, format: Format) -> bytes:
+def chat(rows: pa.RecordBatch, style: Style, format: Format) -> memoryview:
     """OpenAI's or Gemini's chat lines for an ungrounded style, put together as whole columns."""
     before, after = map(inside, style.question)
     closing, system = inside(style.closing), inside(style.system or "")
@@ -37,21 +37,24 @@ def chat(rows: pa.Table, style: Style, format: Format) -> bytes:
         first = f'"systemInstruction":{{"parts":[{{"text":"{system}"}}]}},' if system else ""
         head = f'{{{first}"contents":[{{"role":"user","parts":[{{"text":"{before}'
         middle, tail = f'{after}"}}]}},{{"role":"model","parts":[{{"text":"', f'{closing}"}}]}}]}}\n'
-    if rows.num_rows == 0:
-        return b""
-    joined = pc.binary_join_element_wise(head, _escaped(rows["title"]), middle, _escaped(rows["content"]), tail, "")
-    # The strings lie one after the other in one buffer, and that buffer is the file.
-    width = 8 if pa.types.is_large_string(joined.type) else 4
-    offsets = np.frombuffer(joined.buffers()[1], dtype=f"i{width}")[joined.offset : joined.offset + len(joined) + 1]
-    return bytes(memoryview(joined.buffers()[2])[int(offsets[0]) : int(offsets[-1])])
+    # The strings of a column lie one after the other in one buffer: that buffer is the file.
+    return _bytes(
+        pc.binary_join_element_wise(head, _escaped(rows["title"]), middle, _escaped(rows["content"]), tail, "")
+    )
 
 
-def _escaped(column: pa.ChunkedArray) -> pa.Array:
+def _escaped(text: pa.Array) -> pa.Array:
     """JSON-escape a column. Clean text has only quotes and backslashes to escape; the rest takes the slow way."""
-    text = column.combine_chunks()
-    if pc.any(pc.match_substring_regex(text, "[\\x00-\\x1f]")).as_py():
+    if (np.frombuffer(_bytes(text), np.uint8) < 32).any():
         return pa.array([inside(value) for value in text.to_pylist()], text.type)
     return pc.replace_substring(pc.replace_substring(text, "\\", "\\\\"), '"', '\\"')
+
+
+def _bytes(text: pa.Array) -> memoryview:
+    """All strings of a column, without anything between them."""
+    offsets = np.frombuffer(text.buffers()[1], dtype="i8" if pa.types.is_large_string(text.type) else "i4")
+    data = memoryview(text.buffers()[2] or b"")
+    return data[int(offsets[text.offset]) : int(offsets[text.offset + len(text)])]
 
 
 def grounded(all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, format: Format) -> bytes:
