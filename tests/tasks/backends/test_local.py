@@ -1,0 +1,156 @@
+"""The local backend: the contract, with the real detached trainer; and what only a process on this machine can do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fsspec
+import psutil
+import pytest
+
+from tasks.backends.contract import Decoding, Job, Link
+from tasks.backends.jobs import Folder
+from tasks.backends.local import Local, backend
+from tasks.errors import BackendError
+from tasks.models import CleanShard, Message
+from tests.tasks.backends.contract import BackendContract, ended, until
+from tests.tasks.backends.models import ROWS, build, linked, tune
+from tests.tasks.examples import rows as shards
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return build(tmp_path_factory.mktemp("tiny") / "llama", "llama")
+
+
+@pytest.fixture
+def quick(tiny: str, tmp_path: Path) -> Link:
+    return linked(tmp_path, tune(tiny, learning_rate=5e-2, max_steps=6))
+
+
+@pytest.fixture
+def lasting(tiny: str, tmp_path: Path) -> Link:
+    return linked(tmp_path, tune(tiny, max_steps=100_000, checkpoint_steps=100_000))
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> CleanShard:
+    return shards.shard(tmp_path / "train", ROWS, "train")
+
+
+class TestLocal(BackendContract):
+    """The contract suite on this machine."""
+
+    @pytest.fixture
+    def backend(self) -> Local:
+        return backend()
+
+
+def test_a_trainer_outlives_the_process_that_submitted_it(lasting, tmp_path):
+    link = tmp_path / "link.json"
+    link.write_text(lasting.model_dump_json())
+    script = (
+        "import sys; from pathlib import Path; from tasks.backends.contract import Link\n"
+        "from tasks.backends.local import backend\n"
+        "backend().submit(Link.model_validate_json(Path(sys.argv[1]).read_text()))"
+    )
+    subprocess.run([sys.executable, "-c", script, str(link)], check=True)
+    local = backend()
+    job = local.find(lasting.key)
+    trainer = Folder.of(lasting.key).process
+    assert trainer.pid not in {p.pid for p in psutil.Process().children(recursive=True)}
+    assert local.submit(lasting) == job and Folder.of(lasting.key).process.pid == trainer.pid
+    until(local, job, lambda s: s.points)
+    local.cancel(job)
+    assert not psutil.pid_exists(trainer.pid) or trainer.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_killed_trainer_is_interrupted_and_goes_on(tiny, tmp_path):
+    local, link = backend(), linked(tmp_path, tune(tiny, max_steps=400, checkpoint_steps=1))
+    job = local.submit(link)
+    until(local, job, lambda s: s.step >= 3)
+    Folder.of(link.key).process.kill()
+    died = until(local, job, ended)
+    assert (died.state, died.interrupted) == ("failed", True) and "same command" in died.error
+    assert local.submit(link) == job
+    until(local, job, lambda s: s.step > died.step)
+    local.cancel(job)
+    steps = [p.step for p in local.status(job).points]
+    assert steps == list(range(1, len(steps) + 1)) and len(steps) > died.step
+
+
+def test_a_failure_is_told_with_its_reason_and_the_log_is_kept(tiny, tmp_path):
+    local = backend()
+    link = linked(tmp_path, tune(tiny, lora={"r": 4, "target_modules": ["nope"]}))
+    status = until(local, local.submit(link), ended)
+    assert (status.state, status.interrupted) == ("failed", False) and "'nope'" in status.error
+    assert "Traceback" in Folder.of(link.key).log.read_text()
+
+
+def test_a_succeeded_job_whose_adapter_is_gone_is_interrupted(quick):
+    folder = Folder.of(quick.key)
+    folder.path.mkdir(parents=True)
+    job = Job(key=quick.key, backend="local", id=quick.key, submitted_at="2026-01-01T00:00:00")
+    folder.write("job.json", job.model_dump(mode="json"))
+    folder.adapter.mkdir()
+    folder.write("status.json", {"state": "succeeded", "model": str(folder.adapter)})
+    assert backend().status(job).state == "succeeded"
+    folder.adapter.rmdir()
+    status = backend().status(job)
+    assert (status.state, status.interrupted) == ("failed", True) and "gone" in status.error
+
+
+def test_a_trainer_that_ignores_the_signal_is_stopped(quick, monkeypatch):
+    monkeypatch.setattr("tasks.backends.local.GRACE", 0.5)
+    folder = Folder.of(quick.key)
+    folder.path.mkdir(parents=True)
+    job = Job(key=quick.key, backend="local", id=quick.key, submitted_at="2026-01-01T00:00:00")
+    folder.write("job.json", job.model_dump(mode="json"))
+    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(99)"
+    with folder.held() as lock:
+        os.set_inheritable(lock, True)
+        call = [sys.executable, "-c", script]
+        deaf = subprocess.Popen(call, pass_fds=(lock,), start_new_session=True, stdout=subprocess.PIPE)
+    assert deaf.stdout.readline()
+    folder.write("process.json", {"pid": deaf.pid, "started": psutil.Process(deaf.pid).create_time()})
+    assert backend().status(job).state == "queued"
+    backend().cancel(job)
+    assert not psutil.pid_exists(deaf.pid)
+    assert backend().status(job).state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"base_model": "/nowhere"}, "base model"),
+        ({"max_length": 4_096}, "length"),
+        ({"warmup_steps": 50}, "warm-up"),
+        ({"batch_size": 4_096, "max_length": 512, "max_steps": 9}, "memory"),
+    ],
+)
+def test_what_cannot_work_is_found_before_the_start(quick, changes, rule):
+    link = quick.model_copy(update={"tune": quick.tune.model_copy(update=changes)})
+    found = [f for f in backend().check(link) if f.level == "error"]
+    if rule == "memory":
+        found = backend().check(link)
+    assert [f.rule for f in found] == [rule]
+
+
+def test_a_model_that_is_no_adapter_is_named(tiny, tmp_path, quick):
+    with pytest.raises(BackendError, match=str(tmp_path)):
+        backend().answer(str(tmp_path), quick.tune, [()], None)
+
+
+def test_an_adapter_on_a_remote_root_is_fetched_to_be_asked(quick, monkeypatch):
+    monkeypatch.chdir(Path(quick.train[0].uri).parent)
+    monkeypatch.setenv("SHARDTUNE_ROOT", "file://" + str(Path(quick.train[0].uri).parent / "bucket"))
+    local = backend()
+    status = until(local, local.submit(quick), ended)
+    assert status.state == "succeeded", status.error
+    assert status.model.startswith("file://") and fsspec.core.url_to_fs(status.model)[0].exists(status.model)
+    asked = Message(role="user", content="What is the Drum 1 product?")
+    (told,) = local.answer(status.model, quick.tune, [[asked]], Decoding(max_new_tokens=4))
+    assert told.model_version != quick.tune.base_model
