@@ -1,0 +1,78 @@
+"""The sampler: batches change nothing, answers stop at the end token, and decoding is what was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.backends.contract import Decoding
+from tasks.backends.sampler import Sampler, ends
+from tasks.errors import BackendError
+from tasks.models import Message
+from tests.tasks.backends.models import build, tokenizer, tune
+
+QUESTIONS = ["What is the Drum?", "What is the very long and winding Tent product of the sea?", "What?"]
+TALKS = [[Message(role="user", content=q)] for q in QUESTIONS]
+
+
+@pytest.fixture(scope="module")
+def sampler(tmp_path_factory: pytest.TempPathFactory) -> Sampler:
+    path = build(tmp_path_factory.mktemp("sampler") / "llama", "llama")
+    return Sampler(path, None, tune(path), "v1")
+
+
+def texts(answers):
+    return [a.text for a in answers]
+
+
+def test_an_answer_in_a_batch_is_the_answer_alone(sampler):
+    together = sampler.answer(TALKS, Decoding(max_new_tokens=8))
+    alone = [sampler.answer([talk], Decoding(max_new_tokens=8))[0] for talk in TALKS]
+    assert texts(together) == texts(alone)
+    assert [a.prompt_tokens for a in together] == [a.prompt_tokens for a in alone]
+    assert together[0].prompt_tokens < together[1].prompt_tokens
+    assert all(a.answer_tokens <= 8 and a.model_version == "v1" for a in together)
+
+
+def test_a_drawn_answer_is_decided_by_its_seed(sampler):
+    warm = Decoding(temperature=1.5, max_new_tokens=12, seed=1)
+    assert texts(sampler.answer(TALKS, warm)) == texts(sampler.answer(TALKS, warm))
+    assert texts(sampler.answer(TALKS, warm)) != texts(sampler.answer(TALKS, warm.model_copy(update={"seed": 2})))
+    assert texts(sampler.answer(TALKS, Decoding(max_new_tokens=12))) == texts(
+        sampler.answer(TALKS, Decoding(max_new_tokens=12, seed=9))
+    )
+
+
+def test_an_answer_is_cut_at_the_end_token(sampler, monkeypatch):
+    (free,) = sampler.answer(TALKS[:1], Decoding(max_new_tokens=8))
+    monkeypatch.setattr(sampler, "ends", [*sampler.ends, _third(sampler)])
+    (cut,) = sampler.answer(TALKS[:1], Decoding(max_new_tokens=8))
+    assert free.answer_tokens > cut.answer_tokens and free.text.startswith(cut.text)
+
+
+def _third(sampler: Sampler) -> int:
+    """The last token of the free answer's greedy path that did not come before."""
+    from tasks.examples.templates import render
+    from tasks.examples.tokens import encode_prompt
+
+    prompt = encode_prompt(render(TALKS[0], sampler.rendering.template, sampler.tokenizer), sampler.tokenizer)
+    return sampler._generate([prompt], Decoding(max_new_tokens=8))[0][2]
+
+
+def test_ends_are_what_training_closed_with_and_the_models_own():
+    class Own:
+        eos_token_id = (7, 9)
+
+    made = tokenizer(chat=True, pad_is_end=False)
+    Own.eos_token_id = [7, 9]
+    assert ends(made, "chat", Own) == [made.eos_token_id, 7, 9]
+    Own.eos_token_id = None
+    assert ends(made, "alpaca", Own) == [made.eos_token_id]
+
+
+def test_a_base_that_cannot_be_loaded_is_named(tmp_path: Path):
+    path = build(tmp_path / "cut", "llama")
+    (Path(path) / "model.safetensors").unlink()
+    with pytest.raises(BackendError, match="cannot be loaded"):
+        Sampler(path, None, tune(path))
