@@ -48,7 +48,8 @@ def begin(recipe_name: str | None, overrides: tuple[str, ...], catalogue: str | 
 def enter(verbose: bool = False) -> None:
     """Set the environment that Prefect and MLflow read at import, and how progress and warnings are shown."""
     if not verbose:
-        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # errors are told once, in one line
+        # Errors are told once, in one line; the Prefect UI has the whole log.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     settings.enter()
     logging.captureWarnings(True)

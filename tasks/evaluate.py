@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import task
+from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
@@ -27,7 +27,14 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return store.digest_of([context.task.name, VERSION, values])
 
 
-ask = task(name="ask", cache_key_fn=_key, persist_result=True, result_serializer="json")(asking.ask)
+def _name() -> str:
+    asked = runtime.task_run.parameters
+    return f"ask the {'tuned model' if asked['model'] else 'base'}, temperature {asked['decoding'].temperature}"
+
+
+ask = task(name="ask", task_run_name=_name, cache_key_fn=_key, persist_result=True, result_serializer="json")(
+    asking.ask
+)
 draw_exam = task(name="draw questions")(asking.exam)
 
 

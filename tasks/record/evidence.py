@@ -13,10 +13,11 @@ from mlflow.utils.time import get_current_time_millis
 from tasks import settings
 from tasks.answers import picture
 from tasks.backends.contract import Decoding, Link, Quote, Status
-from tasks.models import Finetuned
+from tasks.models import Asked, Finetuned
 from tasks.record.ledger import LIBRARIES, LONGEST, REASON, STATE, client, library
 
 DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
+SHOWN = ("group", "question", "before", "after", "after_t0", "content")  # first in the table of answers
 NOTE = "mlflow.note.content"  # the run's description in MLflow's UI
 
 
@@ -49,11 +50,12 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     """All evidence of a job that succeeded; then, last, the run is FINISHED."""
     progress(run_id, status)
     api, now = client(), get_current_time_millis()
-    measured = {name: float(v) for name, v in status.facts.items() if isinstance(v, int | float)}
+    # MLflow's charts have a section for each name before a slash.
+    measured = {f"job/{name}": float(v) for name, v in status.facts.items() if isinstance(v, int | float)}
     measured |= {f"heldout_loss_{when}": v for when, v in result.heldout_loss.items() if v is not None}
     for group, arms in result.scores.items():
         for arm, values in arms.items():
-            measured |= {f"{group}.{arm}.{name}": value for name, value in values.items()}
+            measured |= {f"answers {group}/{name} {arm}": value for name, value in values.items()}
     known = set(api.get_run(run_id).data.metrics)
     metrics = [Metric(name, value, now, 0) for name, value in measured.items() if name not in known]
     epochs = picture.epoch_means(status.points)
@@ -84,7 +86,7 @@ def _summary(result: Finetuned) -> str:
 def _tables(api: MlflowClient, run_id: str, result: Finetuned) -> None:
     """The sample answers as a table that MLflow shows; written whole, so that doing it twice doubles nothing."""
     rows = [row.model_dump(mode="json") for row in result.answers]
-    columns = list(rows[0]) if rows else []
+    columns = [*SHOWN, *(name for name in Asked.model_fields if name not in SHOWN)]
     table = {"columns": columns, "data": [[row[name] for name in columns] for row in rows]}
     api.log_dict(run_id, table, "answers.json")
     api.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": "answers.json", "type": "table"}]))
