@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # uv resolves the pinned set in seconds, pip in minutes; where uv cannot reach the index, pip does it.
 QUICK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check bench gpu-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -43,6 +43,10 @@ check: $(STAMP)  ## format, lint, types
 
 bench: $(STAMP)  ## speed and memory, side by side with other ways to do the same work
 	@$(BIN)/python -m tests.benchmarks.prepare
+	@$(BIN)/python -m tests.benchmarks.train
+
+gpu-check: $(STAMP)  ## the tinyllama-unsloth recipe's shape in 4 bits on a CUDA GPU, both engines
+	@$(BIN)/python -m tests.benchmarks.gpu
 
 clean:  ## forget the environment and all state
 	rm -rf $(VENV) .shardtune build *.egg-info
