@@ -7,6 +7,7 @@ opens. MLflow and Prefect keep their state beside it unless `MLFLOW_TRACKING_URI
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -69,3 +70,5 @@ def enter() -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    for ours in ("flows", "tasks"):
+        logging.getLogger(ours).setLevel(logging.INFO)  # for the log that Prefect keeps of a run
