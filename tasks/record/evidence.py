@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -99,7 +100,8 @@ def _model(run_id: str, link: Link, adapter: str) -> str:
 
     here = Path(__file__).parent
     mlflow.set_tracking_uri(settings.tracking_uri())
-    with mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory() as folder:
+    quiet = warnings.catch_warnings(action="ignore")  # it asks for type hints, see serve.py
+    with quiet, mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory() as folder:
         about = Path(folder) / "about.json"
         about.write_text(json.dumps({"tune": link.tune.model_dump(mode="json"), "style": link.style}))
         info = mlflow.pyfunc.log_model(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +11,18 @@ from pathlib import Path
 import pytest
 
 from flows.cli import cli
+from tasks import recipes
+from tests.benchmarks import catalogue
 
 TOP = Path(__file__).parent.parent.parent
 
 
 def shardtune(*words: str) -> subprocess.CompletedProcess[str]:
     call = [sys.executable, "-c", "from flows.cli import main; main()", *words]
-    return subprocess.run(call, cwd=TOP, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
+    if "prefect" in sys.modules:  # the session's server, where one was started
+        env["PREFECT_API_URL"] = sys.modules["prefect"].settings.PREFECT_API_URL.value() or ""
+    return subprocess.run(call, cwd=TOP, capture_output=True, text=True, env=env)
 
 
 @pytest.mark.parametrize("name", sorted(cli.commands))
@@ -42,3 +49,26 @@ def test_an_error_is_one_line_and_not_a_success(override):
 def test_an_unknown_option_is_a_usage_error():
     told = shardtune("prepare", "--frobnicate")
     assert told.returncode == 2
+
+
+def test_prepare_gives_json_that_adds_up_and_nothing_else(tmp_path, orchestrator):
+    source = tmp_path / "catalogue.json"
+    catalogue.write(str(source), 300, faults=True)
+    told = shardtune("prepare", "--catalogue", str(source), "--set", "catalogue.lines_per_shard=200", "--json")
+    assert (told.returncode, told.stderr) == (0, "")
+    found = json.loads(told.stdout)
+    assert found["lines"] == found["kept"] + sum(found["dropped"].values()) + found["quarantined"] > 300
+    assert {"index", "uri", "lines", "kept", "digest"} <= set(found["shards"][0])
+    assert {"format", "style", "split", "uri", "examples", "tokens", "digest"} <= set(found["exports"][0])
+    again = shardtune("prepare", "--catalogue", str(source), "--set", "catalogue.lines_per_shard=200")
+    assert "all served from caches" in again.stdout
+
+
+def test_a_sweep_of_nothing_says_so(orchestrator):
+    told = shardtune("sweep")
+    assert (told.returncode, told.stdout) == (0, "no job is open\n")
+    assert json.loads(shardtune("sweep", "--json").stdout) == []
+
+
+def test_recipes_are_listed():
+    assert {line.split()[0] for line in shardtune("recipes").stdout.splitlines()} == set(recipes.names())

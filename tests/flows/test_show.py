@@ -1,0 +1,42 @@
+"""What a person reads at the end of a command."""
+
+from __future__ import annotations
+
+from flows import show
+from tasks import settings
+from tasks.models import Prepared
+from tests.tasks.links import made, result
+
+
+def test_the_end_of_a_fine_tune_tells_numbers_answers_and_where_to_look(capsys, own_root):
+    show.finetuned(result(made(), "run-1"))
+    told = capsys.readouterr().out
+    assert "held-out loss  4.000 -> 3.500" in told
+    assert "What?" in told and "after of it" in told and "a drum" in told
+    line = next(line for line in told.splitlines() if line.startswith("seen: chrf"))
+    assert line.split()[2:] == ["10.000", "20.000", "-", "-"]
+    assert f"mlflow ui --backend-store-uri sqlite:///{own_root}/mlflow.db" in told
+    assert f"PREFECT_HOME={settings.prefect_home()} " in told
+    assert "served from its record" not in told
+
+
+def test_a_result_from_the_record_says_so(capsys):
+    show.finetuned(result(made(), "run-1", trained=False))
+    assert "served from its record" in capsys.readouterr().out
+
+
+def test_a_long_answer_is_shortened_to_two_lines(capsys):
+    long = result(made(), "r")
+    row = long.answers[0].model_copy(update={"after": "word " * 200, "before": " \n"})
+    show.answers(long.model_copy(update={"answers": (row,)}))
+    told = capsys.readouterr().out
+    assert told.count("word") < 50 and "…" in told and "(nothing)" in told
+
+
+def test_what_became_of_every_line(capsys):
+    counted = {"lines": 1_234, "kept": 1_000, "dropped": {"junk": 200}, "quarantined": 34}
+    values = counted | {"catalogue": "c", "cut": True, "shards": (), "exports": (), "made": 0}
+    show.prepared(Prepared(**values))
+    told = capsys.readouterr().out
+    assert [line.split()[-1] for line in told.splitlines()[:4]] == ["1,234", "1,000", "200", "34"]
+    assert "middle of its last line" in told and "all served from caches" in told
