@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import xxhash
 from filelock import FileLock
 
 from tasks import settings, store
-from tasks.errors import BackendError, RecipeError
+from tasks.errors import BackendError, RecipeError, ShardtuneError
 from tasks.examples.templates import Kind, Rendering, load_tokenizer
 from tasks.recipe import LocalTune
 
@@ -39,6 +41,7 @@ def locate(name: str) -> Path | None:
 
 def _inside(name: str) -> Path:
     package, _, file = name.removeprefix(PACKAGE).partition("/")
+    package = package.replace("-", "_")  # as pip spells it
     # The package is only looked at, never imported: importing it may load a runtime nobody asked for.
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     folders = list(spec.submodule_search_locations or []) if spec else []
@@ -77,6 +80,8 @@ def resolve(tune: LocalTune, root: str | None = None) -> str:
     path = locate(tune.base_model)
     if path is None:
         return _snapshot(tune) if tune.revision else tune.base_model
+    if path.is_dir() and not (path / "config.json").exists():
+        raise BackendError(f"base model {tune.base_model!r}: the directory holds no config.json; name one of a model")
     return str(_converted(path, _home(root)) if path.is_file() else path)
 
 
@@ -87,7 +92,23 @@ def _home(root: str | None) -> Path:
 def _snapshot(tune: LocalTune) -> str:
     from huggingface_hub import snapshot_download
 
-    return str(snapshot_download(tune.base_model, revision=tune.revision))
+    with _asking_hub(tune.base_model):
+        return str(snapshot_download(tune.base_model, revision=tune.revision))
+
+
+@contextmanager
+def _asking_hub(name: str) -> Iterator[None]:
+    """Whatever keeps the hub from giving `name` is a BackendError of one line."""
+    try:
+        yield
+    except ShardtuneError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BackendError(
+            f"base model {name!r} is not on this machine and the hub did not give it ({reason}): "
+            "name a directory or a GGUF file, or check the name and the network"
+        ) from error
 
 
 def _converted(source: Path, home: Path) -> Path:
@@ -98,6 +119,8 @@ def _converted(source: Path, home: Path) -> Path:
     with FileLock(f"{target}.lock"):
         if (target / "config.json").exists():
             return target
+        for left in target.parent.glob(f".{target.name}.*.part"):
+            shutil.rmtree(left, ignore_errors=True)  # by a conversion that was killed
         made = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         # A process of its own: it holds all weights in full precision, and gives the memory back when it ends.
         command = [sys.executable, "-m", "tasks.backends.convert", str(source), str(made)]
@@ -135,7 +158,8 @@ def _has_template(name: str, tune: LocalTune) -> bool:
     plain = Rendering(
         template="alpaca", tokenizer=name, max_length=tune.max_length, trust_remote_code=tune.trust_remote_code
     )
-    return bool(load_tokenizer(plain).chat_template)
+    with _asking_hub(name):
+        return bool(load_tokenizer(plain).chat_template)
 
 
 def config(tune: LocalTune, root: str | None = None) -> dict[str, object]:
@@ -145,10 +169,5 @@ def config(tune: LocalTune, root: str | None = None) -> dict[str, object]:
         return dict(store.read_json(str(Path(name) / "config.json")))
     from huggingface_hub import hf_hub_download
 
-    try:
+    with _asking_hub(name):
         return dict(store.read_json(hf_hub_download(name, "config.json")))
-    except Exception as error:
-        raise BackendError(
-            f"base model {name!r} is not on this machine and the hub did not give it ({type(error).__name__}): "
-            "name a directory or a GGUF file, or check the name and the network"
-        ) from error

@@ -7,6 +7,7 @@ built again from its config, takes the weights over, and is saved in bfloat16 be
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,5 +41,17 @@ def restore(tokenizer: Any, config: Any) -> None:
             setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(number))
 
 
+def read_once() -> None:
+    """Let transformers parse the file once instead of four times, and list the tensors' names once and not per layer.
+
+    More than halves the time; for the rest of this process, which does nothing else.
+    """
+    import gguf
+
+    for name in ("GGUFReader", "get_tensor_name_map"):
+        setattr(gguf, name, cache(getattr(gguf, name)))
+
+
 if __name__ == "__main__":
+    read_once()
     convert(Path(sys.argv[1]), Path(sys.argv[2]))

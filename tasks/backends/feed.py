@@ -11,6 +11,7 @@ import trl
 from torch.nn.functional import cross_entropy
 from trl.trainer import utils
 
+from tasks.backends import engines
 from tasks.backends.batches import Order
 from tasks.backends.watch import Watch
 from tasks.examples.tokens import IGNORED
@@ -22,8 +23,8 @@ class Feed(trl.SFTTrainer):  # type: ignore[misc]
     def __init__(self, watch: Watch, lengths: Sequence[int], grouped: bool, **options: Any) -> None:
         self.watch = watch
         self.order = Order(lengths, options["args"].per_device_train_batch_size, options["args"].seed, grouped)
-        # trl's fused head needs Triton, which a CPU build of torch does not have; Unsloth brings its own.
-        self.plain = utils._ChunkedLogProbFunction is None
+        # trl's fused head needs Triton, and Triton a GPU: it is often installed where there is none.
+        self.plain = utils._ChunkedLogProbFunction is None or not engines.has_gpu()
         super().__init__(**options)
         self.model_accepts_loss_kwargs = True  # whichever loss is used, it counts labels over all passes of a step
 
@@ -51,6 +52,7 @@ def loss_of(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     chosen = "logits_to_keep" in inspect.signature(base.forward).parameters
     logits = model(**given, **({"logits_to_keep": columns} if chosen else {})).logits
-    logits = logits if chosen else logits[:, columns]
+    # Unsloth's forward on a GPU takes the columns and makes all logits all the same.
+    logits = logits if logits.shape[1] == len(columns) else logits[:, columns]
     wanted = labels[:, 1:][:, columns]
     return cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, reduction="sum")

@@ -74,6 +74,11 @@ class Folder:
         found = [(json.loads(mark.read_text())["step"], mark.parent) for mark in self.checkpoints.glob("*/whole.json")]
         return max(found)[1] if found else None
 
+    def sign(self, process: psutil.Process | None = None) -> None:
+        """Write down which process (else: this one) works on the job."""
+        process = process or psutil.Process()
+        self.write("process.json", {"pid": process.pid, "started": process.create_time()})
+
     @property
     def process(self) -> psutil.Process | None:
         """The process that works on the job; None where it is gone (a number used again by another does not count)."""

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,11 @@ class Local:
         job = job or Job(key=link.key, backend=self.name, id=link.key, url=folder.path.as_uri(), submitted_at=now)
         folder.write("link.json", link.model_dump(mode="json"))
         folder.write("status.json", Status(state="queued").model_dump(mode="json"))
-        process = _spawned([str(folder.path / "link.json")], folder.log, lock)
-        folder.write("process.json", {"pid": process.pid, "started": psutil.Process(process.pid).create_time()})
+        # Before the trainer starts: a job whose submitter dies here is found, and is interrupted at worst.
         folder.write("job.json", job.model_dump(mode="json"))
+        process = _spawned([str(folder.path / "link.json")], folder.log, lock)
+        with suppress(psutil.NoSuchProcess):  # it is gone already; its status tells why
+            folder.sign(psutil.Process(process.pid))
         return job
 
     def status(self, job: Job) -> Status:

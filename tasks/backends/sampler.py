@@ -105,9 +105,11 @@ def _cut(tokens: list[int], ends: list[int]) -> list[int]:
 def ends(tokenizer: Any, template: Kind, generation: Any) -> list[int]:
     """The ids at which an answer stops: what training closed it with, and the model's own end tokens."""
     closing = tokenizer(ending(template, tokenizer), add_special_tokens=False)["input_ids"]
+    # A template may close with " </s>": the blank is no end, it also stands within answers.
+    marks = [n for n in closing if n in {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}]
     known = generation.eos_token_id
     own = known if isinstance(known, list) else [known]
-    found = [*closing[:1], tokenizer.eos_token_id, *own]
+    found = [*marks[:1], tokenizer.eos_token_id, *own]
     return list(dict.fromkeys(int(n) for n in found if n is not None))
 
 

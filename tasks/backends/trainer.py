@@ -29,12 +29,17 @@ class Cancelled(BaseException):
 def main(path: str) -> int:
     """Work on the job of `path` to its end; the exit status is 0 only where it succeeded."""
     signal.signal(signal.SIGTERM, _cancel)
+    # trl refuses to train where several GPUs are seen by one process.
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     folder = jobs.Folder(Path(path).resolve().parent)
+    folder.sign()
     try:
         _say(folder, state="running", detail="loading")
         run(folder)
         return 0
     except Cancelled:
+        if folder.status.state == "succeeded":  # the signal came when all was done
+            return 0
         _say(folder, state="cancelled", detail="cancelled")
         return 143
     except Exception as error:

@@ -15,6 +15,8 @@ from tasks.backends.jobs import Folder
 from tasks.errors import TrainingError
 from tasks.store import write_json
 
+PATIENCE = 20  # float16 steps in a row whose gradient may overflow: the loss scale starts at 2**16 and halves each time
+
 
 class Watch(TrainerCallback):
     """Writes losses.jsonl and status.json as training goes; raises TrainingError on a loss that means nothing."""
@@ -25,6 +27,7 @@ class Watch(TrainerCallback):
         self.seconds: list[float] = []
         self.counts: list[dict[str, int]] = []  # of every step of this process: examples, tokens
         self.step_counts = {"examples": 0, "tokens": 0}
+        self.overflows = 0  # in a row
 
     def count(self, counts: dict[str, int]) -> None:
         """Add what one forward pass was fed with."""
@@ -47,7 +50,10 @@ class Watch(TrainerCallback):
     ) -> None:
         if not logs or "loss" not in logs:
             return
-        judge(logs["loss"], logs.get("grad_norm", 0.0), state.global_step)
+        norm = logs.get("grad_norm", 0.0)
+        self.overflows = 0 if math.isfinite(norm) else self.overflows + 1
+        spared = args.fp16 and self.overflows <= PATIENCE  # the scaler leaves such a step out
+        judge(logs["loss"], 0.0 if spared else norm, state.global_step)
         took = time.monotonic() - self.began
         self.seconds.append(took)
         self.counts.append(dict(self.step_counts))

@@ -15,7 +15,7 @@ import numpy as np
 from tasks import store
 from tasks.catalogue.records import Cleaned, Repeats
 
-ROOM = 4_000_000  # hashes held at a time: about 200 MB with what sorting needs
+ROOM = 1_000_000  # hashes held at a time: about 70 MB with what sorting needs
 
 NONE = Repeats(uri=None, rows=0, digest="")
 
@@ -48,9 +48,21 @@ def _repeats(cleaned: Sequence[Cleaned], starts: Any, part: int, slices: int) ->
     if not places:
         return np.empty(0, np.int64)
     place, high, low = np.concatenate(places), np.concatenate(highs), np.concatenate(lows)
-    order = np.lexsort((place, low, high))
+    some = _twins(high)
+    order = some[np.lexsort((place[some], low[some], high[some]))]
     same = (high[order][1:] == high[order][:-1]) & (low[order][1:] == low[order][:-1])
     return place[order[1:][same]]
+
+
+def _twins(numbers: Any) -> Any:
+    """Positions of the numbers that are there more than once: few, so only they are sorted with care."""
+    order = np.argsort(numbers)
+    ranked = numbers[order]
+    same = ranked[1:] == ranked[:-1]
+    twin = np.zeros(len(numbers), bool)
+    twin[1:] |= same
+    twin[:-1] |= same
+    return order[twin]
 
 
 def _hashes(cleaned: Sequence[Cleaned], starts: Any) -> Iterator[tuple[int, Any, Any]]:

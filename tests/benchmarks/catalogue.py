@@ -58,6 +58,9 @@ def _map(work: list[Any]) -> Iterator[bytes]:
         yield from pool.map(chunk, work)
 
 
+_LONG = b" ".join(b"word %d" % n for n in range(20_000))
+
+
 def bad_lines() -> list[bytes]:
     """One line for every way in which a line can be bad, and two extreme ones that are good or too long."""
     return [
@@ -69,7 +72,7 @@ def bad_lines() -> list[bytes]:
         b'["not", "an", "object"]\n',
         b"\n",
         b'{"uid": "B0SURROGAT", "title": "Lone \\ud800 surrogate", "content": "Kept, with a mark for what is lost."}\n',
-        b'{"uid": "B0LONGTEXT", "title": "A long one", "content": "' + b"word and word " * 14_286 + b'"}\n',
+        b'{"uid": "B0LONGTEXT", "title": "A long one", "content": "' + _LONG[:200_000] + b'"}\n',
         b'{"uid": "B0TOOLONG1", "title": "A line of 50 MB", "content": "' + b"too long " * 5_555_556 + b'"}\n',
     ]
 

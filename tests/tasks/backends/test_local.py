@@ -82,6 +82,19 @@ def test_a_killed_trainer_is_interrupted_and_goes_on(tiny, tmp_path):
     assert steps == list(range(1, len(steps) + 1)) and len(steps) > died.step
 
 
+def test_a_job_whose_submitter_died_before_the_trainer_started_is_interrupted(quick, monkeypatch):
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("tasks.backends.local._spawned", killed)
+        backend().submit(quick)
+    job = backend().find(quick.key)
+    assert job is not None
+    status = backend().status(job)
+    assert (status.state, status.interrupted) == ("failed", True)
+
+
 def test_a_failure_is_told_with_its_reason_and_the_log_is_kept(tiny, tmp_path):
     local = backend()
     link = linked(tmp_path, tune(tiny, lora={"r": 4, "target_modules": ["nope"]}))

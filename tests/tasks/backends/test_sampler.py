@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from transformers import GenerationConfig
 
 from tasks.backends.contract import Decoding
 from tasks.backends.sampler import Sampler, ends
@@ -69,6 +70,12 @@ def test_ends_are_what_training_closed_with_and_the_models_own():
     assert ends(made, "chat", Own) == [made.eos_token_id, 7, 9]
     Own.eos_token_id = None
     assert ends(made, "alpaca", Own) == [made.eos_token_id]
+
+
+def test_a_blank_before_the_end_token_is_no_end():
+    made = tokenizer(chat=True, pad_is_end=False)
+    made.chat_template = "{% for m in messages %}[INST] {{ m['content'] }} {{ eos_token }}{% endfor %}"
+    assert ends(made, "chat", GenerationConfig()) == [made.eos_token_id]
 
 
 def test_a_base_that_cannot_be_loaded_is_named(tmp_path: Path):

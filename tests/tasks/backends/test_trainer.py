@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +189,20 @@ def test_a_link_starts_from_its_parents_adapter(bases, tmp_path):
     assert second.status.heldout_before == pytest.approx(first.status.heldout_after, rel=1e-3)
     with pytest.raises(BackendError, match="make them equal"):
         trained(linked(tmp_path, tune(bases["llama"], lora={"r": 8, "alpha": 8}), **parent))
+
+
+def test_a_signal_after_the_end_does_not_undo_it(bases, tmp_path, monkeypatch):
+    def done(folder):
+        trainer._say(folder, state="succeeded")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(trainer, "run", done)
+    folder, before = prepared(linked(tmp_path, tune(bases["llama"]))), signal.getsignal(signal.SIGTERM)
+    try:
+        assert trainer.main(str(folder.path / "link.json")) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert folder.status.state == "succeeded"
 
 
 def test_every_architecture_that_unsloth_knows_learns_with_it(bases, tmp_path):

@@ -1,0 +1,171 @@
+"""Sources: the same rows from every kind of place, and one line that says what is wrong with the others."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import zipfile
+
+import datasets
+import fsspec
+import pytest
+
+from tasks.catalogue import sources
+from tasks.catalogue.plan import plan
+from tasks.errors import CatalogueError
+from tasks.recipe import Catalogue
+from tests.tasks.catalogue.catalogues import line, lines, run, source
+
+DATA = b"".join(lines(25))
+ROWS = [json.loads(each) for each in lines(25)]
+
+
+def read(uri: object) -> list[dict[str, str]]:
+    """The rows of the catalogue at `uri`, which must be whole."""
+    found = sources.find(str(uri))
+    data = b"".join(found.blocks())
+    assert not found.cut
+    return [json.loads(each) for each in data.splitlines()]
+
+
+def archive(members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in members.items():
+            packed.writestr(name, data)
+    return out.getvalue()
+
+
+PUBLISHED = {
+    "LF-Amazon-1.3M/tst.json.gz": gzip.compress(line("TEST")),
+    "LF-Amazon-1.3M/trn.json.gz": gzip.compress(DATA),
+    "LF-Amazon-1.3M/lbl.json.gz": gzip.compress(line("LABEL")),
+    "LF-Amazon-1.3M/filter_labels_train.txt": b"1 2\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("trn.json", DATA),
+        ("trn.jsonl", DATA.rstrip()),
+        ("trn.json.gz", gzip.compress(DATA)),
+        ("named-wrongly.json", gzip.compress(DATA)),
+        ("members.gz", gzip.compress(b"".join(lines(10))) + gzip.compress(b"".join(lines(15, 10))) + b"\0" * 512),
+        ("raw.zip", archive(PUBLISHED)),
+        ("plain.zip", archive({"catalogue.jsonl": DATA, "__MACOSX/._catalogue.jsonl": b"\0\5"})),
+        ("two.zip", archive({"b.json": b"".join(lines(15, 10)), "a.json": b"".join(lines(10)).rstrip()})),
+    ],
+)
+def test_a_file_in_any_wrapping_gives_the_same_rows(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    assert read(tmp_path / name) == ROWS
+    assert read(f"file://{tmp_path / name}") == ROWS
+    with fsspec.open(f"memory://{name}", "wb") as stream:
+        stream.write(data)
+    assert read(f"memory://{name}") == ROWS
+
+
+def test_a_folder_is_its_files_in_order(tmp_path):
+    (tmp_path / "1.json.gz").write_bytes(gzip.compress(b"".join(lines(10)).rstrip()))
+    (tmp_path / "2.jsonl").write_bytes(b"".join(lines(15, 10)))
+    (tmp_path / "notes.txt").write_text("not a catalogue")
+    assert read(tmp_path) == ROWS
+
+
+@pytest.mark.parametrize("kind", ["saved", "saved splits", "parquet", "csv"])
+def test_a_hugging_face_data_set_gives_the_same_rows(tmp_path, kind):
+    rows = datasets.Dataset.from_list([row | {"target_ind": [1, 2]} for row in ROWS])
+    if kind == "saved":
+        rows.save_to_disk(tmp_path / "set", num_shards=2)
+    elif kind == "saved splits":
+        parts = {"train": rows.select(range(10)), "test": rows.select(range(10, 25))}
+        datasets.DatasetDict(parts).save_to_disk(tmp_path / "set")
+    elif kind == "parquet":
+        rows.select(range(10)).to_parquet(tmp_path / "set" / "data" / "part-0.parquet")
+        rows.select(range(10, 25)).to_parquet(tmp_path / "set" / "data" / "part-1.parquet")
+    else:
+        (tmp_path / "set").mkdir()
+        rows.remove_columns("target_ind").to_csv(tmp_path / "set" / "rows.csv")
+    assert read(tmp_path / "set") == ROWS
+
+
+def test_what_is_missing_in_a_data_set_goes_to_quarantine(tmp_path):
+    datasets.Dataset.from_list([{"uid": "1", "title": None, "content": "x"}] + ROWS).save_to_disk(tmp_path / "null")
+    prepared = run(Catalogue(uri=str(tmp_path / "null")), tmp_path).prepared
+    assert (prepared.lines, prepared.quarantined, prepared.kept) == (26, 1, 25)
+    datasets.Dataset.from_list([{"uid": 1, "title": "x"}]).save_to_disk(tmp_path / "short")
+    with pytest.raises(CatalogueError, match="no usable row"):
+        run(Catalogue(uri=str(tmp_path / "short")), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["trn.json", "trn.json.gz", "raw.zip"])
+def test_s3_gives_the_same_shards_as_a_local_file(tmp_path, bucket, name):
+    data = {"trn.json": DATA, "trn.json.gz": gzip.compress(DATA), "raw.zip": archive(PUBLISHED)}[name]
+    with fsspec.open(f"{bucket}/{name}", "wb") as stream:
+        stream.write(data)
+    remote = plan(Catalogue(uri=f"{bucket}/{name}", lines_per_shard=10), str(tmp_path))
+    local = plan(source(tmp_path, DATA, 10), str(tmp_path))
+    assert [s.digest for s in remote.shards] == [s.digest for s in local.shards]
+    assert sources.find(f"{bucket}/{name}").identity == sources.find(f"{bucket}/{name}").identity is not None
+    with fsspec.open(f"{bucket}/{name}", "wb") as stream:
+        stream.write(gzip.compress(DATA + line()))
+    assert plan(Catalogue(uri=f"{bucket}/{name}"), str(tmp_path)).lines == 26
+
+
+def test_a_compressed_file_that_breaks_off_gives_what_it_has(tmp_path):
+    data = b"".join(line(f"U{n}", content=os.urandom(100).hex()) for n in range(20_000))
+    (tmp_path / "half.json.gz").write_bytes(gzip.compress(data)[:1_500_000])
+    found = sources.find(str(tmp_path / "half.json.gz"))
+    got = b"".join(found.blocks())
+    assert found.cut
+    assert data.startswith(got)
+    assert len(got) > len(data) / 3
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("nowhere.json", "no catalogue at 'nowhere.json': name a file"),
+        ("data/nowhere.json", "no catalogue at 'data/nowhere.json': name a file"),
+        ("gopher://host/trn.json", "cannot open 'gopher://host/trn.json'.*gopher"),
+        ("abfs://container/trn.json", "cannot open 'abfs://container/trn.json'.*[Ii]nstall"),
+        ("memory://nowhere.json", "no catalogue at 'memory://nowhere.json': check the address"),
+        ("somebody/nothing-of-the-kind", "somebody/nothing-of-the-kind"),
+        ("hf://datasets/somebody/nothing", "somebody/nothing"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_one_line(tmp_path, monkeypatch, uri, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CatalogueError, match=told):
+        plan(Catalogue(uri=uri), str(tmp_path))
+
+
+def test_s3_tells_a_missing_file_from_a_folder(bucket, tmp_path):
+    with pytest.raises(CatalogueError, match="no catalogue at 's3://shop/nowhere"):
+        sources.find(f"{bucket}/nowhere.json")
+    with fsspec.open(f"{bucket}/folder/trn.json", "wb") as stream:
+        stream.write(DATA)
+    with pytest.raises(CatalogueError, match="is a folder: name one file in it"):
+        sources.find(f"{bucket}/folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("bad.zip", archive(PUBLISHED)[:400], "zip archive that cannot be read"),
+        ("other.zip", archive({"readme.txt": b"nothing"}), "holds no JSON lines"),
+    ],
+)
+def test_an_archive_of_no_use_says_so(tmp_path, name, data, told):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(CatalogueError, match=told):
+        plan(Catalogue(uri=str(tmp_path / name)), str(tmp_path))
+
+
+def test_an_empty_folder_says_so(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CatalogueError, match="is empty: name a folder"):
+        sources.find(str(tmp_path / "empty"))

@@ -1,0 +1,203 @@
+"""Text: nothing is left of entities, tags and control characters, and cleaning twice is cleaning once."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.catalogue import text
+from tasks.recipe import Cleaning
+
+ALL = Cleaning()
+SWITCHES = ("unescape", "strip_tags", "controls", "whitespace", "normalise")
+PIECES = (
+    "& amp; &amp; &amp;amp; &#38; &#x26;#x26; lt; &lt; &lt;b&gt; &gt; #60; &#60 &nbsp; &nbsp &#160; &#xA0; &#151; "
+    "&#x92; &#x80; &#150 &#0; &#xD800; &#x110000; &#99999999999; &eacute; &copy &notit; &nosuch; &quot; &NewLine; "
+    "&Tab; < > <b> </b> <br/> <p class='x'> <a href=\"y\"> <!-- x --> <script>x</script> <b&gt; &lt;/b> <<b>b> <b< b>> "
+    "<i&#62; b> </ br \x00 \x1b \x7f \x80 \x92 \x9f \u00ad \u200b \ufeff \u2028 \u00a0 \u3000 e\u0301 \u0301 \ufb01 "
+    "\u212b n ~ ; # x"
+).split(" ")
+DIRTY = st.lists(st.sampled_from([*PIECES, " ", "\t", "\n", "\x85"]) | st.text(max_size=4), max_size=12).map("".join)
+TAG = re.compile(r"</?(?:b|i|br|p|a|script)(?:\s+\w+=(?:'[^'<>]*'|\"[^\"<>]*\"))?\s*/?>|<!--.*-->", re.IGNORECASE)
+
+
+@given(DIRTY)
+def test_nothing_is_left(dirty):
+    clean = text.clean(dirty, ALL)
+    assert html.unescape(clean) == clean
+    assert not TAG.search(clean)
+    assert not [c for c in clean if unicodedata.category(c) in ("Cc", "Zl", "Zp")]
+    assert not re.search(r"[\u00ad\u200b\u2060\ufeff\u202a-\u202e]", clean)
+    assert clean == " ".join(clean.split())
+    assert unicodedata.is_normalized("NFC", clean)
+
+
+@given(DIRTY, st.sets(st.sampled_from(SWITCHES)))
+def test_cleaning_twice_is_cleaning_once_whatever_rules_are_on(dirty, off):
+    rules = Cleaning.model_validate(dict.fromkeys(off, False))
+    clean = text.clean(dirty, rules)
+    assert text.clean(clean, rules) == clean
+
+
+@given(st.lists(DIRTY | st.text(), max_size=6))
+def test_what_is_no_suspect_is_clean_already(texts):
+    suspects = set(text.suspects(texts))
+    assert [text.clean(t, ALL) for n, t in enumerate(texts) if n not in suspects] == [
+        t for n, t in enumerate(texts) if n not in suspects
+    ]
+    assert suspects <= set(range(len(texts)))
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 4, 5, 6, 7, 1 << 17])
+def test_most_texts_are_no_suspects_wherever_pieces_meet(monkeypatch, piece):
+    monkeypatch.setattr(text, "PIECE", piece)
+    plain = ["a plain title", "", "x", "two words", "end."]
+    dirty = ["two  spaces", " ahead", "behind ", "an &amp; here", "caf\u00e9", "a\x7fb", "<", "a\tb"]
+    assert text.suspects([*plain, *dirty, *plain]) == list(range(5, 13))
+    assert text.suspects([*plain, "a\0b"]) == list(range(6))  # a NUL inside: nothing can be told
+    assert text.suspects([]) == []
+
+
+@pytest.mark.parametrize(
+    ("dirty", "clean"),
+    [
+        ("Tom &amp; Jerry", "Tom & Jerry"),
+        ("Tom &#38; Jerry", "Tom & Jerry"),
+        ("Tom &#x26; Jerry", "Tom & Jerry"),
+        ("Tom &amp;amp; Jerry", "Tom & Jerry"),
+        ("Tom &#38;amp;#38; Jerry", "Tom & Jerry"),
+        ("Tom &" + 30 * "amp;" + " Jerry", "Tom & Jerry"),
+        ("17&quot; x 12&quot;", '17" x 12"'),
+        ("it&#8217;s it&#x2019;s it&rsquo;s it&#146;s it&#x92;s", "it\u2019s it\u2019s it\u2019s it\u2019s it\u2019s"),
+        ("it\x92s \x93so\x94", "it\u2019s \u201cso\u201d"),
+        ("a&#151;b&#x97;c&mdash;d", "a\u2014b\u2014c\u2014d"),
+        ("&#128;5 &#x80;5", "\u20ac5 \u20ac5"),
+        ("caf&eacute; caf&#233; caf&#xE9; cafe\u0301", "caf\u00e9 caf\u00e9 caf\u00e9 caf\u00e9"),
+        ("&copy 2001 &reg;", "\u00a9 2001 \u00ae"),
+        ("AT&T, R&D and B&B; Q&A", "AT&T, R&D and B&B; Q&A"),
+        ("Collins&#160;UK&nbsp;is", "Collins UK is"),
+        ("&nbsp;", ""),
+        ("&#160; &nbsp; \u200b", ""),
+        ("<p>One<br>two<br />three</p>", "One two three"),
+        ("&lt;p&gt;One&lt;/p&gt;", "One"),
+        ("<a href='x>y'>link</a>", "<a href='x>y'>link"),
+        ("<script>var a = 1;</script>Words", "Words"),
+        ("<style type='text/css'>p {}</style>Words<!-- note -->", "Words"),
+        ("a < b and c > d, i<5 and j>2, <3", "a < b and c > d, i<5 and j>2, <3"),
+        ("<Your Name> is printed", "<Your Name> is printed"),
+        ("one\ttwo\r\nthree\x0bfour\x00five", "one two three four five"),
+        ("zero\u200bwidth soft\u00adhyphen \ufeffmark", "zerowidth softhyphen mark"),
+        ("\u2028line\u2029paragraph\u3000wide", "line paragraph wide"),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f466 family", "\U0001f468\u200d\U0001f469\u200d\U0001f466 family"),
+        ("\u212bngstrom", "\u00c5ngstrom"),
+    ],
+)
+def test_known_dirt(dirty, clean):
+    assert text.clean(dirty, ALL) == clean
+
+
+@pytest.mark.parametrize(
+    ("rule", "dirty", "kept"),
+    [
+        ("unescape", "Tom &amp; Jerry\x92s", "Tom &amp; Jerry s"),
+        ("strip_tags", "<b>bold</b>", "<b>bold</b>"),
+        ("controls", "a\u200bb\x1bc", "a\u200bb\x1bc"),
+        ("whitespace", " a  b\u00a0", " a  b\u00a0"),
+        ("normalise", "cafe\u0301", "cafe\u0301"),
+    ],
+)
+def test_each_rule_can_be_switched_off(rule, dirty, kept):
+    assert text.clean(dirty, ALL) != kept
+    assert text.clean(dirty, Cleaning.model_validate({rule: False})) == kept
+
+
+@pytest.mark.parametrize(
+    "piece", ["&", "&amp", "&amp;", "&#38;", "<", "<b ", "<b x=", "<script>", "<!--", "< ", "\x00", "&lt;b&gt;", "--T"]
+)
+def test_text_made_to_be_slow_is_cleaned_all_the_same(piece):
+    clean = text.clean(piece * (200_000 // len(piece)), ALL)
+    assert text.clean(clean, ALL) == clean
+
+
+TAIL = "--This text refers to thePaperbackedition."
+
+
+@pytest.mark.parametrize(
+    ("content", "rest"),
+    [
+        (f"A book.{TAIL}", "A book."),
+        ("A book. --This text refers to an out of print or unavailable edition of this title.", "A book."),
+        ("A book. This text refers to the Audio CD edition", "A book."),
+        ("A book.Copyright 1998 Reed Business Information, Inc.", "A book."),
+        ("A book. Copyright (c) Reed Business Information, a division of Reed. All rights reserved.", "A book."),
+        ("A book. Copyright \u00a9 American Library Association. All rights reserved", "A book."),
+        (f"A book. Copyright 2001 Library Journal{TAIL}", "A book."),
+        (TAIL, ""),
+        ("This text refers to the first edition of 1902, which differs. It is a good edition.", None),
+        ("All about Copyright law, now in its third edition.", None),
+        ("A book.", None),
+        ("", None),
+    ],
+)  # fmt: skip
+def test_boilerplate_at_the_end_is_cut(content, rest):
+    assert text.cut_tails(content) == (content if rest is None else rest)
+
+
+@given(
+    st.lists(st.sampled_from([TAIL, "Copyright 1998 Reed Business Information, Inc.", "Words. ", " - "])).map("".join)
+)
+def test_cutting_twice_is_cutting_once(content):
+    rest = text.cut_tails(content)
+    assert content.startswith(rest)
+    assert text.cut_tails(rest) == rest
+
+
+@pytest.mark.parametrize(
+    ("content", "is_boilerplate"),
+    [
+        ("Book by", True),
+        ("Text: English, French (translation)", True),
+        ("Library of Liberal Arts title.", True),
+        ("No description available.", True),
+        ("Product Description", True),
+        ("See picture", True),
+        ("N/A", True),
+        ("Click here for more", True),
+        ("Book by a lake, for reading in the rain.", False),
+        ("See through curtain", False),
+        ("Description of a town.", False),
+        ("", False),
+    ],
+)
+def test_what_says_nothing_is_known(content, is_boilerplate):
+    assert text.is_boilerplate(content) is is_boilerplate
+
+
+@pytest.mark.parametrize(
+    ("content", "is_junk"),
+    [
+        ("test item not to bid " * 20, True),
+        ("Test", True),
+        ("this is just a test", True),
+        ("Do not buy this", True),
+        ("Lorem ipsum dolor sit amet", True),
+        ("asdfghjkl", True),
+        ("...---...", True),
+        ("!!!", True),
+        ("Buy now! " * 8, True),
+        ("Test drive a car with your children.", False),
+        ("Testing the limits", False),
+        ("Do not disturb: a door sign", False),
+        ("Bora Bora Bora", False),
+        ("A really good pan for you. " * 3, False),
+        ("This is it", False),
+        ("\u00bfQu\u00e9?", False),
+    ],
+)
+def test_junk_is_known(content, is_junk):
+    assert text.is_junk(content) is is_junk

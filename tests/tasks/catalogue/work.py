@@ -1,0 +1,35 @@
+"""Work for the pool's tests: a worker process finds it by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise LookupError(f"no {number!r} here")
+    return number
+
+
+def die_once(folder: str, number: int) -> int:
+    """Killed as by the kernel, the first time; the second time it lives."""
+    mark = Path(folder) / str(number)
+    if number % 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def loaded(*names: str) -> tuple[int, list[str]]:
+    """This process, and which of these modules it has imported after some work."""
+    pa.array(["a column"])
+    return os.getpid(), sorted(set(names) & set(sys.modules))
