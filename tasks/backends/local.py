@@ -25,6 +25,7 @@ from tasks.examples.templates import Rendering
 from tasks.models import Format, Message
 from tasks.recipe import LocalTune
 
+CANCELLED = "cancelled.json"  # in a job's folder: somebody asked for its end
 GRACE = 20.0  # seconds that a cancelled trainer has to write its end
 
 
@@ -113,6 +114,7 @@ class Local:
         job = job or Job(key=link.key, backend=self.name, id=link.key, url=folder.path.as_uri(), submitted_at=now)
         folder.write("link.json", link.model_dump(mode="json"))
         folder.write("status.json", Status(state="queued").model_dump(mode="json"))
+        (folder.path / CANCELLED).unlink(missing_ok=True)
         # Before the trainer starts: a job whose submitter dies here is found, and is interrupted at worst.
         folder.write("job.json", job.model_dump(mode="json"))
         process = _spawned([str(folder.path / "link.json")], folder.log, lock)
@@ -133,6 +135,8 @@ class Local:
             return status.model_copy(update={"state": "failed", "interrupted": True, "error": lost})
         if status.state in ENDED or not gone:
             return status
+        if folder.read(CANCELLED) is not None:
+            return status.model_copy(update={"state": "cancelled", "detail": "cancelled"})
         reason = f"the trainer is gone without an end (see {str(folder.log)!r}): run the same command, it goes on"
         return status.model_copy(update={"state": "failed", "interrupted": True, "error": reason})
 
@@ -141,6 +145,8 @@ class Local:
         folder = jobs.Folder.of(job.key)
         process = folder.process if folder.is_held() else None
         if process is not None:
+            # First the mark: whoever looks when the trainer is gone knows that it was not an accident.
+            folder.write(CANCELLED, {"at": datetime.now(UTC).isoformat(timespec="seconds")})
             _stop(process)
         with folder.held() as lock:
             if lock is not None and folder.read("job.json") and folder.status.state not in ENDED:

@@ -22,13 +22,13 @@ from tasks.errors import BackendError, ShardtuneError, TrainingError
 from tasks.examples.templates import load_tokenizer
 
 
-class Cancelled(BaseException):
+class Stopped(BaseException):
     """SIGTERM came. Not an Exception, so that no library swallows it."""
 
 
 def main(path: str) -> int:
     """Work on the job of `path` to its end; the exit status is 0 only where it succeeded."""
-    signal.signal(signal.SIGTERM, _cancel)
+    signal.signal(signal.SIGTERM, _stop)
     # trl refuses to train where several GPUs are seen by one process.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     folder = jobs.Folder(Path(path).resolve().parent)
@@ -37,20 +37,17 @@ def main(path: str) -> int:
         _say(folder, state="running", detail="loading")
         run(folder)
         return 0
-    except Cancelled:
-        if folder.status.state == "succeeded":  # the signal came when all was done
-            return 0
-        _say(folder, state="cancelled", detail="cancelled")
-        return 143
+    except Stopped:
+        # Nothing is written: whether this is a cancellation or a machine that goes down is not for the trainer to say.
+        return 0 if folder.status.state == "succeeded" else 143
     except Exception as error:
         _say(folder, state="failed", detail="failed", error=_reason(error))
         raise
 
 
-def _cancel(number: int, frame: object) -> None:
-    # Once: a second signal must not break the writing of the end.
+def _stop(number: int, frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Cancelled
+    raise Stopped
 
 
 def _reason(error: BaseException) -> str:

@@ -95,6 +95,26 @@ def test_a_job_whose_submitter_died_before_the_trainer_started_is_interrupted(qu
     assert (status.state, status.interrupted) == ("failed", True)
 
 
+def test_a_trainer_ended_with_its_machine_is_interrupted_and_not_cancelled(lasting):
+    local = backend()
+    job = local.submit(lasting)
+    until(local, job, lambda s: s.points)
+    Folder.of(lasting.key).process.terminate()
+    died = until(local, job, ended)
+    assert (died.state, died.interrupted) == ("failed", True)
+
+
+def test_a_look_between_a_cancelled_trainers_death_and_the_end_of_cancel_sees_a_cancelled_job(quick):
+    folder = Folder.of(quick.key)
+    folder.path.mkdir(parents=True)
+    job = Job(key=quick.key, backend="local", id=quick.key, submitted_at="2026-01-01T00:00:00")
+    folder.write("job.json", job.model_dump(mode="json"))
+    folder.write("status.json", {"state": "running"})
+    assert backend().status(job).interrupted
+    folder.write("cancelled.json", {})
+    assert (backend().status(job).state, backend().status(job).interrupted) == ("cancelled", False)
+
+
 def test_a_failure_is_told_with_its_reason_and_the_log_is_kept(tiny, tmp_path):
     local = backend()
     link = linked(tmp_path, tune(tiny, lora={"r": 4, "target_modules": ["nope"]}))
