@@ -25,4 +25,5 @@ def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a root of its own, and nothing else."""
     root = tmp_path / "root"
     monkeypatch.setenv("SHARDTUNE_ROOT", str(root))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it itself, for the root of another test
     return root

@@ -18,8 +18,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def store(empty: Path, own_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def store(empty: Path, own_root: Path) -> None:
     """MLflow keeps its state under the test's own root."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     own_root.mkdir()
     shutil.copy(empty, own_root / "mlflow.db")
