@@ -56,6 +56,7 @@ def enter() -> None:
         "PREFECT_HOME": prefect_home(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # The first start makes the database, which takes longer than the default 20 s on a small machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "DO_NOT_TRACK": "1",
@@ -63,6 +64,7 @@ def enter() -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "UNSLOTH_DISABLE_STATISTICS": "1",
         "HF_DATASETS_CACHE": str(home / "datasets"),
         "TOKENIZERS_PARALLELISM": "false",
         # Threads that wait give the core away: as fast on an idle machine, 1.7 times as fast beside one busy process.

@@ -82,7 +82,7 @@ def test_the_adapter_is_the_one_peft_makes(config):
 
 def test_the_parts_add_up_to_the_total():
     made = parts()
-    assert set(made) == {"runtime", "weights", "adapter", "optimizer", "activations", "total"}
+    assert set(made) == {"runtime", "weights", "adapter", "optimizer", "activations", "slack", "total"}
     assert made["total"] == sum(value for name, value in made.items() if name != "total")
     assert all(value > 0 and isinstance(value, int) for value in made.values())
 
@@ -90,10 +90,10 @@ def test_the_parts_add_up_to_the_total():
 @pytest.mark.parametrize(
     ("more", "grown"),
     [
-        ({"batch_size": 8}, {"activations"}),
-        ({"width": 512}, {"activations"}),
+        ({"batch_size": 8}, {"activations", "slack"}),
+        ({"width": 512}, {"activations", "slack"}),
         ({"r": 64}, {"adapter", "optimizer"}),
-        ({"size": 4}, {"weights", "activations"}),
+        ({"size": 4}, {"weights", "activations", "slack"}),
     ],
 )
 def test_the_estimate_grows_with_batch_length_rank_and_precision(more, grown):
@@ -104,7 +104,7 @@ def test_the_estimate_grows_with_batch_length_rank_and_precision(more, grown):
 
 @pytest.mark.parametrize(
     ("less", "shrunk"),
-    [({"load_in_4bit": True}, {"weights"}), ({"gradient_checkpointing": True}, {"activations"})],
+    [({"load_in_4bit": True}, {"weights"}), ({"gradient_checkpointing": True}, {"activations", "slack"})],
 )
 def test_4bit_and_checkpointing_take_less(less, shrunk):
     plain, lean = parts(TINYLLAMA), parts(TINYLLAMA, **less)
