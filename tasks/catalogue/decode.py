@@ -22,7 +22,7 @@ from tasks import store
 from tasks.errors import CatalogueError
 from tasks.models import Shard
 
-BLOCK = 2 << 20
+BLOCK = 1 << 19  # bytes: what is made of them stays in the processor's cache
 SNIPPET = 200  # characters of a quarantined line that are kept
 KEYS = ("uid", "title", "content")
 UID = re.compile(rb'"uid"\s*:\s*"([^"\\]{1,64})"')

@@ -165,7 +165,7 @@ def test_a_line_of_50_megabytes_is_told_and_never_held(tmp_path, end):
     assert held < 20_000_000
 
 
-@pytest.mark.parametrize("size", [2 << 20, (2 << 20) - 1, (2 << 20) + 1, 5 << 20])
+@pytest.mark.parametrize("size", [decode.BLOCK, decode.BLOCK - 1, decode.BLOCK + 1, 5 * decode.BLOCK // 2])
 def test_a_line_as_long_as_a_block_keeps_its_neighbours(tmp_path, size):
     long = line(content="x" * (size - len(line(content=""))))
     assert len(long) == size
