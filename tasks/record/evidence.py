@@ -51,12 +51,12 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     """All evidence of a job that succeeded; then, last, the run is FINISHED."""
     progress(run_id, status)
     api, now = client(), get_current_time_millis()
-    # MLflow's charts have a section for each name before a slash.
-    measured = {f"job/{name}": float(v) for name, v in status.facts.items() if isinstance(v, int | float)}
+    # MLflow has a section of charts for each name before a slash, in the order of the alphabet: loss comes first.
+    measured = {f"run/{name}": float(v) for name, v in status.facts.items() if isinstance(v, int | float)}
     measured |= {f"heldout_loss_{when}": v for when, v in result.heldout_loss.items() if v is not None}
     for group, arms in result.scores.items():
         for arm, values in arms.items():
-            measured |= {f"answers {group}/{name} {arm}": value for name, value in values.items()}
+            measured |= {f"scores {group}/{name} {arm}": value for name, value in values.items()}
     known = set(api.get_run(run_id).data.metrics)
     metrics = [Metric(name, value, now, 0) for name, value in measured.items() if name not in known]
     epochs = picture.epoch_means(status.points)

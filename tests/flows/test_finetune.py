@@ -49,7 +49,7 @@ def test_the_run_in_mlflow_is_finished_and_holds_the_curve(done):
     assert [step for step, _ in losses] == list(range(1, STEPS + 1))
     assert all(0 < loss < 10 for _, loss in losses)
     assert found.data.metrics["heldout_loss_after"] == done.heldout_loss["after"]
-    assert found.data.metrics["job/seconds_per_step"] > 0 and found.data.metrics["job/peak_memory_bytes"] > 1 << 28
+    assert found.data.metrics["run/seconds_per_step"] > 0 and found.data.metrics["run/peak_memory_bytes"] > 1 << 28
     assert found.data.tags["shardtune.model_digest"]
     table = mlflow.MlflowClient(tracking_uri=settings.tracking_uri()).load_table(
         found.info.experiment_id, "answers.json", run_ids=[done.mlflow_run_id]

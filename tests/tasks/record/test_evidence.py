@@ -63,8 +63,8 @@ def test_a_success_leaves_all_its_evidence(opened):
     assert run.info.status == "FINISHED"
     metrics = run.data.metrics
     assert (metrics["heldout_loss_before"], metrics["heldout_loss_after"]) == (4.0, 3.5)
-    assert (metrics["answers seen/chrf before"], metrics["answers seen/chrf after"]) == (10.0, 20.0)
-    assert metrics["job/seconds_per_step"] == 1.5 and run.data.tags["shardtune.fact.device"] == "cpu"
+    assert (metrics["scores seen/chrf before"], metrics["scores seen/chrf after"]) == (10.0, 20.0)
+    assert metrics["run/seconds_per_step"] == 1.5 and run.data.tags["shardtune.fact.device"] == "cpu"
     assert [step for step, _ in history(opened, "loss_epoch_mean")] == [1, 2]
     assert run.data.tags["shardtune.model_digest"] == "d" * 32
     assert {"answers.json", "loss.png", "result.json"} <= {i.path for i in ledger.client().list_artifacts(opened)}
