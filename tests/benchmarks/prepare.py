@@ -60,19 +60,22 @@ def _made(folder: Path, rows: int) -> str:
 
 def measure(way: str, source: str, folder: Path) -> dict[str, Any]:
     """Run one way: its own JSON, and `wall`, `cpu` in seconds and `peak` in bytes."""
-    with tempfile.TemporaryDirectory(dir=folder) as work:
+    os.sync()  # what others have written is on disk: nobody waits for it in their stead
+    with tempfile.TemporaryDirectory(dir=folder) as work, tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
         # Bytecode is kept as on any machine: compiling every import anew would be counted as work.
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         command = [sys.executable, "-m", "tests.benchmarks.contenders", way, source, work]
-        process = psutil.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = psutil.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         seconds: dict[int, float] = {}
         peak = 0
         while process.poll() is None:
             peak = max(peak, _look(process, seconds))
             time.sleep(0.05)
         wall = time.perf_counter() - started
-        out, error = process.communicate()
+        out, _ = process.communicate()
+        errors.seek(0)
+        error = errors.read()
     if process.returncode:
         raise SystemExit(f"{way} failed ({process.returncode}):\n{error[-2_000:]}")
     return {"wall": wall, "cpu": sum(seconds.values()), "peak": peak} | json.loads(out.splitlines()[-1])
