@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -14,6 +16,7 @@ import click
 from flows import show
 from tasks import recipes, settings
 from tasks.errors import ShardtuneError
+from tasks.models import Finetuned, Prepared
 from tasks.recipe import Recipe
 
 
@@ -22,27 +25,43 @@ def cli() -> None:
     """Turn a product catalogue into tuned models, and prove what each one learned."""
 
 
-def running(function: Any) -> Any:
-    """The options every flow has."""
-    options = [
-        click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A named recipe or a YAML file."),
-        click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Override one key of the recipe."),
-        click.option("--catalogue", metavar="URI", help="Where the products come from (catalogue.uri)."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else."),
-        click.option("--verbose", is_flag=True, help="Show the orchestrator's own log."),
-        click.option("--debug", is_flag=True, help="Show a traceback with an error."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
+DEBUG = click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+RUNNING = (
+    click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A named recipe or a YAML file."),
+    click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Override one key of the recipe."),
+    click.option("--catalogue", metavar="URI", help="Where the products come from (catalogue.uri)."),
+    AS_JSON,
+    click.option("--verbose", is_flag=True, help="Show the orchestrator's own log."),
+    DEBUG,
+)
 
 
-def begin(recipe_name: str | None, overrides: tuple[str, ...], catalogue: str | None, verbose: bool) -> Recipe:
-    """Read the recipe, then make the process ready for a flow."""
-    chosen = [*overrides, *([f"catalogue.uri={json.dumps(catalogue)}"] if catalogue else [])]
-    recipe = recipes.load(recipe_name, chosen)
-    enter(verbose)
-    return recipe
+def running(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """A function of a recipe becomes a command: it has the options every flow has, and its result is shown."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(
+            recipe_name: str | None,
+            overrides: tuple[str, ...],
+            catalogue: str | None,
+            as_json: bool,
+            verbose: bool,
+            **own: Any,
+        ) -> None:
+            chosen = [*overrides, *([f"catalogue.uri={json.dumps(catalogue)}"] if catalogue else [])]
+            recipe = recipes.load(recipe_name, chosen)
+            enter(verbose)
+            result = function(recipe, **own)
+            if as_json:
+                click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
+            else:
+                shown(result)
+
+        return functools.reduce(lambda made, option: option(made), reversed(RUNNING), command)
+
+    return decorate
 
 
 def enter(verbose: bool = False) -> None:
@@ -57,19 +76,10 @@ def enter(verbose: bool = False) -> None:
 
 
 @cli.command()
-@running
+@running(show.prepared)
 @click.option("--publish", "target", metavar="URI", help="Copy the clean shards and their card to this folder.")
-def prepare(
-    target: str | None,
-    recipe_name: str | None,
-    overrides: tuple[str, ...],
-    catalogue: str | None,
-    as_json: bool,
-    verbose: bool,
-    debug: bool,
-) -> None:
+def prepare(recipe: Recipe, target: str | None) -> Prepared:
     """Catalogue -> shards -> clean rows -> splits -> exports."""
-    recipe = begin(recipe_name, overrides, catalogue, verbose)
     from flows.prepare import prepare as flow
 
     prepared = flow(recipe)
@@ -77,39 +87,23 @@ def prepare(
         from tasks.catalogue.publish import publish
 
         publish(prepared, target)
-    if as_json:
-        click.echo(json.dumps(prepared.model_dump(mode="json"), ensure_ascii=False))
-    else:
-        show.prepared(prepared)
+    return prepared
 
 
 @cli.command()
-@running
+@running(show.finetuned)
 @click.option("--again", is_flag=True, help="Start a failed or cancelled job anew.")
-def finetune(
-    again: bool,
-    recipe_name: str | None,
-    overrides: tuple[str, ...],
-    catalogue: str | None,
-    as_json: bool,
-    verbose: bool,
-    debug: bool,
-) -> None:
+def finetune(recipe: Recipe, again: bool) -> Finetuned:
     """Catalogue -> tuned model -> its evidence in MLflow. The same command goes on where it was stopped."""
-    recipe = begin(recipe_name, overrides, catalogue, verbose)
     from flows.finetune import finetune as flow
 
-    result = flow(recipe, again)
-    if as_json:
-        click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
-    else:
-        show.finetuned(result)
+    return flow(recipe, again)
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
-def sweep(as_json: bool, debug: bool) -> None:
+@AS_JSON
+@DEBUG
+def sweep(as_json: bool) -> None:
     """One short look at every open job; what has ended is finished."""
     enter()
     from flows.sweep import sweep as flow
@@ -126,20 +120,23 @@ def sweep(as_json: bool, debug: bool) -> None:
 
 @cli.command()
 @click.argument("key")
-@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
-def cancel(key: str, debug: bool) -> None:
+@AS_JSON
+@DEBUG
+def cancel(key: str, as_json: bool) -> None:
     """Cancel the job of KEY and end its MLflow run."""
     enter()
     from flows.sweep import cancel as end
 
-    click.echo(f"{key}  {end(key)}")
+    state = end(key)
+    click.echo(json.dumps({"key": key, "state": state}) if as_json else f"{key}  {state}")
 
 
 @cli.command(name="recipes")
-def listed() -> None:
+@AS_JSON
+def listed(as_json: bool) -> None:
     """List the named recipes."""
-    for name in recipes.names():
-        click.echo(f"{name:24} {recipes.load(name).description}")
+    known = {name: recipes.load(name).description for name in recipes.names()}
+    click.echo(json.dumps(known) if as_json else "\n".join(f"{name:24} {told}" for name, told in known.items()))
 
 
 def main() -> None:

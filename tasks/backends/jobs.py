@@ -1,7 +1,7 @@
 """Job folders of the local backend: what is in them, who holds them, and writing so that a kill leaves no half file.
 
-`<root>/jobs/<key>/`: link.json, job.json (job, process), status.json, losses.jsonl, heldout.json, log.txt,
-checkpoints/, adapter/. A process that works on the job holds an exclusive flock on `lock` for all its life.
+`<root>/jobs/<key>/`: link.json, job.json, process.json, cancelled.json, status.json, losses.jsonl, heldout.json,
+log.txt, checkpoints/, adapter/. A process that works on the job holds an exclusive flock on `lock` for all its life.
 """
 
 from __future__ import annotations

@@ -72,3 +72,11 @@ def test_a_sweep_of_nothing_says_so(orchestrator):
 
 def test_recipes_are_listed():
     assert {line.split()[0] for line in shardtune("recipes").stdout.splitlines()} == set(recipes.names())
+    told = json.loads(shardtune("recipes", "--json").stdout)
+    assert told == {name: recipes.load(name).description for name in recipes.names()}
+
+
+def test_debug_adds_the_traceback_and_nothing_else_does():
+    override = ("--set", "clean.min_title=0")
+    assert "Traceback" in shardtune("prepare", *override, "--debug").stderr
+    assert "Traceback" not in shardtune("prepare", *override).stderr

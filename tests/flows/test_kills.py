@@ -24,6 +24,7 @@ from tests.flows.demo import STEPS, overrides, recipe, runs
 
 pytestmark = pytest.mark.usefixtures("orchestrator", "shared_root")
 
+PIPES = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 PATIENCE = 240.0  # seconds, after which a moment that never came fails the test
 
 
@@ -34,7 +35,13 @@ def started(place: Path, *more: str) -> subprocess.Popen[str]:
         call += ["--set", override]
     env = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
     env["PREFECT_API_URL"] = PREFECT_API_URL.value()
-    return subprocess.Popen(call, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(call, env=env, **PIPES)
+
+
+def cancelled(key: str) -> subprocess.CompletedProcess[str]:
+    """`shardtune cancel`, beside the flow that watches the job."""
+    call = [sys.executable, "-c", "from flows.cli import main; main()", "cancel", key, "--json"]
+    return subprocess.run(call, env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()}, **PIPES)
 
 
 def until(moment: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
@@ -120,7 +127,8 @@ def test_a_cancelled_job_is_killed_and_starts_anew_only_on_demand(place):
     folder = Folder(next(iter(jobs(place) - before)))
     until(lambda: folder.points, process)
     key = folder.path.name
-    assert cancel(key) == "cancelled"
+    told = cancelled(key)
+    assert (told.returncode, json.loads(told.stdout)) == (0, {"key": key, "state": "cancelled"}), told.stderr
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert err.startswith("shardtune: error: ") and "cancelled" in err and err.count("\n") == 1
