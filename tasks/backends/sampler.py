@@ -39,16 +39,14 @@ class Sampler:
         self.version = version or base_path
         self.ends = ends(self.tokenizer, self.rendering.template, self.model.generation_config)
 
-    def answer(
-        self, conversations: Sequence[Sequence[Message]], decoding: Decoding, batch_size: int = BATCH
-    ) -> list[Answer]:
+    def answer(self, conversations: Sequence[Sequence[Message]], decoding: Decoding) -> list[Answer]:
         """Answer each conversation, in order. Batches hold prompts of like length; the seed is set per batch."""
         prompts = [render(c, self.rendering.template, self.tokenizer) for c in conversations]
         ids = [encode_prompt(p, self.tokenizer) for p in prompts]
         order = sorted(range(len(ids)), key=lambda n: (len(ids[n]), n))
         answers: dict[int, Answer] = {}
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        for start in range(0, len(order), BATCH):
+            chosen = order[start : start + BATCH]
             began = time.monotonic()
             said = self._generate([ids[n] for n in chosen], decoding)
             seconds = (time.monotonic() - began) / len(chosen)

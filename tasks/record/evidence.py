@@ -69,7 +69,7 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     api.log_batch(run_id, metrics=metrics, tags=tags)
     _tables(api, run_id, result)
     api.log_figure(run_id, picture.curve(status.points), "loss.png")
-    if result.model and not any(tag == "shardtune.mlflow_model" for tag in api.get_run(run_id).data.tags):
+    if result.model and "shardtune.mlflow_model" not in api.get_run(run_id).data.tags:
         api.set_tag(run_id, "shardtune.mlflow_model", _model(run_id, link, result.model))
     api.log_dict(run_id, result.model_dump(mode="json"), "result.json")
     api.set_tag(run_id, REASON, "")
