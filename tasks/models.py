@@ -17,6 +17,16 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Finding(Frozen):
+    """One result of a check before anything is spent."""
+
+    rule: str
+    level: Literal["error", "warning"]
+    message: str
+    line: int | None = None  # of the export, counted from 1
+    uid: str | None = None
+
+
 class Message(Frozen):
     """One turn of a conversation."""
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from tasks.examples.templates import Rendering
-from tasks.models import Export, Format, Frozen, Message, StyleName
+from tasks.models import Export, Finding, Format, Frozen, Message, StyleName
 from tasks.recipe import LocalTune
 from tasks.store import digest_of
 
@@ -90,16 +90,6 @@ class Status(Frozen):
     model_digest: str | None = None
     error: str | None = None
     interrupted: bool = False
-
-
-class Finding(Frozen):
-    """One result of a check before anything is spent."""
-
-    rule: str
-    level: Literal["error", "warning"]
-    message: str
-    line: int | None = None
-    uid: str | None = None
 
 
 class Quote(Frozen):

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.backends.contract import Finding, Link
+from tasks.backends.contract import Link
 from tasks.errors import BackendError
+from tasks.models import Finding
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "unsloth", "unsloth_zoo")
 UNSLOTH_ON_CPU = (2026, 10, 9)  # the first that imports, and trains, without a GPU

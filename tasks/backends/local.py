@@ -19,10 +19,10 @@ import psutil
 
 from tasks import settings, store
 from tasks.backends import base, engines, jobs, memory
-from tasks.backends.contract import ENDED, Answer, Backend, Decoding, Finding, Job, Link, Quote, Status
+from tasks.backends.contract import ENDED, Answer, Backend, Decoding, Job, Link, Quote, Status
 from tasks.errors import BackendError, ShardtuneError
 from tasks.examples.templates import Rendering
-from tasks.models import Format, Message
+from tasks.models import Finding, Format, Message
 from tasks.recipe import LocalTune
 
 CANCELLED = "cancelled.json"  # in a job's folder: somebody asked for its end
