@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
 from prefect import flow
 
-from tasks import tune
-from tasks.backends import get_backend
-from tasks.backends.contract import ENDED
-from tasks.errors import BackendError, ShardtuneError
+from flows.finetune import finetune
+from tasks import check, tune
+from tasks.backends import get_backend, lifecycle
+from tasks.backends.contract import ENDED, Job
+from tasks.errors import BackendError, LimitError, ShardtuneError
 from tasks.models import Swept
 from tasks.record import evidence, ledger
 
@@ -18,26 +20,65 @@ log = logging.getLogger(__name__)
 
 @flow(name="sweep")
 def sweep() -> tuple[Swept, ...]:
-    """Refresh every MLflow run that is still open; conclude those whose job has ended. Waits for nobody."""
-    return tuple(look(key) for key in ledger.unfinished())
+    """Refresh every MLflow run that is still open; conclude those whose job has ended. Waits for nobody.
+
+    A start that waited for its provider is tried again when it is due; a chain that nobody waits for goes on.
+    """
+    swept = []
+    for key in ledger.unfinished():
+        try:
+            swept.append(look(key))
+        except ShardtuneError as error:  # of this run only; the others have their look
+            swept.append(Swept(key=key, state="unknown", concluded=False, detail=str(error)))
+    return tuple(swept)
 
 
 def look(key: str) -> Swept:
     """One open run: take in what is new, and finish it where its job has ended."""
     run, known = ledger.run_id(key), ledger.known(key)
-    job = known and tune.found(known.link, known.job)
-    if known is None or job is None:
-        evidence.fail(run, "failed", "it was intended and never started: run finetune again")
-        return Swept(key=key, state="failed", concluded=True)
-    status = get_backend(known.link.backend).status(job)
+    if known is None:
+        return unstarted(key, run)
+    try:
+        job = tune.found(known.link, known.job) or due(key, known)
+    except LimitError as limit:
+        return Swept(key=key, state="waiting", concluded=False, detail=str(limit))
+    if job is None:
+        get_backend(known.link.tune).tidy(known.link)
+        return unstarted(key, run)
+    status = lifecycle.look(get_backend(known.link.tune), job)
     evidence.progress(run, status)
     if status.state not in ENDED:
-        return Swept(key=key, state=status.state, concluded=False)
+        return Swept(key=key, state=status.state, concluded=False, detail=status.held or status.detail)
+    cost = known.quote or check.quote(known.link, known.recipe)
     try:
-        tune.conclude(known.link, known.recipe, known.questions, status, tune.quote(known.link))
+        tune.conclude(known.link, known.recipe, known.questions, status, cost)
     except ShardtuneError as error:
         log.warning("%s", error)
+        return Swept(key=key, state=status.state, concluded=True, detail=str(error))
+    if known.recipe.chain and ledger.left(key):
+        finetune(known.recipe, wait=False)
     return Swept(key=key, state=status.state, concluded=True)
+
+
+def due(key: str, known: ledger.Known) -> Job | None:
+    """The job of a start that waited for its provider, started now if it is time; LimitError if it is not."""
+    until = ledger.waiting(key)
+    if until is None:
+        return None
+    if until > datetime.now(UTC).isoformat():
+        raise LimitError("its provider takes no job now", until)
+    cost = known.quote or check.quote(known.link, known.recipe)
+    job = tune.start(known.link, known.recipe, known.questions, cost, again=False, wait=False)
+    if job is None:
+        raise LimitError("its provider takes no job now", ledger.waiting(key) or "")
+    return job
+
+
+def unstarted(key: str, run: str) -> Swept:
+    """A run whose start died before there was a job."""
+    reason = "it was intended and never started: run finetune again"
+    evidence.fail(run, "failed", reason)
+    return Swept(key=key, state="failed", concluded=True, detail=reason)
 
 
 @flow(name="cancel", flow_run_name="cancel-{key}")
@@ -47,9 +88,9 @@ def cancel(key: str) -> str:
     job = known and tune.found(known.link, known.job)
     if known is None or job is None:
         raise BackendError(f"no job has key {key!r}: `shardtune sweep` lists the open ones")
-    backend = get_backend(known.link.backend)
+    backend = get_backend(known.link.tune)
     backend.cancel(job)
-    status = backend.status(job)
+    status = lifecycle.look(backend, job)
     if status.state == "cancelled":
         evidence.fail(ledger.run_id(key), "cancelled", "cancelled on demand")
     return status.state

@@ -37,6 +37,18 @@ class TransientError(BackendError):
     """A backend did not answer this time; reads may be retried, the create call never is."""
 
 
+class LimitError(TransientError):
+    """The provider's limit is reached: nothing was started, and something may be after `until` (ISO 8601, UTC)."""
+
+    def __init__(self, message: str, until: str) -> None:
+        super().__init__(f"{message}; it may go on at {until}")
+        self.until = until
+
+
+class VanishedError(BackendError):
+    """The provider does not know the job."""
+
+
 class TrainingError(BackendError):
     """Training stopped for a reason found in the numbers: loss 0 or NaN, or every label masked."""
 

@@ -135,6 +135,9 @@ class Finetuned(Frozen):
     steps: int
     trained: bool  # False where this run found the job already done and recorded
     answers: tuple[Asked, ...]
+    model_digest: str | None = None  # tells the model from others of the same name
+    continue_from: str | None = None  # what a next link starts from, where that is not `model`
+    simulated: str | None = None  # what stood in for a provider; its numbers are nobody's
 
 
 class Swept(Frozen):
@@ -143,3 +146,4 @@ class Swept(Frozen):
     key: str
     state: str
     concluded: bool
+    detail: str = ""

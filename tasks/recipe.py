@@ -6,11 +6,12 @@ the Prefect UI; so every field has a title, a description and bounds. Unknown ke
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.models import Format, Frozen, StyleName
+from tasks.tuning import GeminiTune, LocalTune, OpenAITune
 
 
 class Catalogue(Frozen):
@@ -93,66 +94,10 @@ class Exporting(Frozen):
     holdout_per_shard: int | None = Field(
         None, ge=1, title="Holdout examples per shard", description="A fixed sample of each shard; empty means all."
     )
-
-
-class Lora(Frozen):
-    """Shape of the low-rank adapter."""
-
-    r: int = Field(16, ge=1, le=512, title="Rank", description="Rank r of the adapter; report A weighed 8 to 128.")
-    alpha: int = Field(16, ge=1, le=1_024, title="Alpha", description="Scale: the adapter counts alpha / r.")
-    dropout: float = Field(0.0, ge=0.0, le=0.9, title="Dropout", description="0 keeps Unsloth's fast path.")
-    target_modules: tuple[str, ...] | Literal["auto"] = Field(
-        "auto", title="Target modules", description="Names of linear layers, or auto: every linear layer but the head."
-    )
-
-
-class LocalTune(Frozen):
-    """A 4-bit LoRA fine-tune on this machine."""
-
-    kind: Literal["local"] = Field("local", title="Backend", description="Trains here, in a process of its own.")
-    base_model: str = Field(
-        min_length=1,
-        title="Base model",
-        description="Hub name, a directory, or package:NAME/FILE.gguf inside an installed Python package.",
-    )
-    revision: str | None = Field(None, title="Revision", description="Hub revision of the base model.")
-    engine: Literal["unsloth", "transformers"] = Field(
-        "unsloth", title="Engine", description="unsloth is faster; transformers loads every model peft knows."
-    )
-    template: Literal["auto", "chat", "alpaca"] = Field(
-        "auto", title="Template", description="auto: the model's chat template, or Alpaca where it has none."
-    )
-    load_in_4bit: bool = Field(True, title="4-bit", description="NF4 weights through bitsandbytes (QLoRA).")
-    lora: Lora = Field(Lora(), title="LoRA")
-    max_length: int = Field(
-        512, ge=16, le=131_072, title="Longest example", description="Tokens; longer examples are cut and counted."
-    )
-    epochs: float = Field(1.0, gt=0, le=1_000, title="Epochs", description="Used where max_steps is empty.")
-    max_steps: int | None = Field(None, ge=1, title="Steps", description="Optimizer steps; overrides epochs.")
-    batch_size: int = Field(8, ge=1, le=4_096, title="Batch size", description="Examples per forward pass.")
-    gradient_accumulation: int = Field(1, ge=1, le=4_096, title="Accumulation", description="Passes per step.")
-    learning_rate: float = Field(2e-4, gt=0, le=1, title="Learning rate", description="Peak learning rate.")
-    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
-        "linear", title="Schedule", description="Of the learning rate over the steps."
-    )
-    warmup_steps: int = Field(5, ge=0, title="Warm-up steps", description="Must be fewer than the steps.")
-    weight_decay: float = Field(0.0, ge=0, le=1, title="Weight decay", description="AdamW weight decay.")
-    max_grad_norm: float = Field(1.0, gt=0, le=1_000, title="Gradient norm", description="Clipped above.")
-    batching: Literal["grouped", "packed", "plain"] = Field(
-        "grouped",
-        title="Batching",
-        description="grouped: like lengths together, groups shuffled; packed: several examples in one row, each "
-        "blind to the others; plain: shuffled.",
-    )
-    loss_on: Literal["answer", "all"] = Field("answer", title="Loss on", description="Which tokens are learnt.")
-    gradient_checkpointing: bool = Field(
-        False, title="Gradient checkpointing", description="Less memory, about a third more time."
-    )
-    checkpoint_steps: int = Field(
-        25, ge=1, title="Steps per checkpoint", description="How often a resumable checkpoint is written."
-    )
-    trust_remote_code: bool = Field(
-        False, title="Trust remote code", description="Run Python code that comes with the model. Off unless needed."
+    fix: bool = Field(
+        False,
+        title="Quarantine bad examples",
+        description="Examples with errors are left out and listed in a quarantine file; off: they stop the run.",
     )
 
 
@@ -181,10 +126,35 @@ class Recipe(Frozen):
     split: Splitting = Field(Splitting(), title="Split")
     export: Exporting = Field(Exporting(), title="Export")
     tune: Annotated[
-        LocalTune | None, Field(title="Tuning", description="The backend and its hyperparameters; empty: prepare only.")
+        LocalTune | OpenAITune | GeminiTune | None,
+        Field(title="Tuning", description="The backend and its hyperparameters; empty: prepare only."),
     ] = None
     shards: tuple[int, ...] | None = Field(
         None, title="Shards", description="Numbers (from 0) of the shards that are trained on; empty means all."
     )
+    chain: bool = Field(
+        False,
+        title="Chain",
+        description="One link per shard, each starting from the model of the one before; off: one link on all shards.",
+    )
+    budget_usd: float | None = Field(
+        None,
+        ge=0,
+        title="Budget",
+        description="US dollars for the whole recipe. A link whose quote would pass it, or is unknown, does not start.",
+    )
+    retrain_days: int | None = Field(
+        None,
+        ge=1,
+        title="Days until the next retrain",
+        description="A base model that stops serving before then is refused.",
+    )
     evaluate: Evaluation = Field(Evaluation(), title="Evaluation")
     seed: int = Field(3407, ge=0, le=2**31 - 1, title="Seed", description="Set before any weight is made.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _local(cls, values: Any) -> Any:
+        """A tune that names no kind is local, whichever member of the union its keys would fit."""
+        tune = values.get("tune") if isinstance(values, dict) else None
+        return {**values, "tune": {"kind": "local", **tune}} if isinstance(tune, dict) else values

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tasks.errors import RecipeError
 from tasks.recipe import Recipe
+from tasks.tuning import Tune
 
+TUNES: dict[str, type[BaseModel]] = {str(m.model_fields["kind"].default): m for m in get_args(Tune)}
+M = TypeVar("M", bound=BaseModel)
 FOLDER = Path(__file__).parent.parent / "deployments" / "recipes"
 
 
@@ -28,10 +31,20 @@ def load(name: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     values = _read(name) if name else {}
     for override in overrides:
         _set(values, override)
+    tune = values.get("tune")
+    if isinstance(tune, dict):
+        kind = str(tune.get("kind", "local"))
+        if kind not in TUNES:
+            raise RecipeError(f"tune.kind = {kind!r} is not allowed: choose one of {', '.join(TUNES)}")
+        values = {**values, "tune": _validated(TUNES[kind], tune, "tune")}
+    return _validated(Recipe, values)
+
+
+def _validated(model: type[M], values: dict[str, Any], *at: str) -> M:
     try:
-        return Recipe.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise RecipeError("; ".join(_told(one) for one in error.errors())) from error
+        raise RecipeError("; ".join(_told(one, model, at) for one in error.errors())) from error
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -65,16 +78,17 @@ def _set(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"override {override!r} has a value that is no YAML: quote it") from error
 
 
-def _told(error: Any) -> str:
+def _told(error: Any, model: type[BaseModel], at: Sequence[str]) -> str:
     """One pydantic finding as a sentence: key, value, what is allowed."""
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in [*at, *error["loc"]])
     if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r}: allowed are {', '.join(_siblings(error['loc'][:-1]))}"
+        return f"unknown key {key!r}: allowed are {', '.join(_siblings(model, error['loc'][:-1]))}"
+    if error["type"] == "value_error":
+        return f"{key}: {error['ctx']['error']}"
     return f"{key} = {error['input']!r} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
-def _siblings(path: Sequence[str | int]) -> list[str]:
-    model: Any = Recipe
+def _siblings(model: Any, path: Sequence[str | int]) -> list[str]:
     for part in path:
         annotation = model.model_fields[part].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]

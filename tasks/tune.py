@@ -1,4 +1,4 @@
-"""Prefect policy for a link: made, checked, quoted, started once, watched, and concluded with its evidence.
+"""Prefect policy for a link: started once, watched, and concluded with its evidence.
 
 Nothing that starts a job is cached or retried here: `tasks.backends.lifecycle` sees to it that there is one.
 """
@@ -6,9 +6,12 @@ Nothing that starts a job is cached or retried here: `tasks.backends.lifecycle` 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
+from filelock import Timeout
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
@@ -18,83 +21,12 @@ from tasks.answers import asking
 from tasks.answers.asking import Exam
 from tasks.backends import get_backend, lifecycle
 from tasks.backends.contract import Answer, Job, Link, Quote, Status
-from tasks.errors import BackendError, RecipeError
-from tasks.examples.templates import Rendering
+from tasks.errors import BackendError, LimitError, TransientError
 from tasks.models import Finetuned, Prepared
-from tasks.recipe import LocalTune, Recipe
+from tasks.recipe import Recipe
 from tasks.record import evidence, ledger
 
 log = logging.getLogger(__name__)
-
-
-def of(recipe: Recipe) -> LocalTune:
-    """The recipe's tuning; RecipeError where it has none."""
-    if recipe.tune is None:
-        raise RecipeError(f"recipe {recipe.name!r} has no 'tune': name a base model in tune.base_model")
-    return recipe.tune
-
-
-@task(name="open base model", cache_policy=NO_CACHE)
-def rendering(recipe: Recipe) -> Rendering | None:
-    """How this base model is prompted."""
-    return get_backend(of(recipe).kind).rendering(of(recipe))
-
-
-def exporting(recipe: Recipe) -> Recipe:
-    """The recipe, its exports made in the format that its backend reads."""
-    wanted = get_backend(of(recipe).kind).format(of(recipe))
-    return recipe.model_copy(update={"export": recipe.export.model_copy(update={"formats": (wanted,)})})
-
-
-def link(recipe: Recipe, prepared: Prepared) -> Link:
-    """The link that this recipe asks for, on what was prepared."""
-    tune = of(recipe)
-    wanted = {s.index for s in prepared.shards} if recipe.shards is None else set(recipe.shards)
-    missing = wanted - {s.index for s in prepared.shards}
-    if missing:
-        raise RecipeError(
-            f"shards = {sorted(missing)!r} are not there: the catalogue has {len(prepared.shards)} shards"
-        )
-    mine = [e for e in prepared.exports if e.shard in wanted and e.examples]
-    train = tuple(e for e in mine if e.split == "train")
-    holdout = tuple(e for e in mine if e.split == "holdout")
-    if not train or not holdout:
-        raise RecipeError(
-            f"split.holdout_share = {recipe.split.holdout_share!r} leaves {sum(e.examples for e in train)} training "
-            f"and {sum(e.examples for e in holdout)} holdout examples: both are needed"
-        )
-    return Link(
-        name=recipe.name,
-        backend=tune.kind,
-        base_model=tune.base_model,
-        base_digest=get_backend(tune.kind).base_digest(tune),
-        train=train,
-        holdout=holdout,
-        heldout_rows=recipe.evaluate.heldout_rows,
-        tune=tune,
-        style=recipe.export.style,
-        seed=recipe.seed,
-    )
-
-
-@task(cache_policy=NO_CACHE)
-def check(link: Link) -> None:
-    """Stop before the start where something speaks against it; warn of the rest."""
-    findings = get_backend(link.backend).check(link)
-    for finding in findings:
-        log.warning("%s: %s", finding.rule, finding.message)
-    errors = [f.message for f in findings if f.level == "error"]
-    if errors:
-        raise BackendError("; ".join(errors))
-
-
-@task(cache_policy=NO_CACHE)
-def quote(link: Link) -> Quote:
-    """What the link will cost."""
-    told = get_backend(link.backend).quote(link)
-    usd = "unknown" if told.usd_high is None else f"${told.usd_high:.2f}"
-    log.info("%s examples, %s tokens, %s (%s)", told.examples, told.tokens or "unknown", usd, told.basis)
-    return told
 
 
 def exam(recipe: Recipe, link: Link, prepared: Prepared) -> Exam:
@@ -103,36 +35,83 @@ def exam(recipe: Recipe, link: Link, prepared: Prepared) -> Exam:
     return evaluate.draw_exam(link.train, link.holdout, prepared.shards, wanted.seen, wanted.unseen, recipe.seed)
 
 
+def known(link: Link) -> bool:
+    """Whether the ledger or the provider has a job of this link: then nothing is to be paid for it any more."""
+    return bool(ledger.job_id(link.key)) or get_backend(link.tune).find(link.key) is not None
+
+
 @task(cache_policy=NO_CACHE)
-def start(link: Link, recipe: Recipe, questions: Exam, again: bool) -> Job:
-    """The one job of this link, found or started. Where none came about, the run ends FAILED with the reason."""
-    try:
-        kept = ledger.MlflowLedger(recipe, questions)
-        started = lifecycle.start(link, get_backend(link.backend), kept, again)
-    except Exception as error:
-        if not ledger.job_id(link.key):
-            evidence.fail(ledger.run_id(link.key), "failed", str(error))
-        raise
-    log.info("job %s %s", started.job.id[:12], "found and taken up" if started.adopted else "started")
-    return started.job
+def start(link: Link, recipe: Recipe, questions: Exam, cost: Quote, again: bool, wait: bool) -> Job | None:
+    """The one job of this link, found or started. Where none came about, the run ends FAILED with the reason.
+
+    Where the provider takes no job now, this waits until it does; without `wait` it returns None, and a sweep goes on.
+    """
+    kept = ledger.MlflowLedger(recipe, questions, cost)
+    while True:
+        try:
+            started = lifecycle.start(link, get_backend(link.tune), kept, again)
+        except LimitError as limit:
+            if ledger.run_of(link.key):
+                evidence.wait(ledger.run_id(link.key), limit.until, str(limit))
+            log.warning("%s", limit)
+            if not wait:
+                return None
+            time.sleep(max(1.0, (datetime.fromisoformat(limit.until) - datetime.now(UTC)).total_seconds()))
+            continue
+        except Exception as error:
+            # An ambiguous failure leaves the run open: the job may be there, and the next start or sweep finds it.
+            if not isinstance(error, TransientError) and ledger.run_of(link.key) and not ledger.job_id(link.key):
+                evidence.fail(ledger.run_id(link.key), "failed", str(error))
+            raise
+        log.info("job %s %s", started.job.id[:12], "found and taken up" if started.adopted else "started")
+        return started.job
 
 
 def found(link: Link, job: Job | None) -> Job | None:
-    """The recorded job, or the one the backend has under this key where a death came between start and record."""
+    """The recorded job, or the one the backend has under this key where a death came between start and record.
+
+    Raises LimitError where somebody is starting it right now.
+    """
     if job is not None:
         return job
-    with lifecycle.locked(link.key):
-        job = ledger.MlflowLedger.job(link.key) or get_backend(link.backend).find(link.key)
-        if job is not None:
-            ledger.MlflowLedger.record(job)
-        return job
+    try:
+        with lifecycle.locked(link.key, wait=False):
+            if ledger.taken(link.key):
+                raise LimitError("another machine is starting it", datetime.now(UTC).isoformat(timespec="seconds"))
+            job = ledger.MlflowLedger.job(link.key) or get_backend(link.tune).find(link.key)
+            if job is not None:
+                ledger.MlflowLedger.record(job)
+            return job
+    except Timeout:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        raise LimitError("another process of this machine is starting it", now) from None
+
+
+def pending(link: Link, job: Job | None, cost: Quote) -> Finetuned:
+    """What is known of a link whose job nobody waits for."""
+    ledger.leave(link.key)
+    return Finetuned(
+        key=link.key,
+        state="waiting" if job is None else "running",
+        job=job.id if job else "",
+        mlflow_run_id=ledger.run_id(link.key),
+        model=None,
+        heldout_loss={},
+        scores={},
+        cost=_cost(cost, None),
+        steps=0,
+        trained=True,
+        answers=(),
+    )
 
 
 @task(cache_policy=NO_CACHE)
 def watch(job: Job, link: Link) -> Status:
     """Look at the job until it ends; steps and losses go to MLflow and to the progress artifact as they come."""
     shown = create_progress_artifact(0.0, key="finetune-progress", description=f"steps of {link.name}")
-    status = lifecycle.watch(job, link, get_backend(link.backend), _telling(job.key, shown))
+    status = lifecycle.watch(
+        job, link, get_backend(link.tune), _telling(job.key, shown), deadline=3600 * link.tune.wait_hours
+    )
     update_progress_artifact(_id(shown), 100.0)
     return status
 
@@ -187,10 +166,11 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
 def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: Status, cost: Quote) -> Finetuned:
     """The same questions to the base and to the tuned model, and what the answers are worth."""
     arms: dict[str, Sequence[Answer]] = {}
-    for name, model, digest in (("before", None, link.base_digest), ("after", status.model, status.model_digest)):
+    before = (link.parent_model, link.parent_digest) if link.parent_model else (None, link.base_digest)
+    for name, (model, digest) in (("before", before), ("after", (status.model, status.model_digest))):
         for suffix, decoding in zip(("", "_t0"), evaluate.decodings(recipe.evaluate, recipe.seed), strict=True):
             progress.report("answers", len(arms), 4, f"{name}, temperature {decoding.temperature}")
-            arms[name + suffix] = evaluate.ask(link.backend, model, digest, link.tune, questions, decoding)
+            arms[name + suffix] = evaluate.ask(link.endpoint, model, digest, link.tune, questions, decoding)
     progress.report("answers", 4, 4)
     rows = asking.table(questions, arms)
     return Finetuned(
@@ -201,11 +181,22 @@ def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: St
         model=status.model,
         heldout_loss={"before": status.heldout_before, "after": status.heldout_after},
         scores=asking.scores(rows),
-        cost={"usd": cost.usd_high, "basis": cost.basis},
+        cost=_cost(cost, status),
         steps=status.step,
         trained=True,
         answers=rows,
+        model_digest=status.model_digest,
+        continue_from=status.continue_from,
+        simulated=status.facts.get("simulator"),
     )
+
+
+def _cost(cost: Quote, status: Status | None) -> dict[str, float | str | None]:
+    """What was quoted, and `usd`: what was billed, or the upper end of the quote where nobody says."""
+    billed = status.facts.get("billed_usd") if status else None
+    usd = cost.usd_high if billed is None else billed
+    quoted = {"usd_low": cost.usd_low, "usd_high": cost.usd_high, "tokens": cost.tokens, "basis": cost.basis}
+    return {"usd": usd, **quoted, "billed_tokens": status.billed_tokens if status else None}
 
 
 def show(result: Finetuned) -> None:

@@ -10,7 +10,7 @@ from tasks.backends.contract import Answer, Decoding
 from tasks.errors import ParityError
 from tasks.examples.questions import Question, draw
 from tasks.models import Asked, CleanShard, Export, Frozen
-from tasks.recipe import LocalTune
+from tasks.tuning import Tune
 
 ARMS = ("before", "after", "before_t0", "after_t0")
 
@@ -34,13 +34,14 @@ def exam(
 
 
 def ask(
-    backend: str, model: str | None, digest: str | None, tune: LocalTune, questions: Exam, decoding: Decoding
+    endpoint: str | None, model: str | None, digest: str | None, tune: Tune, questions: Exam, decoding: Decoding
 ) -> tuple[Answer, ...]:
-    """Answers in the order of `questions.all`. `digest` names the model's bytes, so that a cache can tell them apart.
+    """Answers in the order of `questions.all`. `endpoint` and `digest` are for a cache: where the model answers, and
+    what tells its bytes from those of another of the same name.
 
     Raises ParityError where a prompt is not the one that the export holds.
     """
-    answers = get_backend(backend).answer(model, tune, [q.messages for q in questions.all], decoding)
+    answers = get_backend(tune).answer(model, tune, [q.messages for q in questions.all], decoding)
     for question, answer in zip(questions.all, answers, strict=True):
         if question.prompt_hash != answer.prompt_hash:
             raise ParityError(

@@ -1,4 +1,4 @@
-"""Backends by name. A backend's module, and the SDK it needs, is imported only when it is asked for."""
+"""Backends by the kind of a tune. A backend's module, and the SDK it needs, is imported only when it is asked for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from importlib import import_module
 from typing import cast
 
 from tasks.backends.contract import Backend
-from tasks.errors import RecipeError
+from tasks.tuning import Tune
 
-MODULES = {"local": "tasks.backends.local"}
+MODULES = {"local": "tasks.backends.local", "openai": "tasks.backends.openai", "gemini": "tasks.backends.gemini"}
 
 
-def get_backend(name: str) -> Backend:
-    """The backend called `name`; its module has a function `backend()`."""
-    if name not in MODULES:
-        raise RecipeError(f"unknown backend {name!r}: choose one of {', '.join(sorted(MODULES))}")
-    return cast(Backend, import_module(MODULES[name]).backend())
+def get_backend(tune: Tune) -> Backend:
+    """The backend of this tune; its module has a function `backend(tune)`."""
+    return cast(Backend, import_module(MODULES[tune.kind]).backend(tune))

@@ -19,7 +19,7 @@ from filelock import FileLock
 from tasks import settings, store
 from tasks.errors import BackendError, RecipeError, ShardtuneError
 from tasks.examples.templates import Kind, Rendering, load_tokenizer
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 
 PACKAGE = "package:"
 

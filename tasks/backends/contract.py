@@ -9,14 +9,11 @@ from pydantic import Field
 
 from tasks.examples.templates import Rendering
 from tasks.models import Export, Finding, Format, Frozen, Message, StyleName
-from tasks.recipe import LocalTune
 from tasks.store import digest_of
+from tasks.tuning import OPERATIONAL, Tune
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
-
-# Fields of a recipe's `tune` that change how a job is run but not what it learns; they are no part of the key.
-OPERATIONAL = frozenset({"checkpoint_steps"})
 
 
 class Link(Frozen):
@@ -26,30 +23,33 @@ class Link(Frozen):
     backend: str
     base_model: str
     base_digest: str | None = None  # of the files, where the base model lies on this machine
-    parent: str | None = None  # URI of the parent link's model; None for the first link of a chain
+    endpoint: str | None = None  # what the job runs at, where that is not the provider's own service
+    parent: str | None = None  # what the parent link left to start from; None for the first link of a chain
+    parent_model: str | None = None  # the parent link's model as it is asked, and what tells its bytes from others
+    parent_digest: str | None = None
     parent_key: str | None = None
     train: tuple[Export, ...]
     holdout: tuple[Export, ...]
     heldout_rows: int
-    tune: LocalTune
+    tune: Tune
     style: StyleName
     seed: int
+    retrain_days: int | None = None  # until the model is followed by another; it must be served till then
 
     @property
     def key(self) -> str:
         """32 hex digits. Same key, same job: never worked on twice."""
-        return digest_of(
-            {
-                "backend": self.backend,
-                "base": self.parent_key or [self.base_model, self.base_digest],
-                "train": [e.digest for e in self.train],
-                "holdout": [e.digest for e in self.holdout],
-                "heldout_rows": self.heldout_rows,
-                "tune": self.tune.model_dump(mode="json", exclude=set(OPERATIONAL)),
-                "style": self.style,
-                "seed": self.seed,
-            }
-        )
+        decides = {
+            "backend": self.backend,
+            "base": self.parent_key or [self.base_model, self.base_digest],
+            "train": [e.digest for e in self.train],
+            "holdout": [e.digest for e in self.holdout],
+            "heldout_rows": self.heldout_rows,
+            "tune": self.tune.model_dump(mode="json", exclude=set(OPERATIONAL)),
+            "style": self.style,
+            "seed": self.seed,
+        }
+        return digest_of(decides | ({"endpoint": self.endpoint} if self.endpoint else {}))
 
 
 class Job(Frozen):
@@ -66,10 +66,21 @@ class LossPoint(Frozen):
     """Training loss at one optimizer step, mean nats per trained token."""
 
     step: int
-    epoch: float
+    epoch: float | None = None
     loss: float
     learning_rate: float | None = None
     seconds: float | None = None  # of this step
+    accuracy: float | None = None  # share of tokens that the model had guessed
+    heldout_loss: float | None = None  # of a sample of the holdout, or at an epoch's end of all its rows sent
+
+
+class Event(Frozen):
+    """One message of a provider about a job, as it was given."""
+
+    id: str
+    at: str  # ISO 8601, UTC
+    level: str
+    message: str
 
 
 class Status(Frozen):
@@ -80,16 +91,19 @@ class Status(Frozen):
     step: int = 0
     steps: int | None = None
     points: tuple[LossPoint, ...] = ()
+    events: tuple[Event, ...] = ()  # oldest first
     heldout_before: float | None = None  # mean nats per answer token, same rows before and after
     heldout_after: float | None = None
     billed_tokens: int | None = None
     facts: dict[str, Any] = Field(
         default_factory=dict
     )  # measured: seconds_per_step, eta_seconds, peak_memory_bytes, examples_per_second, …
-    model: str | None = None  # URI or provider name of the tuned model, once succeeded
+    model: str | None = None  # URI or provider name under which the tuned model is asked, once succeeded
     model_digest: str | None = None
+    continue_from: str | None = None  # what the next link of a chain starts from, where that is not `model`
     error: str | None = None
     interrupted: bool = False
+    held: str | None = None  # why the job will not go on unless somebody acts
 
 
 class Quote(Frozen):
@@ -100,6 +114,10 @@ class Quote(Frozen):
     usd_low: float | None
     usd_high: float | None
     basis: str  # where the price comes from, with its date; for local jobs: that nobody sends a bill
+    tokens_high: int | None = None  # where the provider decides how often, or the count is an estimate
+    as_of: str | None = None  # day of the price, ISO 8601
+    source: str | None = None
+    exact: bool = False  # whether tokens are counted with the provider's own tokenizer
 
 
 class Decoding(Frozen):
@@ -127,15 +145,20 @@ class Backend(Protocol):
     """The verbs every backend has. SDKs are imported by the backend's own module only."""
 
     name: str
+    paid: bool  # a create call costs money: machines that share a ledger take turns before it
+    poll: tuple[float, float]  # first and longest pause between two looks at a job, seconds
 
-    def format(self, link_tune: LocalTune) -> Format:
+    def format(self, link_tune: Any) -> Format:
         """The export format that this backend reads for these hyperparameters."""
 
-    def rendering(self, tune: LocalTune) -> Rendering | None:
+    def rendering(self, tune: Any) -> Rendering | None:
         """How the base model of `tune` is prompted; None where the provider renders conversations itself."""
 
-    def base_digest(self, tune: LocalTune) -> str | None:
+    def base_digest(self, tune: Any) -> str | None:
         """The digest of the base model's files, where they lie on this machine."""
+
+    def endpoint(self, tune: Any) -> str | None:
+        """What tells the place of the job from the provider's own service; "loopback" for a simulator."""
 
     def check(self, link: Link) -> list[Finding]:
         """All that speaks against starting this link now; empty when nothing does."""
@@ -144,18 +167,24 @@ class Backend(Protocol):
         """What the link will cost."""
 
     def find(self, key: str) -> Job | None:
-        """Look at the provider for a job with this key."""
+        """Look at the provider for a job with this key: one that works or worked, else the newest."""
 
     def submit(self, link: Link) -> Job:
-        """Start the job, once: one create call, never retried. An interrupted local job goes on where it was."""
+        """Start the job, once: one create call, never retried. An interrupted local job goes on where it was.
+
+        Raises LimitError where the provider takes no job now, TransientError where nobody knows whether it took it.
+        """
+
+    def tidy(self, link: Link) -> None:
+        """Remove what was uploaded for the link and no job uses."""
 
     def status(self, job: Job) -> Status:
-        """Where the job stands. An unknown provider state is not an end."""
+        """Where the job stands. An unknown provider state is not an end. VanishedError where nobody knows the job."""
 
     def cancel(self, job: Job) -> None:
         """Ask for the end of the job; no error when it has ended already."""
 
     def answer(
-        self, model: str | None, tune: LocalTune, conversations: Sequence[Sequence[Message]], decoding: Decoding
+        self, model: str | None, tune: Any, conversations: Sequence[Sequence[Message]], decoding: Decoding
     ) -> list[Answer]:
         """Answer each conversation, batched, in order. `model` None asks the un-tuned base of `tune`."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.backends.contract import Link
+from tasks.backends.jobs import LocalLink
 from tasks.errors import BackendError
 from tasks.models import Finding
 
@@ -65,7 +65,7 @@ def findings(engine: str, load_in_4bit: bool) -> list[Finding]:
     return []
 
 
-def load(link: Link, path: str, engine: str) -> Any:
+def load(link: LocalLink, path: str, engine: str) -> Any:
     """The base at `path` with a trainable adapter: a new one made from the link's seed, or the parent's.
 
     For engine `unsloth` the caller must have imported unsloth before anything else in this process.
@@ -79,7 +79,7 @@ def load(link: Link, path: str, engine: str) -> Any:
     return model
 
 
-def _transformers(link: Link, path: str) -> Any:
+def _transformers(link: LocalLink, path: str) -> Any:
     from peft import LoraConfig, get_peft_model
 
     model = base(path, link.tune.load_in_4bit, link.tune.trust_remote_code)
@@ -116,7 +116,7 @@ def base(path: str, load_in_4bit: bool, trust_remote_code: bool) -> Any:
         raise BackendError(f"base model {path!r} cannot be loaded: {error}") from error
 
 
-def _unsloth(link: Link, path: str) -> Any:
+def _unsloth(link: LocalLink, path: str) -> Any:
     from unsloth import FastLanguageModel
 
     tune = link.tune

@@ -18,6 +18,13 @@ import psutil
 
 from tasks import settings, store
 from tasks.backends.contract import Link, LossPoint, Status
+from tasks.tuning import LocalTune
+
+
+class LocalLink(Link):
+    """A link of the local backend."""
+
+    tune: LocalTune
 
 
 class Folder:
@@ -42,8 +49,8 @@ class Folder:
         store.write_json(str(self.path / name), value)
 
     @property
-    def link(self) -> Link:
-        return Link.model_validate(self.read("link.json"))
+    def link(self) -> LocalLink:
+        return LocalLink.model_validate(self.read("link.json"))
 
     @property
     def status(self) -> Status:

@@ -9,26 +9,29 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple, Protocol
 
 from filelock import FileLock
 
 from tasks import settings
 from tasks.backends.contract import ENDED, Backend, Job, Link, Status
-from tasks.errors import BackendError, TransientError
+from tasks.errors import BackendError, LimitError, TransientError, VanishedError
 
 log = logging.getLogger(__name__)
 
 LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between looks for a job whose create call may or may not have worked
-POLL = (0.5, 5.0)  # first and longest pause between two looks at a job, seconds
+TRIES = 5  # looks at a job whose provider does not answer, or says that it knows no such job
 
 
 class Ledger(Protocol):
     """What is known of each key, kept where any later process finds it."""
 
+    def turn(self, key: str) -> AbstractContextManager[None]:
+        """Held by one machine at a time, of all that share the ledger. LimitError where another one holds it."""
+
     def open(self, link: Link, anew: bool = False) -> str:
-        """The entry of this link's key, made if there is none or a new one is asked for. Durable when it returns."""
+        """The entry of this link's key, made if there is none; `anew` begins a new attempt in it. Durable on return."""
 
     def job(self, key: str) -> Job | None:
         """The job that was last recorded for the key."""
@@ -49,30 +52,39 @@ def start(
 ) -> Started:
     """The one job of this link: found, resumed, or submitted. Two callers at once get the same one.
 
-    Raises BackendError for a job that failed or was cancelled, unless `again` asks for a new attempt.
+    Raises BackendError for a job that failed or was cancelled, unless `again` asks for a new attempt; LimitError where
+    the provider takes no job now. What was uploaded for nothing is gone by then.
     """
-    with locked(link.key):
+    with locked(link.key), ledger.turn(link.key) if backend.paid else nullcontext():
         ledger.open(link)
-        job = ledger.job(link.key) or backend.find(link.key)
-        if job is None:
-            job, adopted = _submit(link, backend, looks), False
-        else:
-            job, adopted = _adopt(job, link, backend, ledger, again, looks)
+        try:
+            job = ledger.job(link.key) or backend.find(link.key)
+            if job is None:
+                job, adopted = _submit(link, backend, looks), False
+            else:
+                job, adopted = _adopt(job, link, backend, ledger, again, looks)
+        except BackendError as error:
+            if not isinstance(error, TransientError) or isinstance(error, LimitError):
+                with suppress(BackendError):  # the first error is the one to tell
+                    backend.tidy(link)
+            raise
         ledger.record(job)
+        with suppress(TransientError):  # the next start or sweep does it
+            backend.tidy(link)
         return Started(job, adopted)
 
 
-def locked(key: str) -> FileLock:
-    """The lock under which a key is started and recorded on this machine."""
+def locked(key: str, wait: bool = True) -> FileLock:
+    """The lock under which a key is started and recorded on this machine; filelock.Timeout where it is held."""
     folder = settings.local_root() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{key}.lock")
+    return FileLock(folder / f"{key}.lock", timeout=-1 if wait else 0)
 
 
 def _adopt(
     job: Job, link: Link, backend: Backend, ledger: Ledger, again: bool, looks: tuple[float, ...]
 ) -> tuple[Job, bool]:
-    status = _read(backend, job)
+    status = look(backend, job)
     if status.interrupted:
         return backend.submit(link), True
     if status.state not in ("failed", "cancelled"):
@@ -80,35 +92,55 @@ def _adopt(
     if not again:
         reason = status.error or status.detail or "no reason given"
         raise BackendError(f"job {job.id!r} ended {status.state}: {reason}; mend the cause, then add --again")
+    newer = backend.find(link.key)
+    if newer is not None and newer.id != job.id and look(backend, newer).state not in ("failed", "cancelled"):
+        return newer, True  # a new attempt was made before, and whoever made it died before it was recorded
     ledger.open(link, anew=True)
     return _submit(link, backend, looks, but=job), False
 
 
 def _submit(link: Link, backend: Backend, looks: tuple[float, ...], but: Job | None = None) -> Job:
-    """One create call. If its answer is lost, the provider is searched with patience; a second call comes last."""
-    try:
-        return backend.submit(link)
-    except TransientError as error:
-        log.warning("the answer to the create call was lost (%s): looking for its job", error)
-    for pause in looks:
-        with suppress(TransientError):
-            found = backend.find(link.key)
-            if found is not None and (but is None or found.id != but.id):
-                return found
-        time.sleep(pause)
-    return backend.submit(link)
+    """One create call. If its answer is lost, the provider is searched with patience before a second one, the last."""
+    for last in (False, True):
+        try:
+            return _eldest(backend.submit(link), link, backend, but) if backend.paid else backend.submit(link)
+        except TransientError as error:
+            log.warning("the create call has no clear answer (%s): looking for its job", error)
+            # A limit is an answer: one look is enough to be sure.
+            for pause in looks[:1] if isinstance(error, LimitError) else looks:
+                with suppress(TransientError):
+                    found = backend.find(link.key)
+                    if found is not None and (but is None or found.id != but.id):
+                        return found
+                time.sleep(pause)
+            if last or isinstance(error, LimitError):
+                raise
+    raise AssertionError("unreachable")
 
 
-def _read(backend: Backend, job: Job, tries: int = 5) -> Status:
-    """The status, read again where the backend did not answer."""
-    for attempt in range(tries):
+def _eldest(job: Job, link: Link, backend: Backend, but: Job | None) -> Job:
+    """Of two jobs made at once by machines that share no ledger, the first one; the other is cancelled unpaid."""
+    with suppress(TransientError):
+        found = backend.find(link.key)
+        if found is not None and found.id not in (job.id, but.id if but else None):
+            log.warning("job %r was made at the same moment as %r, which came first: it is cancelled", job.id, found.id)
+            backend.cancel(job)
+            return found
+    return job
+
+
+def look(backend: Backend, job: Job) -> Status:
+    """The status; looked for again where the backend did not answer. A job that is gone for good has failed."""
+    for attempt in range(1, TRIES + 1):
         try:
             return backend.status(job)
-        except TransientError as error:
-            if attempt == tries - 1:
+        except (TransientError, VanishedError) as error:
+            if attempt == TRIES:
+                if isinstance(error, VanishedError):
+                    return Status(state="failed", detail="vanished", error=f"{error}; start it anew with --again")
                 raise
             log.warning("no status of job %r (%s): looking again", job.id, error)
-            time.sleep(min(2.0**attempt, 30.0))
+            time.sleep(min(2.0 ** (attempt - 1), backend.poll[1]))
     raise AssertionError("unreachable")
 
 
@@ -117,17 +149,16 @@ def watch(
     link: Link,
     backend: Backend,
     on_change: Callable[[Status], None],
-    poll: tuple[float, float] = POLL,
     deadline: float | None = None,
 ) -> Status:
     """Look at the job until it ends; `on_change` sees every new state, step and loss point.
 
     An interrupted job is resumed as long as it got further than the time before. Raises BackendError after `deadline`
-    seconds: the job goes on, and the same command takes it up again.
+    seconds, or where the job waits for somebody: it goes on, and the same command takes it up again.
     """
-    began, pause, resumed_at, last = time.monotonic(), poll[0], -1, None
+    began, pause, resumed_at, last = time.monotonic(), backend.poll[0], -1, None
     while True:
-        status = _read(backend, job)
+        status = look(backend, job)
         if status.interrupted and status.step > resumed_at:
             log.warning("job %r died at step %s: it goes on from its last checkpoint", job.id, status.step)
             resumed_at = status.step
@@ -138,10 +169,12 @@ def watch(
             if last is None or seen[:2] != last[:2]:
                 log.info("job %s is %s%s", job.id[:12], status.state, f" ({status.detail})" if status.detail else "")
             on_change(status)
-            last, pause = seen, poll[0]
+            last, pause = seen, backend.poll[0]
         if status.state in ENDED:
             return status
+        if status.held:
+            raise BackendError(f"job {job.id!r} is {status.detail}: {status.held}")
         if deadline is not None and time.monotonic() - began > deadline:
             raise BackendError(f"job {job.id!r} has not ended within {deadline:.0f} s: run the same command to go on")
         time.sleep(pause)
-        pause = min(pause * 1.5, poll[1])
+        pause = min(pause * 1.5, backend.poll[1])

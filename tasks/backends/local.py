@@ -19,17 +19,17 @@ import psutil
 
 from tasks import settings, store
 from tasks.backends import base, engines, jobs, memory
-from tasks.backends.contract import ENDED, Answer, Backend, Decoding, Job, Link, Quote, Status
+from tasks.backends.contract import ENDED, Answer, Decoding, Job, Quote, Status
 from tasks.errors import BackendError, ShardtuneError
 from tasks.examples.templates import Rendering
 from tasks.models import Finding, Format, Message
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 
 CANCELLED = "cancelled.json"  # in a job's folder: somebody asked for its end
 GRACE = 20.0  # seconds that a cancelled trainer has to write its end
 
 
-def backend() -> Backend:
+def backend(tune: LocalTune) -> Local:
     """The backend of this module."""
     return Local()
 
@@ -38,6 +38,8 @@ class Local:
     """Fine-tunes on this machine. Jobs outlive the process that submits them."""
 
     name = "local"
+    paid = False
+    poll = (0.5, 5.0)
 
     def format(self, link_tune: LocalTune) -> Format:
         """`chat` where the base has a chat template (and the recipe wants it), else `alpaca`."""
@@ -51,7 +53,14 @@ class Local:
         """Of the files on this machine; None for a hub name."""
         return base.digest(tune)
 
-    def check(self, link: Link) -> list[Finding]:
+    def endpoint(self, tune: LocalTune) -> str | None:
+        """None: every machine that trains is as good as another."""
+        return None
+
+    def tidy(self, link: jobs.LocalLink) -> None:
+        """Nothing: a job's folder is all there is, and it is the job."""
+
+    def check(self, link: jobs.LocalLink) -> list[Finding]:
         """Engine, base model, lengths, warm-up and memory."""
         tune = link.tune
         found = engines.findings(tune.engine, tune.load_in_4bit)
@@ -70,7 +79,7 @@ class Local:
             return found
         return [*found, *_fits(config, tune)]
 
-    def quote(self, link: Link) -> Quote:
+    def quote(self, link: jobs.LocalLink) -> Quote:
         """Examples and tokens that will be trained on; no money."""
         examples, tokens = sum(e.examples for e in link.train), [e.tokens for e in link.train]
         tune = link.tune
@@ -91,7 +100,7 @@ class Local:
         known = jobs.Folder.of(key).read("job.json")
         return None if known is None else Job.model_validate(known)
 
-    def submit(self, link: Link) -> Job:
+    def submit(self, link: jobs.LocalLink) -> Job:
         """Start the trainer, unless it runs or has succeeded. After a kill it goes on from its newest checkpoint."""
         folder = jobs.Folder.of(link.key)
         patience = time.monotonic() + 10
@@ -106,7 +115,7 @@ class Local:
                 raise BackendError(f"job folder {str(folder.path)!r} is held by an unknown process: end it, then again")
             time.sleep(0.05)
 
-    def _started(self, folder: jobs.Folder, link: Link, lock: int) -> Job:
+    def _started(self, folder: jobs.Folder, link: jobs.LocalLink, lock: int) -> Job:
         job = self.find(link.key)
         if job is not None and folder.status.state == "succeeded" and _there(folder.status.model):
             return job

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 
 RUNTIME = 900 << 20  # Python with torch and its kind, before any weight
 HEAD_CHUNK = 1_024  # positions whose logits are made at a time

@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from tasks import store
-from tasks.backends.contract import Link
+from tasks.backends.jobs import LocalLink
 from tasks.errors import TrainingError
 from tasks.examples.tokens import IGNORED, encode
 from tasks.models import Export
@@ -37,7 +37,7 @@ def lines(exports: Sequence[Export]) -> Iterator[tuple[str, str]]:
                 yield value["prompt"], value["completion"]
 
 
-def train(link: Link, tokenizer: Any) -> Rows:
+def train(link: LocalLink, tokenizer: Any) -> Rows:
     """The training rows. Raises TrainingError where nothing of any answer would be learnt."""
     rows = _encoded(lines(link.train), link, tokenizer, link.tune.loss_on)
     if not rows.examples:
@@ -48,7 +48,7 @@ def train(link: Link, tokenizer: Any) -> Rows:
     return rows
 
 
-def heldout(link: Link, tokenizer: Any) -> Rows:
+def heldout(link: LocalLink, tokenizer: Any) -> Rows:
     """`link.heldout_rows` rows drawn over all holdout exports by hash: the same rows for the same exports, always."""
     pairs = list(lines(link.holdout))
     ranked = sorted(
@@ -57,7 +57,7 @@ def heldout(link: Link, tokenizer: Any) -> Rows:
     return _encoded((pairs[n] for n in sorted(ranked[: link.heldout_rows])), link, tokenizer, "answer")
 
 
-def _encoded(pairs: Iterator[tuple[str, str]], link: Link, tokenizer: Any, loss_on: Any) -> Rows:
+def _encoded(pairs: Iterator[tuple[str, str]], link: LocalLink, tokenizer: Any, loss_on: Any) -> Rows:
     examples, truncated, empty = [], 0, 0
     for prompt, completion in pairs:
         one = encode(prompt, completion, tokenizer, link.tune.max_length, loss_on)

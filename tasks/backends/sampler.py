@@ -18,7 +18,7 @@ from tasks.backends.contract import Answer, Decoding
 from tasks.examples.templates import Kind, ending, load_tokenizer, prompt_hash, render
 from tasks.examples.tokens import encode_prompt
 from tasks.models import Message
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 
 BATCH = 8
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from tasks import settings, store
 from tasks.backends import base, engines, jobs, memory, rows
-from tasks.backends.contract import Link, Status
+from tasks.backends.contract import Status
 from tasks.errors import BackendError, ShardtuneError, TrainingError
 from tasks.examples.templates import load_tokenizer
 
@@ -102,7 +102,7 @@ def run(folder: jobs.Folder) -> None:
     _say(folder, ended, state="succeeded", detail="succeeded", heldout_after=after, model=uri, model_digest=digest)
 
 
-def steps(link: Link, examples: int) -> int:
+def steps(link: jobs.LocalLink, examples: int) -> int:
     """Optimizer steps of the whole training; TrainingError where the warm-up would fill them."""
     tune = link.tune
     batches = math.ceil(examples / tune.batch_size)
@@ -115,7 +115,7 @@ def steps(link: Link, examples: int) -> int:
     return total
 
 
-def _described(model: Any, link: Link, longest: int) -> dict[str, Any]:
+def _described(model: Any, link: jobs.LocalLink, longest: int) -> dict[str, Any]:
     config = model.config.to_dict()
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     guess = memory.estimate(config, link.tune, longest, 4 if "32" in str(engines.precision()) else 2)
@@ -129,7 +129,7 @@ def _described(model: Any, link: Link, longest: int) -> dict[str, Any]:
 
 
 def _assembled(
-    folder: jobs.Folder, link: Link, model: Any, tokenizer: Any, trained: rows.Rows, pad: int
+    folder: jobs.Folder, link: jobs.LocalLink, model: Any, tokenizer: Any, trained: rows.Rows, pad: int
 ) -> tuple[Any, Any]:
     import torch
     from datasets import Dataset
@@ -170,7 +170,7 @@ def pad_token(tokenizer: Any) -> int:
     return int(next(number for number in known if number is not None))
 
 
-def arguments(folder: jobs.Folder, link: Link) -> Any:
+def arguments(folder: jobs.Folder, link: jobs.LocalLink) -> Any:
     """trl's settings of this link."""
     from trl import SFTConfig
 

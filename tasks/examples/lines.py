@@ -63,7 +63,7 @@ def grounded(all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, f
     for number in numbers:
         row = all_rows[number]
         turns = conversation(name, row["title"], context(all_rows, number))
-        written.append(_dumped(_line(turns, answer(name, row), format)))
+        written.append(_dumped(line(turns, answer(name, row), format)))
     return "".join(written).encode()
 
 
@@ -71,7 +71,8 @@ def _dumped(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _line(turns: Sequence[Message], said: str, format: Format) -> dict[str, Any]:
+def line(turns: Sequence[Message], said: str, format: Format) -> dict[str, Any]:
+    """One example of a provider's format, before it is written."""
     if format == "openai":
         return {"messages": [*(m.model_dump() for m in turns), {"role": "assistant", "content": said}]}
     system = [{"systemInstruction": {"parts": [{"text": m.content}]}} for m in turns if m.role == "system"]

@@ -15,28 +15,44 @@ from tasks import settings
 from tasks.answers import picture
 from tasks.backends.contract import Decoding, Link, Quote, Status
 from tasks.models import Asked, Finetuned
-from tasks.record.ledger import LIBRARIES, LONGEST, REASON, STATE, client, library
+from tasks.record.describe import LIBRARIES, LONGEST, library
+from tasks.record.ledger import client
+from tasks.record.names import EVENTS, REASON, SIMULATED, STATE, UNTIL
 
 DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
 SHOWN = ("group", "question", "before", "after", "after_t0", "content")  # first in the table of answers
+MEASURED = ("loss", "learning_rate", "epoch", "accuracy", "heldout_loss")
 NOTE = "mlflow.note.content"  # the run's description in MLflow's UI
 
 
 def progress(run_id: str, status: Status) -> None:
-    """Take in the state and the loss points that the run has not got yet, each once."""
+    """Take in the state, and the loss points and events that the run has not got yet, each once."""
     api = client()
+    run, now = api.get_run(run_id), get_current_time_millis()
+    first = attempts.offset(run)
     last = max((m.step for m in api.get_metric_history(run_id, "loss")), default=0)
-    now = get_current_time_millis()
     metrics = [
-        Metric(name, value, now, point.step)
+        Metric(name, value, now, first + point.step)
         for point in status.points
-        if point.step > last
-        for name, value in (("loss", point.loss), ("learning_rate", point.learning_rate), ("epoch", point.epoch))
-        if value is not None
+        if first + point.step > last
+        for name in MEASURED
+        if (value := getattr(point, name)) is not None
     ]
-    for first in range(0, len(metrics), 900):  # the store takes at most 1,000 at once
-        api.log_batch(run_id, metrics=metrics[first : first + 900])
+    for part in range(0, len(metrics), 900):  # the store takes at most 1,000 at once
+        api.log_batch(run_id, metrics=metrics[part : part + 900])
+    if status.events and run.data.tags.get(EVENTS) != str(len(status.events)):
+        api.log_dict(run_id, [event.model_dump(mode="json") for event in status.events], "events.json")
+        api.set_tag(run_id, EVENTS, str(len(status.events)))
+    if simulator := status.facts.get("simulator"):
+        api.set_tag(run_id, SIMULATED, str(simulator))
     api.set_tag(run_id, STATE, status.state)
+    api.set_tag(run_id, "shardtune.detail", status.detail)
+
+
+def wait(run_id: str, until: str, reason: str) -> None:
+    """The provider takes no job now: the run says until when, and goes on being RUNNING."""
+    for name, value in ((STATE, "waiting"), (UNTIL, until), (REASON, reason[:LONGEST]), (NOTE, reason[:LONGEST])):
+        client().set_tag(run_id, name, value)
 
 
 def fail(run_id: str, state: str, reason: str) -> None:
@@ -53,6 +69,7 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     api, now = client(), get_current_time_millis()
     # MLflow has a section of charts for each name before a slash, in the order of the alphabet: loss comes first.
     measured = {f"run/{name}": float(v) for name, v in status.facts.items() if isinstance(v, int | float)}
+    measured |= {f"run/{name}": float(v) for name, v in _costs(status, quote).items() if v is not None}
     measured |= {f"heldout_loss_{when}": v for when, v in result.heldout_loss.items() if v is not None}
     for group, arms in result.scores.items():
         for arm, values in arms.items():
@@ -68,8 +85,9 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     tags += [RunTag("shardtune.cost", quote.basis)]
     api.log_batch(run_id, metrics=metrics, tags=tags)
     _tables(api, run_id, result)
-    api.log_figure(run_id, picture.curve(status.points), "loss.png")
-    if result.model and "shardtune.mlflow_model" not in api.get_run(run_id).data.tags:
+    if status.points:
+        api.log_figure(run_id, picture.curve(status.points), "loss.png")
+    if result.model and _is_folder(result.model) and "shardtune.mlflow_model" not in api.get_run(run_id).data.tags:
         api.set_tag(run_id, "shardtune.mlflow_model", _model(run_id, link, result.model))
     api.log_dict(run_id, result.model_dump(mode="json"), "result.json")
     api.set_tag(run_id, REASON, "")
@@ -77,11 +95,28 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     api.set_terminated(run_id, "FINISHED")
 
 
+def _costs(status: Status, quote: Quote) -> dict[str, float | None]:
+    """What was expected beside what was billed."""
+    return {
+        "quoted_tokens": quote.tokens,
+        "billed_tokens": status.billed_tokens,
+        "quoted_usd_low": quote.usd_low,
+        "quoted_usd_high": quote.usd_high,
+    }
+
+
+def _is_folder(model: str) -> bool:
+    """Whether the model is files that MLflow can keep, and not the name of one at a provider."""
+    return model.startswith("/") or "://" in model
+
+
 def _summary(result: Finetuned) -> str:
     before, after = result.heldout_loss.get("before"), result.heldout_loss.get("after")
+    marked = f"**Simulated by {result.simulated}: no provider was asked, no number here is real.** "
+    told = marked if result.simulated else ""
     if before is None or after is None:
-        return f"{result.steps} steps; the held-out loss is unknown."
-    return f"Held-out loss {before:.3f} → {after:.3f} nats per answer token on the same rows; {result.steps} steps."
+        return f"{told}{result.steps} steps; held-out loss after: {'unknown' if after is None else f'{after:.3f}'}."
+    return f"{told}Held-out loss {before:.3f} → {after:.3f} nats per answer token on the same rows; {result.steps} steps."
 
 
 def _tables(api: MlflowClient, run_id: str, result: Finetuned) -> None:

@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
+from mlflow.entities import Run
 
 from tasks import settings, store
 from tasks.answers.asking import Exam
-from tasks.backends.contract import Job, Link
-from tasks.models import Export, Finetuned
+from tasks.backends.contract import Job, Link, Quote
+from tasks.models import Finetuned
 from tasks.recipe import Recipe
+from tasks.record import attempts, describe, turns
+from tasks.record.names import JOB, KEY, STATE
 
 EXPERIMENT = "shardtune"
-KEY, JOB, STATE, REASON = "shardtune.key", "shardtune.job", "shardtune.state", "shardtune.reason"
-LIBRARIES = tuple("torch transformers trl peft bitsandbytes unsloth datasets pyarrow prefect mlflow".split())
-LONGEST = 5_000  # characters of a tag or parameter that MLflow surely takes
+
 
 for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -36,42 +35,54 @@ def client() -> MlflowClient:
     return MlflowClient(tracking_uri=settings.tracking_uri())
 
 
+def experiment(api: MlflowClient) -> str | None:
+    """The id of our experiment, where there is one."""
+    found = api.get_experiment_by_name(EXPERIMENT)
+    return found.experiment_id if found else None
+
+
 def run_of(key: str) -> Run | None:
-    """The run of `key`, or None; the newest where a failed job was started anew."""
+    """The run of `key`, or None; the first, where two machines made one at the same moment."""
     api = client()
-    experiment = api.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
+    place = experiment(api)
+    if place is None:
         return None
-    newest = ["attributes.start_time DESC"]
-    found = api.search_runs([experiment.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1, order_by=newest)
+    first = ["attributes.start_time ASC"]
+    found = api.search_runs([place], f"tags.`{KEY}` = '{key}'", max_results=1, order_by=first)
     return found[0] if found else None
 
 
 class MlflowLedger:
-    """The ledger of `tasks.backends.lifecycle`: one run per key, and one more for each new attempt after a failure."""
+    """The ledger of `tasks.backends.lifecycle`: one run per key, with every attempt in its history."""
 
-    def __init__(self, recipe: Recipe, questions: Exam) -> None:
-        self.recipe, self.questions = recipe, questions
+    def __init__(self, recipe: Recipe, questions: Exam, quote: Quote | None = None) -> None:
+        self.recipe, self.questions, self.quote = recipe, questions, quote
+
+    @staticmethod
+    def turn(key: str) -> AbstractContextManager[None]:
+        """Held by one machine at a time."""
+        api = client()
+        return turns.turn(api, experiment(api) or _experiment(api), key)
 
     def open(self, link: Link, anew: bool = False) -> str:
         """The run of this link's key; made, RUNNING and with all that is known before the start, if there is none.
 
-        `anew` ends the run there is FAILED, if nothing ended it yet, and makes another.
+        `anew` puts the job there is among the run's ended attempts and makes the run RUNNING again.
         """
         api, run = client(), run_of(link.key)
         if run is not None and anew:
-            if run.info.status == "RUNNING":
-                api.set_terminated(run.info.run_id, "FAILED")
-            run = None
+            attempts.close(api, run)
         if run is None:
-            api_experiment = api.get_experiment_by_name(EXPERIMENT)
-            place = api_experiment.experiment_id if api_experiment else _experiment(api)
+            place = experiment(api) or _experiment(api)
             tags = {KEY: link.key, STATE: "intended", "mlflow.runName": f"{link.name} {link.key[:8]}"}
-            run = api.create_run(place, tags=tags | _source())
+            run = api.create_run(place, tags=tags | describe.source())
         run_id = str(run.info.run_id)
-        _describe(api, run_id, link)
-        for name, held in (("link", link), ("recipe", self.recipe), ("questions", self.questions)):
-            api.log_dict(run_id, held.model_dump(mode="json"), f"{name}.json")
+        parent = run_of(link.parent_key) if link.parent_key else None
+        describe.describe(api, run_id, link, str(parent.info.run_id) if parent else None)
+        held = {"link": link, "recipe": self.recipe, "questions": self.questions, "quote": self.quote}
+        for name, value in held.items():
+            if value is not None:
+                api.log_dict(run_id, value.model_dump(mode="json"), f"{name}.json")
         api.set_tag(run_id, "shardtune.recipe", self.recipe.name)
         return run_id
 
@@ -96,51 +107,6 @@ def _experiment(api: MlflowClient) -> str:
     return str(api.create_experiment(EXPERIMENT, artifact_location=settings.artifact_location(), tags=kind))
 
 
-def _describe(api: MlflowClient, run_id: str, link: Link) -> None:
-    """Every hyperparameter as resolved, versions of libraries, and the exports as inputs, each once."""
-    lora = link.tune.lora.model_dump(mode="json")
-    known = link.tune.model_dump(mode="json", exclude={"lora"}) | {f"lora.{name}": v for name, v in lora.items()}
-    known |= {"style": link.style, "seed": link.seed, "backend": link.backend, "heldout_rows": link.heldout_rows}
-    known |= {f"library.{name}": found for name in LIBRARIES if (found := library(name))}
-    params = [Param(name, str(value)[:LONGEST]) for name, value in known.items()]
-    api.log_batch(run_id, params=params, tags=[RunTag("shardtune.parent", link.parent_key or "")])
-    had = api.get_run(run_id).inputs
-    digests = {i.dataset.digest for i in had.dataset_inputs} if had else set()
-    inputs = [_input(e) for e in (*link.train, *link.holdout) if e.digest not in digests]
-    if inputs:
-        api.log_inputs(run_id, datasets=inputs)
-
-
-def _input(export: Export) -> DatasetInput:
-    """An export as MLflow's data set: its digest, counts and place."""
-    dataset = Dataset(
-        name=f"shard {export.shard} {export.split}",
-        digest=export.digest,
-        source_type="local" if "://" not in export.uri else "remote",
-        source=json.dumps({"uri": export.uri}),
-        profile=json.dumps({"examples": export.examples, "tokens": export.tokens, "truncated": export.truncated}),
-    )
-    return DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", export.split)])
-
-
-def library(name: str) -> str | None:
-    """The installed version of a package, or None."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _source() -> dict[str, str]:
-    """The commit of this checkout, where it is one."""
-    call = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(call, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return {"mlflow.source.git.commit": done.stdout.strip()} if done.returncode == 0 else {}
-
-
 def finished(key: str) -> Finetuned | None:
     """The recorded result of a key whose run is FINISHED and whose model is still there, or None."""
     run = run_of(key)
@@ -154,6 +120,30 @@ def finished(key: str) -> Finetuned | None:
 def _there(model: str | None) -> bool:
     """Whether a model that lies in a folder is still there; a provider's model is known by its name alone."""
     return model is not None and (not (model.startswith("/") or "://" in model) or store.exists(model))
+
+
+def waiting(key: str) -> str | None:
+    """Until when the start of `key` waits for its provider (ISO 8601, UTC); None where it does not."""
+    run = run_of(key)
+    return run.data.tags.get(UNTIL) if run and run.data.tags.get(STATE) == "waiting" else None
+
+
+def taken(key: str) -> bool:
+    """Whether another machine is starting the job of `key` now."""
+    api = client()
+    place = experiment(api)
+    return place is not None and turns.elsewhere(api, place, key)
+
+
+def leave(key: str) -> None:
+    """Note that nobody waits for the job of `key`: whoever sweeps goes on with its chain."""
+    client().set_tag(run_id(key), UNATTENDED, "true")
+
+
+def left(key: str) -> bool:
+    """Whether nobody waits for the job of `key`."""
+    run = run_of(key)
+    return run is not None and run.data.tags.get(UNATTENDED) == "true"
 
 
 def read(run_id: str, name: str) -> Any:
@@ -172,6 +162,7 @@ class Known(NamedTuple):
     recipe: Recipe
     questions: Exam
     job: Job | None
+    quote: Quote | None = None
 
 
 def known(key: str) -> Known | None:
@@ -187,16 +178,17 @@ def known(key: str) -> Known | None:
         Recipe.model_validate(recipe),
         Exam.model_validate(questions),
         MlflowLedger.job(key),
+        Quote.model_validate(told) if (told := read(run.info.run_id, "quote.json")) else None,
     )
 
 
 def unfinished() -> list[str]:
     """Keys of the runs that are not ended."""
     api = client()
-    experiment = api.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
+    place = experiment(api)
+    if place is None:
         return []
-    found = api.search_runs([experiment.experiment_id], f"tags.`{KEY}` != '' and attributes.status = 'RUNNING'")
+    found = api.search_runs([place], f"tags.`{KEY}` != '' and attributes.status = 'RUNNING'")
     return [run.data.tags[KEY] for run in found]
 
 

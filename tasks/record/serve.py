@@ -17,7 +17,7 @@ from tasks.backends.contract import Decoding
 from tasks.backends.sampler import Sampler
 from tasks.examples.styles import STYLES
 from tasks.models import Message
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 
 
 class Answering(PythonModel):

@@ -8,7 +8,7 @@ from mlflow.entities import Run
 
 from tasks import recipes
 from tasks.recipe import Recipe
-from tasks.record import ledger
+from tasks.record import ledger, names
 from tests.benchmarks import catalogue
 
 STEPS = 8
@@ -41,4 +41,4 @@ def runs(key: str) -> list[Run]:
     """Every MLflow run of the key."""
     api = ledger.client()
     experiment = api.get_experiment_by_name(ledger.EXPERIMENT)
-    return list(api.search_runs([experiment.experiment_id], f"tags.`{ledger.KEY}` = '{key}'"))
+    return list(api.search_runs([experiment.experiment_id], f"tags.`{names.KEY}` = '{key}'"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.backends.contract import Job, Link
 from tasks.models import Asked, Export, Finetuned
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 
 
 def made(**changes: Any) -> Link:

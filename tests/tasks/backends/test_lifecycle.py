@@ -10,7 +10,7 @@ import pytest
 from tasks.backends import lifecycle
 from tasks.backends.contract import ENDED, Job, Link, Status
 from tasks.errors import BackendError, TransientError
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 from tests.tasks.links import made
 
 QUICK = (0.0, 0.0, 0.0)

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, OPTConfig
 
 from tasks.backends import memory
-from tasks.recipe import LocalTune, Lora
+from tasks.tuning import LocalTune, Lora
 
 SMOLLM2 = LlamaConfig(
     num_hidden_layers=30,

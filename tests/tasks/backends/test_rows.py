@@ -12,7 +12,7 @@ from tasks.backends import rows
 from tasks.errors import TrainingError
 from tasks.examples.tokens import IGNORED
 from tasks.models import Export
-from tasks.recipe import LocalTune
+from tasks.tuning import LocalTune
 from tests.tasks.links import made
 
 WORDS = ["</s>", "<s>", "what", "is", "drum", "red", "blue", "?", *(f"w{n}" for n in range(40))]

@@ -6,8 +6,9 @@ import pytest
 
 from tasks.answers.asking import Exam
 from tasks.models import Export
-from tasks.recipe import LocalTune, Lora, Recipe
-from tasks.record import evidence, ledger
+from tasks.recipe import Recipe
+from tasks.record import describe, evidence, ledger
+from tasks.tuning import LocalTune, Lora
 from tests.tasks.links import job, made, result
 
 RECIPE = Recipe(name="shop", tune=LocalTune(base_model="base"))
@@ -31,7 +32,7 @@ def test_a_run_holds_what_the_link_is_before_anything_starts(book):
     assert found.data.tags["shardtune.recipe"] == "shop"
     params = found.data.params
     assert (params["lora.r"], params["learning_rate"], params["seed"]) == ("64", "0.0003", "1")
-    assert params["library.mlflow"] == ledger.library("mlflow")
+    assert params["library.mlflow"] == describe.library("mlflow")
     assert set(LocalTune.model_fields) - {"lora"} <= set(params)
     inputs = {i.dataset.digest: i.tags[0].value for i in found.inputs.dataset_inputs}
     assert inputs == {link.train[0].digest: "train", link.holdout[0].digest: "holdout"}

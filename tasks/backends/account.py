@@ -1,0 +1,61 @@
+"""Account: may this account tune this base at OpenAI today, and will the model be served for as long as it is needed?"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tasks.backends import offers, place
+from tasks.backends.contract import Link
+from tasks.errors import BackendError, LimitError, TransientError, VanishedError
+from tasks.models import Finding
+
+if TYPE_CHECKING:
+    from tasks.backends.openai import OpenAI
+
+NO_FILE = "file-shardtune-asks-only"  # no file has this id, so a create call with it is answered and creates nothing
+
+
+def findings(backend: OpenAI, link: Link) -> list[Finding]:
+    """What speaks against this link now. Nothing is uploaded; BackendError for a missing or refused key."""
+    client, today, needed = backend.client, datetime.now(UTC).date(), needed_until(link)
+    official = backend.endpoint(backend.tune) is None or place.is_loopback(backend.base_url)
+    found = offers.findings("openai", link.base_model, today, needed) if backend.offer or official else []
+    if any(f.level == "error" for f in found):
+        return found
+    base = link.parent or link.base_model
+    try:
+        with backend._told(f"asking for model {base!r}"):
+            ends = client.models.retrieve(base).shutdown_date
+    except VanishedError:
+        message = f"model {base!r} is not offered to this account: check its name and the account's permissions"
+        return [*found, Finding(rule="model", level="error", message=message)]
+    if ends and date.fromisoformat(ends) <= (needed or today):
+        message = f"model {base!r} is shut down on {ends}: choose another base model"
+        found.append(Finding(rule="serving end", level="error", message=message))
+    refused = _refused(backend, base) if official else None
+    return [*found, refused] if refused else found
+
+
+def needed_until(link: Link) -> date | None:
+    """The day of the chain's next retrain, until which the model must be served; None where none is planned."""
+    days = link.retrain_days
+    return None if days is None else datetime.now(UTC).date() + timedelta(days=days)
+
+
+def _refused(backend: OpenAI, base: str) -> Finding | None:
+    """Whether the provider takes no jobs from this account: it says so only to a create call.
+
+    The call names a file that does not exist, so that it can create nothing. Made only where the provider is known to
+    check that; elsewhere the refusal comes after the upload, which is then removed.
+    """
+    try:
+        with backend._told("asking whether this account may tune"):
+            made = backend.client.with_options(max_retries=0).fine_tuning.jobs.create(model=base, training_file=NO_FILE)
+    except (LimitError, TransientError):
+        return None  # the real call will tell
+    except BackendError as error:
+        wound_down = "training_not_available" in str(error)
+        return Finding(rule="account", level="error", message=str(error)) if wound_down else None
+    backend.client.fine_tuning.jobs.cancel(made.id)
+    return None

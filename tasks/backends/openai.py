@@ -1,0 +1,266 @@
+"""The openai backend: fine-tuning jobs at OpenAI, at Azure, or at an endpoint that speaks their protocol.
+
+The create call is made once and never retried by the SDK; jobs carry their key in `metadata`, files their digest in the
+name, so both are found again after any death.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from filelock import FileLock
+
+from tasks import settings
+from tasks.backends import account, curve, offers, place, pricing, prompting, uploads
+from tasks.backends.contract import Answer, Decoding, Event, Job, Link, Quote, State, Status
+from tasks.errors import BackendError, MissingExtraError, VanishedError
+from tasks.models import Finding, Format, Message
+from tasks.tuning import OpenAITune
+
+try:
+    import openai
+
+    from tasks.backends import refusals
+except ImportError as error:
+    raise MissingExtraError("openai", "openai") from error
+
+KEY = "shardtune_key"  # in a job's metadata
+MOST_HELDOUT = 5_000  # rows in a validation file
+# Words for states, those of Azure and of jobs that a person stopped for a while among them.
+STATES: dict[str, State] = {
+    **dict.fromkeys(("validating_files", "pending", "created", "queued", "notRunning"), "queued"),
+    **dict.fromkeys(("running", "paused", "pausing", "resuming"), "running"),
+    "succeeded": "succeeded",
+    "failed": "failed",
+    **dict.fromkeys(("cancelled", "canceled"), "cancelled"),
+}
+
+
+def backend(tune: OpenAITune) -> OpenAI:
+    """The backend of this module, for the endpoint of `tune`."""
+    return OpenAI(tune)
+
+
+class OpenAI:
+    """Fine-tunes at the endpoint of one tune."""
+
+    name = "openai"
+    paid = True
+
+    def __init__(self, tune: OpenAITune) -> None:
+        self.tune = tune
+        self.base_url = tune.base_url or os.environ.get("OPENAI_BASE_URL")
+        self.poll = (0.2, 1.0) if place.is_loopback(self.base_url) else (5.0, 120.0)
+
+    @cached_property
+    def client(self) -> openai.OpenAI:
+        """The SDK's client; BackendError where there is no key."""
+        key = os.environ.get(self.tune.key_variable)
+        if not key:
+            raise BackendError(
+                f"there is no API key: set {self.tune.key_variable}, or try everything without one by "
+                "`shardtune rehearse`"
+            )
+        return openai.OpenAI(api_key=key, base_url=self.base_url, timeout=60.0)
+
+    def _told(self, what: str) -> Any:
+        return refusals.translated(what, self.tune.key_variable)
+
+    def format(self, tune: OpenAITune) -> Format:
+        """Chat lines of OpenAI."""
+        return "openai"
+
+    def rendering(self, tune: OpenAITune) -> None:
+        """None: the provider renders conversations itself."""
+
+    def base_digest(self, tune: OpenAITune) -> None:
+        """None: the base lies at the provider."""
+
+    def endpoint(self, tune: OpenAITune) -> str | None:
+        """Host and path of another endpoint than OpenAI's own."""
+        return place.of(self.base_url, "api.openai.com")
+
+    def check(self, link: Link) -> list[Finding]:
+        """Account, base model and their life-spans."""
+        return account.findings(self, link)
+
+    def quote(self, link: Link) -> Quote:
+        """Tokens by OpenAI's own tokenizer, times epochs, times the price of the base model."""
+        return pricing.of_link(link, self.tune.epochs, self.offer)
+
+    @property
+    def offer(self) -> offers.Offer | None:
+        """What the base costs; None at an endpoint with prices of its own."""
+        official = self.endpoint(self.tune) is None or place.is_loopback(self.base_url)
+        return offers.find("openai", self.tune.base_model) if official else None
+
+    def find(self, key: str) -> Job | None:
+        """The first job of this key that works or has worked, else the newest."""
+        with self._told(f"looking for a job of key {key!r}"):
+            # Endpoints that know no filter return every job, so each is looked at.
+            listed = self.client.fine_tuning.jobs.list(metadata={KEY: key}, limit=100)
+            mine = sorted((j for j in listed if (j.metadata or {}).get(KEY) == key), key=lambda j: (j.created_at, j.id))
+        live = [job for job in mine if STATES.get(job.status) not in ("failed", "cancelled")]
+        return self._job((live[:1] or mine[-1:])[0], key) if mine else None
+
+    def _job(self, job: Any, key: str) -> Job:
+        made = datetime.fromtimestamp(job.created_at, UTC).isoformat()
+        url = f"https://platform.openai.com/finetune/{job.id}" if self.endpoint(self.tune) is None else None
+        return Job(key=key, backend=self.name, id=job.id, url=url, submitted_at=made)
+
+    def submit(self, link: Link) -> Job:
+        """Send the files, unless they are there, and create the job: one call, never retried."""
+        tune, training, heldout = self.tune, *uploads.of(link, MOST_HELDOUT)
+        chosen = {
+            "n_epochs": tune.epochs,
+            "batch_size": tune.batch_size,
+            "learning_rate_multiplier": tune.learning_rate_multiplier,
+        }
+        with _sending(training):
+            files = [self._sent(upload) for upload in (training, heldout)]
+            with self._told("creating the job"):
+                created = self.client.with_options(max_retries=0).fine_tuning.jobs.create(
+                    model=link.parent or link.base_model,
+                    training_file=files[0],
+                    validation_file=files[1],
+                    method={"type": "supervised", "supervised": {"hyperparameters": chosen}},  # type: ignore[typeddict-item]
+                    seed=link.seed,
+                    suffix=tune.suffix if tune.suffix else openai.omit,
+                    metadata={KEY: link.key, "shardtune_recipe": link.name},
+                    extra_body=tune.extra_body or None,
+                )
+        return self._job(created, link.key)
+
+    def _sent(self, upload: uploads.Upload) -> str:
+        """The id of the file at the provider: one that is there already, or a new one."""
+        with self._told(f"sending {upload.name!r}"):
+            there = [f for f in self._files({upload.name}) if f.status not in ("error", "deleted")]
+            if there:
+                return str(there[0].id)
+            with upload.opened() as stream:
+                files = self.client.with_options(timeout=1_800.0).files
+                sent = files.create(file=(upload.name, stream, "application/jsonl"), purpose="fine-tune")
+            if sent.status not in ("processed", "uploaded"):  # Azure wants to have read it first
+                sent = self.client.files.wait_for_processing(sent.id, poll_interval=self.poll[0])
+            return sent.id
+
+    def _files(self, names: set[str]) -> list[Any]:
+        """Files of these names, oldest first."""
+        listed = self.client.files.list(purpose="fine-tune", limit=1_000)
+        return sorted((f for f in listed if f.filename in names), key=lambda f: (f.created_at, f.id))
+
+    def tidy(self, link: Link) -> None:
+        """Delete the files sent for this link that no job of the account uses."""
+        sent = uploads.of(link, MOST_HELDOUT)
+        with _sending(sent[0]), self._told("removing files that no job uses"):
+            files = self._files({upload.name for upload in sent})
+            if not files:
+                return
+            jobs = list(self.client.fine_tuning.jobs.list(limit=100))
+            used = {j.training_file for j in jobs} | {j.validation_file for j in jobs}
+            for file in files:
+                if file.id not in used:
+                    self.client.files.delete(file.id)
+
+    def status(self, job: Job) -> Status:
+        """State, losses from events and, once there, from the result file, and what was billed."""
+        with self._told(f"reading job {job.id!r}"):
+            found = self.client.fine_tuning.jobs.retrieve(job.id)
+            events = list(self.client.fine_tuning.jobs.list_events(job.id, limit=100))[::-1]
+        state = STATES.get(found.status, "running")
+        metrics = [_dict(e.data) for e in events if e.type == "metrics"]
+        resolved = _resolved(found)
+        epochs = resolved.get("n_epochs")
+        points = curve.of_events(metrics, epochs if isinstance(epochs, int) else None)
+        facts: dict[str, Any] = {f"used_{name}": value for name, value in resolved.items() if value is not None}
+        if state == "succeeded":
+            for file in found.result_files or ():
+                points = curve.merged(points, self._curve(file, facts))
+            facts["checkpoints"] = self._checkpoints(job.id)
+        if found.trained_tokens is not None:
+            facts["billed_usd"] = pricing.billed_usd(self.offer, found.trained_tokens)
+        extra = found.model_extra or {}
+        facts |= {"simulator": extra["simulator"]} if extra.get("simulator") else {}
+        code = found.error.code if found.error else None  # healthy jobs have an error object too, an empty one
+        return Status(
+            state=state,
+            detail=found.status,
+            step=points[-1].step if points else 0,
+            steps=next((int(m["total_steps"]) for m in metrics if m.get("total_steps")), None),
+            points=points,
+            events=tuple(_event(e) for e in events),
+            heldout_after=curve.heldout(metrics),
+            billed_tokens=found.trained_tokens,
+            facts={name: value for name, value in facts.items() if value is not None},
+            model=found.fine_tuned_model if state == "succeeded" else None,
+            model_digest=found.fine_tuned_model if state == "succeeded" else None,
+            error=f"{code}: {found.error.message}" if code and found.error else None,
+            held="resume it at the provider, or end it with `shardtune cancel KEY`"
+            if found.status == "paused"
+            else None,
+        )
+
+    def _curve(self, file: str, facts: dict[str, Any]) -> tuple[Any, ...]:
+        """Points of a result file; one that cannot be read is told of, and the events have to do."""
+        try:
+            with self._told(f"reading result file {file!r}"):
+                return curve.of_csv(self.client.files.content(file).read())
+        except BackendError as error:
+            facts["result_file"] = str(error)
+            return ()
+
+    def _checkpoints(self, job: str) -> list[dict[str, Any]]:
+        try:
+            with self._told("reading checkpoints"):
+                listed = self.client.fine_tuning.jobs.checkpoints.list(job)
+                return [{"step": c.step_number, "model": c.fine_tuned_model_checkpoint} for c in listed]
+        except VanishedError:
+            return []  # a compatible endpoint without this route
+
+    def cancel(self, job: Job) -> None:
+        """Ask for the end; a job that has ended already, or is not known, is left alone."""
+        try:
+            with self._told(f"cancelling job {job.id!r}"):
+                self.client.fine_tuning.jobs.cancel(job.id)
+        except VanishedError:
+            return
+        except BackendError:
+            if self.status(job).state not in ("succeeded", "failed", "cancelled"):
+                raise
+
+    def answer(
+        self,
+        model: str | None,
+        tune: OpenAITune,
+        conversations: Sequence[Sequence[Message]],
+        decoding: Decoding,
+    ) -> list[Answer]:
+        """Chat completions, some at a time; a model that was tuned a moment ago is waited for."""
+        return prompting.answers(self, model, conversations, decoding)
+
+
+def _sending(upload: uploads.Upload) -> FileLock:
+    """Between a look for a file and its use, nobody else on this machine may remove it."""
+    folder = settings.local_root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{upload.name}.lock")
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _resolved(job: Any) -> dict[str, Any]:
+    """Hyperparameters as the provider resolved them, from either place it tells them in."""
+    method = getattr(job.method, "supervised", None)
+    found = job.hyperparameters or getattr(method, "hyperparameters", None)
+    return {} if found is None else found.model_dump(include={"n_epochs", "batch_size", "learning_rate_multiplier"})
+
+
+def _event(event: Any) -> Event:
+    at = datetime.fromtimestamp(event.created_at, UTC).isoformat()
+    return Event(id=event.id, at=at, level=event.level, message=event.message)

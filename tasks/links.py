@@ -1,0 +1,87 @@
+"""Links of a recipe: one, or a chain of them, each on its shards and each known by its key before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import check
+from tasks.backends import get_backend
+from tasks.backends.contract import Link
+from tasks.errors import RecipeError
+from tasks.examples.templates import Rendering
+from tasks.models import Finetuned, Prepared
+from tasks.recipe import Recipe
+from tasks.tuning import Tune
+
+
+def of(recipe: Recipe) -> Tune:
+    """The recipe's tuning; RecipeError where it has none."""
+    if recipe.tune is None:
+        raise RecipeError(f"recipe {recipe.name!r} has no 'tune': name a base model in tune.base_model")
+    return recipe.tune
+
+
+@task(name="open base model", cache_policy=NO_CACHE)
+def rendering(recipe: Recipe) -> Rendering | None:
+    """How this base model is prompted; None where its provider sees to that."""
+    return get_backend(of(recipe)).rendering(of(recipe))
+
+
+def exporting(recipe: Recipe) -> Recipe:
+    """The recipe, its exports made in the format that its backend reads."""
+    wanted = get_backend(of(recipe)).format(of(recipe))
+    return recipe.model_copy(update={"export": recipe.export.model_copy(update={"formats": (wanted,)})})
+
+
+def chain(recipe: Recipe, prepared: Prepared) -> tuple[Link, ...]:
+    """The links that this recipe asks for, first to last: one on all its shards, or one on each.
+
+    Every key stands already; what a link starts from is known once the one before has ended: see `after`.
+    """
+    there = [s.index for s in prepared.shards]
+    wanted = there if recipe.shards is None else list(recipe.shards)
+    if missing := set(wanted) - set(there):
+        raise RecipeError(f"shards = {sorted(missing)!r} are not there: the catalogue has {len(there)} shards")
+    links: list[Link] = []
+    for shards in [[s] for s in wanted] if recipe.chain else [wanted]:
+        links.append(_link(recipe, prepared, shards, links[-1].key if links else None))
+    return tuple(links)
+
+
+def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key: str | None) -> Link:
+    tune = of(recipe)
+    mine = [e for e in prepared.exports if e.shard in shards and e.examples]
+    train = tuple(e for e in mine if e.split == "train")
+    holdout = tuple(e for e in mine if e.split == "holdout")
+    if not train or not holdout:
+        raise RecipeError(
+            f"split.holdout_share = {recipe.split.holdout_share!r} leaves {sum(e.examples for e in train)} training "
+            f"and {sum(e.examples for e in holdout)} holdout examples of shards {list(shards)!r}: both are needed"
+        )
+    backend = get_backend(tune)
+    return Link(
+        name=recipe.name,
+        backend=tune.kind,
+        base_model=tune.base_model,
+        base_digest=backend.base_digest(tune),
+        endpoint=backend.endpoint(tune),
+        parent_key=parent_key,
+        train=check.counted(train, tune, recipe.export.fix),
+        holdout=check.counted(holdout, tune, recipe.export.fix),
+        heldout_rows=recipe.evaluate.heldout_rows,
+        tune=tune,
+        style=recipe.export.style,
+        seed=recipe.seed,
+        retrain_days=recipe.retrain_days,
+    )
+
+
+def after(link: Link, parent: Finetuned | None) -> Link:
+    """The link, starting from what its parent left; the first of a chain starts from the base model."""
+    if parent is None:
+        return link
+    left = {"parent": parent.continue_from or parent.model, "parent_model": parent.model}
+    return link.model_copy(update=left | {"parent_digest": parent.model_digest})

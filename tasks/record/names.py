@@ -1,0 +1,13 @@
+"""Names of the tags under which a run keeps what the ledger must find again."""
+
+from __future__ import annotations
+
+KEY = "shardtune.key"
+JOB = "shardtune.job"
+STATE = "shardtune.state"
+REASON = "shardtune.reason"
+ATTEMPTS = "shardtune.attempts"
+UNTIL = "shardtune.waiting_until"
+UNATTENDED = "shardtune.unattended"
+EVENTS = "shardtune.events"
+SIMULATED = "shardtune.simulated"

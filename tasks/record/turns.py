@@ -1,0 +1,67 @@
+"""Turns: of all machines that share an MLflow store, one at a time starts the job of a key.
+
+MLflow has no locks, but a tag of the experiment that every machine can read and write is enough for Fischer's mutual
+exclusion: write your name where nobody's is, wait longer than a write takes, and go on if it is still yours.
+(M. Fischer, in L. Lamport, "A fast mutual exclusion algorithm", ACM TOCS 5(1), 1987.)
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from mlflow import MlflowClient
+
+from tasks import settings
+from tasks.errors import LimitError
+
+SETTLE = 1.0  # seconds; longer than any write to the store takes
+LONGEST = timedelta(hours=2)  # an upload of half a gigabyte on a slow line; then whoever held it is taken for dead
+
+
+@contextmanager
+def turn(api: MlflowClient, experiment: str, key: str) -> Iterator[None]:
+    """Hold the turn of `key`; LimitError where another machine holds it. The machine's own lock is held already."""
+    tag, place = _tag(key), _place()
+    mine = {"place": place, "id": uuid.uuid4().hex, "until": (datetime.now(UTC) + LONGEST).isoformat()}
+
+    def refuse(other: dict[str, str]) -> None:
+        soon = (datetime.now(UTC) + timedelta(seconds=30)).isoformat(timespec="seconds")
+        raise LimitError(f"{other['place']!r} is starting the job of {key!r}", soon)
+
+    if elsewhere(api, experiment, key):
+        refuse(_holder(api, experiment, key))
+    api.set_experiment_tag(experiment, tag, json.dumps(mine))
+    time.sleep(SETTLE)
+    now = _holder(api, experiment, key)
+    if now.get("id") != mine["id"]:
+        refuse(now or {"place": "another machine"})
+    try:
+        yield
+    finally:
+        if _holder(api, experiment, key).get("id") == mine["id"]:
+            api.delete_experiment_tag(experiment, tag)
+
+
+def elsewhere(api: MlflowClient, experiment: str, key: str) -> bool:
+    """Whether another machine holds the turn. Whoever held it here is dead: the machine's own lock is held by us."""
+    holder = _holder(api, experiment, key)
+    return bool(holder) and holder["place"] != _place() and holder["until"] > datetime.now(UTC).isoformat()
+
+
+def _holder(api: MlflowClient, experiment: str, key: str) -> dict[str, str]:
+    told = api.get_experiment(experiment).tags.get(_tag(key))
+    return dict(json.loads(told)) if told else {}
+
+
+def _tag(key: str) -> str:
+    return f"shardtune.turn.{key}"
+
+
+def _place() -> str:
+    return f"{socket.gethostname()}:{settings.local_root()}"
