@@ -16,7 +16,7 @@ import click
 from flows import show
 from tasks import recipes, settings
 from tasks.errors import ShardtuneError
-from tasks.models import Finetuned, Prepared
+from tasks.models import Checked, Finetuned, Prepared, Quoted
 from tasks.recipe import Recipe
 
 
@@ -31,6 +31,7 @@ RUNNING = (
     click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A named recipe or a YAML file."),
     click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Override one key of the recipe."),
     click.option("--catalogue", metavar="URI", help="Where the products come from (catalogue.uri)."),
+    click.option("--fix", is_flag=True, help="Put examples with errors into quarantine (export.fix)."),
     AS_JSON,
     click.option("--verbose", is_flag=True, help="Show the orchestrator's own log."),
     DEBUG,
@@ -47,17 +48,20 @@ def running(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Call
             overrides: tuple[str, ...],
             catalogue: str | None,
             as_json: bool,
+            fix: bool,
             verbose: bool,
             **own: Any,
         ) -> None:
             chosen = [*overrides, *([f"catalogue.uri={json.dumps(catalogue)}"] if catalogue else [])]
-            recipe = recipes.load(recipe_name, chosen)
+            recipe = recipes.load(recipe_name, [*chosen, *(["export.fix=true"] if fix else [])])
             enter(verbose)
             result = function(recipe, **own)
             if as_json:
                 click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
             else:
                 shown(result)
+            if getattr(result, "errors", 0):
+                sys.exit(1)
 
         return functools.reduce(lambda made, option: option(made), reversed(RUNNING), command)
 
@@ -93,11 +97,30 @@ def prepare(recipe: Recipe, target: str | None) -> Prepared:
 @cli.command()
 @running(show.finetuned)
 @click.option("--again", is_flag=True, help="Start a failed or cancelled job anew.")
-def finetune(recipe: Recipe, again: bool) -> Finetuned:
+@click.option("--wait/--no-wait", default=True, help="Watch the job to its end, or leave it to `shardtune sweep`.")
+def finetune(recipe: Recipe, again: bool, wait: bool) -> Finetuned:
     """Catalogue -> tuned model -> its evidence in MLflow. The same command goes on where it was stopped."""
     from flows.finetune import finetune as flow
 
-    return flow(recipe, again)
+    return flow(recipe, again, wait)
+
+
+@cli.command()
+@running(show.checked)
+def check(recipe: Recipe) -> Checked:
+    """All that speaks against a recipe, before anything is uploaded. Exit status 1 where there is an error."""
+    from flows.check import check as flow
+
+    return flow(recipe)
+
+
+@cli.command()
+@running(show.quoted)
+def quote(recipe: Recipe) -> Quoted:
+    """What the links of a recipe will cost, before they start."""
+    from flows.check import quote as flow
+
+    return flow(recipe)
 
 
 @cli.command()
@@ -113,7 +136,8 @@ def sweep(as_json: bool) -> None:
         click.echo(json.dumps([s.model_dump(mode="json") for s in swept]))
         return
     for found in swept:
-        click.echo(f"{found.key}  {found.state}{'  concluded' if found.concluded else ''}")
+        told = "  ".join(text for text in (found.state, found.concluded * "concluded", found.detail) if text)
+        click.echo(f"{found.key}  {told}")
     if not swept:
         click.echo("no job is open")
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tasks import progress, settings
-from tasks.models import Finetuned, Prepared
+from tasks.models import Checked, Finetuned, Prepared, Priced, Quoted
 
 
 def bars() -> None:
@@ -46,9 +46,44 @@ def prepared(result: Prepared) -> None:
     click.echo(f"{len(result.shards)} shards ({served}), {len(result.exports)} exports under {settings.root()}")
 
 
+def checked(result: Checked) -> None:
+    """Every finding on a line, and how many there are."""
+    for found in result.findings:
+        where = "".join([f" line {found.line}" if found.line else "", f" ({found.uid})" if found.uid else ""])
+        click.echo(f"{found.level}{where}: {found.rule}: {found.message}")
+    told = f"{result.examples:,} examples in {result.links} links: {result.errors} errors, {result.warnings} warnings"
+    click.echo(told + (f", {result.quarantined} examples in quarantine" if result.quarantined else ""))
+
+
+def quoted(result: Quoted) -> None:
+    """A line for each link, and the sum beside the budget."""
+    for link in result.links:
+        shards = ", ".join(str(shard) for shard in link.shards)
+        tokens = "unknown" if link.tokens is None else f"{link.tokens:,}"
+        many = "" if link.tokens_high in (None, link.tokens) else f" to {link.tokens_high:,}"
+        done = "  (done already)" if link.done else ""
+        click.echo(f"shards {shards}: {link.examples:,} examples, {tokens}{many} tokens, {_usd(link)}{done}")
+        click.echo(f"  {link.basis}")
+    budget = "" if result.budget_usd is None else f"; budget ${result.budget_usd:.2f}: "
+    click.echo(f"in all {_usd(result)}{budget}{'' if result.fits is None else 'fits' if result.fits else 'TOO LOW'}")
+
+
+def _usd(priced: Priced | Quoted) -> str:
+    """A price as a range, or that nobody knows it."""
+    low, high = priced.usd_low, priced.usd_high
+    if high is None:
+        return "price unknown" if low is None else f"${low:.2f} or more"
+    return f"${high:.2f}" if low is None or f"{low:.2f}" == f"{high:.2f}" else f"${low:.2f} to ${high:.2f}"
+
+
 def finetuned(result: Finetuned) -> None:
     """The numbers, the same questions before and after, and where to look further."""
+    if result.state != "succeeded":
+        click.echo(f"job    {result.key}, {result.state}: `shardtune sweep` finishes it, or the same command")
+        return
     answers(result)
+    if result.simulated:
+        click.echo(f"SIMULATED by {result.simulated}: no provider was asked, and no number here is real")
     before, after = (_number(result.heldout_loss.get(when)) for when in ("before", "after"))
     click.echo(f"held-out loss  {before} -> {after} nats per answer token, the same rows before and after")
     click.echo(f"{'':28}{'before':>10}{'after':>10}{'before, t=0':>14}{'after, t=0':>12}")

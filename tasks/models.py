@@ -140,6 +140,48 @@ class Finetuned(Frozen):
     simulated: str | None = None  # what stood in for a provider; its numbers are nobody's
 
 
+class Checked(Frozen):
+    """What a check found. `counts` is {rule: number}, always whole; `findings` are at most the first of each rule."""
+
+    links: int
+    examples: int
+    errors: int
+    warnings: int
+    counts: dict[str, int]
+    findings: tuple[Finding, ...]
+    quarantined: int = 0  # examples left out by --fix
+
+
+class Priced(Frozen):
+    """The quote of one link. None is "unknown", never zero."""
+
+    key: str
+    shards: tuple[int, ...]
+    done: bool  # recorded already, so it costs nothing more
+    examples: int
+    tokens: int | None
+    tokens_high: int | None
+    usd_low: float | None
+    usd_high: float | None
+    basis: str
+
+
+class Quoted(Frozen):
+    """What the links of a recipe will cost, in US dollars; sums are None where a part is unknown."""
+
+    links: tuple[Priced, ...]
+    usd_low: float | None
+    usd_high: float | None
+    budget_usd: float | None
+    fits: bool | None  # None without a budget
+
+
+class Rehearsed(Frozen):
+    """The last link's result of every recipe that was rehearsed."""
+
+    results: tuple[Finetuned, ...]
+
+
 class Swept(Frozen):
     """What a sweep found of one open job; `concluded` where its MLflow run has ended by it."""
 

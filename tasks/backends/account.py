@@ -1,4 +1,4 @@
-"""Account: may this account tune this base at OpenAI today, and will the model be served for as long as it is needed?"""
+"""Account: may it tune this base at OpenAI today, and will the model be served for as long as it is needed?"""
 
 from __future__ import annotations
 

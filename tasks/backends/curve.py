@@ -79,9 +79,10 @@ def merged(first: Iterable[LossPoint], second: Iterable[LossPoint]) -> tuple[Los
 
 
 def _plain(raw: bytes) -> str:
-    data = raw.strip().removeprefix(b"\xef\xbb\xbf")
+    data = raw.lstrip().removeprefix(b"\xef\xbb\xbf")
     if not data.startswith(b"step"):
         try:
+            data = data.rstrip()
             # A file that was cut is cut anywhere: what is whole of its last group of four is read.
             data = base64.b64decode(data[: len(data) - len(data) % 4], validate=True).removeprefix(b"\xef\xbb\xbf")
         except binascii.Error as error:

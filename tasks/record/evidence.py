@@ -15,6 +15,7 @@ from tasks import settings
 from tasks.answers import picture
 from tasks.backends.contract import Decoding, Link, Quote, Status
 from tasks.models import Asked, Finetuned
+from tasks.record import attempts
 from tasks.record.describe import LIBRARIES, LONGEST, library
 from tasks.record.ledger import client
 from tasks.record.names import EVENTS, REASON, SIMULATED, STATE, UNTIL
@@ -116,7 +117,9 @@ def _summary(result: Finetuned) -> str:
     told = marked if result.simulated else ""
     if before is None or after is None:
         return f"{told}{result.steps} steps; held-out loss after: {'unknown' if after is None else f'{after:.3f}'}."
-    return f"{told}Held-out loss {before:.3f} → {after:.3f} nats per answer token on the same rows; {result.steps} steps."
+    return (
+        f"{told}Held-out loss {before:.3f} → {after:.3f} nats per answer token on the same rows; {result.steps} steps."
+    )
 
 
 def _tables(api: MlflowClient, run_id: str, result: Finetuned) -> None:

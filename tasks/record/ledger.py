@@ -21,7 +21,7 @@ from tasks.backends.contract import Job, Link, Quote
 from tasks.models import Finetuned
 from tasks.recipe import Recipe
 from tasks.record import attempts, describe, turns
-from tasks.record.names import JOB, KEY, STATE
+from tasks.record.names import JOB, KEY, STATE, UNATTENDED, UNTIL
 
 EXPERIMENT = "shardtune"
 

@@ -6,11 +6,25 @@ import pytest
 
 from tasks import recipes
 
-REPORTS = {"tinyllama-unsloth", "mistral-7b", "llama-7b", "gemma-2b", "opt-1.3b", "opt-125m"}
+LOCAL = {"tinyllama-unsloth", "mistral-7b", "llama-7b", "gemma-2b", "opt-1.3b", "opt-125m"}
 
 
 def test_every_local_model_of_the_reports_has_a_recipe():
-    assert set(recipes.names()) >= REPORTS | {"demo"}
+    assert set(recipes.names()) >= LOCAL | {"demo"}
+
+
+def test_report_a_is_a_chain_of_two_shards_with_its_hyperparameters():
+    for name in ("gpt-4o-mini", "azure-gpt-4o-mini"):
+        recipe = recipes.load(name)
+        assert (recipe.chain, recipe.shards, recipe.export.style) == (True, (0, 1), "sales")
+        assert recipe.tune.base_model == "gpt-4o-mini-2024-07-18"
+        assert (recipe.tune.epochs, recipe.tune.batch_size, recipe.tune.learning_rate_multiplier) == (1, 8, 0.6)
+
+
+def test_report_b_is_two_versions_of_one_gemini_tune():
+    first, second = recipes.load("gemini-describe"), recipes.load("gemini-with-source")
+    assert first.tune == second.tune and first.tune.epochs == 2
+    assert (first.export.style, second.export.style) == ("describe", "describe-with-source")
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -22,7 +36,7 @@ def test_a_recipe_loads_and_names_itself(name):
     assert first.startswith(f"# shardtune finetune --recipe {name}")
 
 
-@pytest.mark.parametrize("name", sorted(REPORTS))
+@pytest.mark.parametrize("name", sorted(LOCAL))
 def test_the_reports_models_are_tuned_in_four_bits(name):
     tune = recipes.load(name).tune
     assert tune is not None and tune.load_in_4bit

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 
 import pytest
 
 from tasks.backends import lifecycle
 from tasks.backends.contract import ENDED, Job, Link, Status
-from tasks.errors import BackendError, TransientError
+from tasks.errors import BackendError, LimitError, TransientError, VanishedError
 from tasks.tuning import LocalTune
 from tests.tasks.links import made
 
@@ -20,6 +21,8 @@ class Provider:
     """Keeps jobs as a provider does, and counts what was paid for. Faults are set as attributes."""
 
     name = "provider"
+    paid = True
+    poll = (0.0, 0.0)
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
@@ -31,6 +34,10 @@ class Provider:
         self.late = 0  # looks that do not show a new job yet
         self.deaf = 0  # status calls that fail
         self.numbers = count()
+        self.full = 0  # create calls that are refused because a limit is reached
+        self.gone = 0  # status calls that know no such job
+        self.uploads: set[str] = set()
+        self.cancelled: list[str] = []
 
     def find(self, key: str) -> Job | None:
         if self.blind:
@@ -40,10 +47,22 @@ class Provider:
         if found and self.late:
             self.late -= 1
             return None
-        return found[-1] if found else None
+        live = [job for job in found if self.states[job.id][0].state not in ("failed", "cancelled")]
+        return (live[:1] or found[-1:])[0] if found else None
+
+    def tidy(self, link: Link) -> None:
+        if link.key not in {job.key for job in self.jobs.values()}:
+            self.uploads.discard(link.key)
+
+    def cancel(self, job: Job) -> None:
+        self.cancelled.append(job.id)
 
     def submit(self, link: Link) -> Job:
         self.submitted += 1
+        self.uploads.add(link.key)
+        if self.full:
+            self.full -= 1
+            raise LimitError("429 daily limit", "2026-01-02T00:00:00+00:00")
         if self.lost_calls:
             self.lost_calls -= 1
             raise TransientError("connection refused")
@@ -56,6 +75,9 @@ class Provider:
         return job
 
     def status(self, job: Job) -> Status:
+        if self.gone:
+            self.gone -= 1
+            raise VanishedError(f"404 {job.id!r}")
         if self.deaf:
             self.deaf -= 1
             raise TransientError("502")
@@ -69,6 +91,9 @@ class Memory:
     def __init__(self) -> None:
         self.known: dict[str, Job] = {}
         self.opened: list[tuple[str, bool]] = []
+
+    def turn(self, key: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def open(self, link: Link, anew: bool = False) -> str:
         self.opened.append((link.key, anew))
@@ -149,6 +174,36 @@ def test_an_error_that_is_an_answer_is_not_repeated(provider, ledger):
     assert provider.submitted == 1
 
 
+def test_an_answer_lost_twice_is_searched_twice_and_then_told(provider, ledger):
+    provider.lost_calls = 2
+    with pytest.raises(TransientError, match="refused"):
+        start(made(), provider, ledger)
+    assert provider.submitted == 2 and provider.jobs == {}
+
+
+def test_a_limit_is_not_tried_again_at_once_and_leaves_no_upload(provider, ledger):
+    provider.full = 1
+    with pytest.raises(LimitError, match="2026-01-02") as limit:
+        start(made(), provider, ledger)
+    assert (provider.submitted, provider.uploads) == (1, set())
+    assert limit.value.until == "2026-01-02T00:00:00+00:00"
+    assert start(made(), provider, ledger).job.id in provider.jobs
+
+
+def test_two_ledgers_at_the_same_moment_keep_the_first_job(provider, ledger):
+    blind = Memory()
+    first = start(made(), provider, ledger).job
+    looks, provider.find = provider.find, lambda key: None  # the other machine looked before the first job was there
+
+    def submit(link):
+        provider.find = looks
+        return Provider.submit(provider, link)
+
+    provider.submit = submit
+    assert start(made(), provider, blind).job == first
+    assert provider.cancelled == [name for name in provider.jobs if name != first.id]
+
+
 def test_racing_starts_make_one_job(provider, ledger):
     with ThreadPoolExecutor(8) as pool:
         started = list(pool.map(lambda _: start(made(), provider, ledger), range(8)))
@@ -197,7 +252,7 @@ def test_watch_tells_every_change_once_and_returns_the_end(provider, ledger):
     steps = [Status(state="running", step=n) for n in (1, 1, 2)]
     provider.states[job.id] = [Status(state="queued"), *steps, Status(state="succeeded", step=2, model="m")]
     told = []
-    ended = lifecycle.watch(job, made(), provider, told.append, poll=(0.0, 0.0))
+    ended = lifecycle.watch(job, made(), provider, told.append)
     assert [(s.state, s.step) for s in told] == [("queued", 0), ("running", 1), ("running", 2), ("succeeded", 2)]
     assert ended.state in ENDED and ended.model == "m"
 
@@ -215,20 +270,42 @@ def test_watch_resumes_as_long_as_it_gets_further(provider, ledger):
     job = start(made(), provider, ledger).job
     died = [Status(state="failed", interrupted=True, step=n, error="killed") for n in (3, 5, 5)]
     provider.states[job.id] = died
-    ended = lifecycle.watch(job, made(), provider, lambda s: None, poll=(0.0, 0.0))
+    ended = lifecycle.watch(job, made(), provider, lambda s: None)
     assert ended.interrupted and provider.submitted == 3  # the first start, and twice more after it got further
+
+
+def test_a_job_that_is_gone_for_good_has_failed(provider, ledger):
+    job = start(made(), provider, ledger).job
+    provider.gone = 99
+    ended = lifecycle.watch(job, made(), provider, lambda s: None)
+    assert (ended.state, ended.detail) == ("failed", "vanished") and "--again" in ended.error
+
+
+def test_a_job_that_is_missed_for_a_moment_goes_on(provider, ledger):
+    job = start(made(), provider, ledger).job
+    provider.states[job.id] = [Status(state="succeeded")]
+    provider.gone = 2
+    assert lifecycle.watch(job, made(), provider, lambda s: None).state == "succeeded"
+
+
+def test_a_job_that_waits_for_somebody_is_not_watched_for_ever(provider, ledger):
+    job = start(made(), provider, ledger).job
+    provider.states[job.id] = [Status(state="running", detail="paused", held="resume it")]
+    with pytest.raises(BackendError, match=r"paused: resume it"):
+        lifecycle.watch(job, made(), provider, lambda s: None)
 
 
 def test_watch_gives_up_waiting_and_leaves_the_job(provider, ledger):
     job = start(made(), provider, ledger).job
     with pytest.raises(BackendError, match="same command"):
-        lifecycle.watch(job, made(), provider, lambda s: None, poll=(0.0, 0.0), deadline=0.0)
+        lifecycle.watch(job, made(), provider, lambda s: None, deadline=0.0)
     assert provider.status(job).state == "running"
 
 
 def test_the_key_is_all_that_decides_the_result_and_nothing_else():
     link = made()
     assert made(name="other").key == link.key
+    assert made(parent="p", parent_model="m").key == link.key  # the parent's key decides
     assert made(tune=LocalTune(base_model="base", checkpoint_steps=3)).key == link.key
     different = [
         made(seed=2),
@@ -237,6 +314,7 @@ def test_the_key_is_all_that_decides_the_result_and_nothing_else():
         made(base_digest="c"),
         made(backend="local"),
         made(parent="p", parent_key="k"),
+        made(endpoint="loopback/v1"),
         made(train=()),
         made(tune=LocalTune(base_model="base", learning_rate=1e-3)),
     ]

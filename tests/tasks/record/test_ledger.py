@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tasks.answers.asking import Exam
+from tasks.backends.contract import LossPoint, Status
+from tasks.errors import LimitError
 from tasks.models import Export
 from tasks.recipe import Recipe
-from tasks.record import describe, evidence, ledger
+from tasks.record import attempts, describe, evidence, ledger, turns
 from tasks.tuning import LocalTune, Lora
 from tests.tasks.links import job, made, result
 
@@ -64,15 +66,63 @@ def test_a_run_that_ended_is_running_again_once_its_job_is_recorded(book):
     assert run(opened).info.status == "RUNNING"
 
 
-def test_a_new_attempt_has_its_own_run_and_the_old_one_stays_failed(book):
+def test_a_new_attempt_goes_on_in_the_run_with_the_old_one_in_its_history(book):
     first = book.open(made())
     book.record(job(made()))
-    second = book.open(made(), anew=True)
-    assert second != first and run(first).info.status == "FAILED"
-    assert ledger.run_id(made().key) == second
-    assert book.job(made().key) is None
+    points = tuple(LossPoint(step=n, loss=4.0 - n) for n in (1, 2))
+    evidence.progress(first, Status(state="running", points=points))
+    evidence.fail(first, "failed", "power")
+    assert book.open(made(), anew=True) == first
+    assert run(first).info.status == "RUNNING" and book.job(made().key) is None
     book.record(job(made(), 1))
     assert book.job(made().key) == job(made(), 1)
+    assert attempts.ended(run(first)) == [{"job": "job-0", "state": "failed", "reason": "power", "last_step": 2}]
+    for _ in range(2):
+        evidence.progress(first, Status(state="running", points=points))
+    history = ledger.client().get_metric_history(first, "loss")
+    assert sorted((m.step, m.value) for m in history) == [(1, 3.0), (2, 2.0), (3, 3.0), (4, 2.0)]
+
+
+def test_an_attempt_that_resumes_the_same_job_goes_on_with_its_steps(book):
+    opened = book.open(made())
+    book.record(job(made()))
+    evidence.progress(opened, Status(state="running", points=(LossPoint(step=1, loss=3.0),)))
+    book.open(made(), anew=True)
+    book.record(job(made()))
+    points = tuple(LossPoint(step=n, loss=4.0 - n) for n in (1, 2))
+    evidence.progress(opened, Status(state="running", points=points))
+    assert sorted(m.step for m in ledger.client().get_metric_history(opened, "loss")) == [1, 2]
+
+
+def test_a_changed_operational_setting_is_no_obstacle_to_going_on(book):
+    opened = book.open(made())
+    assert book.open(made(tune=LocalTune(base_model="base", wait_hours=3.0))) == opened
+
+
+def test_a_child_lies_under_its_parents_run(book):
+    parent = book.open(made())
+    child = book.open(made(parent="ft:x", parent_key=made().key))
+    assert run(child).data.tags["mlflow.parentRunId"] == parent
+    assert run(child).data.tags["shardtune.parent"] == made().key
+
+
+def test_one_machine_at_a_time_starts_a_key(book, monkeypatch):
+    with book.turn("k"):
+        assert not ledger.taken("k")  # it is ours
+        monkeypatch.setattr(turns, "_place", lambda: "another:/root")
+        assert ledger.taken("k") and not ledger.taken("other")
+        with pytest.raises(LimitError, match="starting the job"), book.turn("k"):
+            pass
+        monkeypatch.undo()
+    assert not ledger.taken("k")
+
+
+def test_a_turn_whose_holder_died_here_is_taken_over(book):
+    held = book.turn("k")
+    held.__enter__()  # and the process is killed
+    with book.turn("k"):
+        pass
+    assert not ledger.taken("k")
 
 
 def test_any_later_process_knows_link_recipe_questions_and_job(book):

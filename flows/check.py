@@ -1,0 +1,36 @@
+"""Check and quote: what speaks against a recipe, and what it will cost, before a byte is uploaded."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.prepare import prepare
+from tasks import check as verbs
+from tasks import links
+from tasks.backends.contract import Link
+from tasks.models import Checked, Quoted
+from tasks.recipe import Recipe
+from tasks.record import ledger
+
+
+@flow(name="check", flow_run_name="check-{recipe.name}")
+def check(recipe: Recipe) -> Checked:
+    """Every link's exports, line by line; the account, the base model and their life-spans. Uploads nothing."""
+    chain = _links(recipe)
+    checked = verbs.summed([verbs.findings(link, recipe) for link in chain], chain)
+    verbs.show_findings(checked)
+    return checked
+
+
+@flow(name="quote", flow_run_name="quote-{recipe.name}")
+def quote(recipe: Recipe) -> Quoted:
+    """Examples, tokens and price of every link that is not done yet, beside the recipe's budget."""
+    priced = [verbs.priced(link, verbs.quote(link, recipe), ledger.finished(link.key)) for link in _links(recipe)]
+    quoted = verbs.total(priced, recipe.budget_usd)
+    verbs.show_quote(quoted)
+    return quoted
+
+
+def _links(recipe: Recipe) -> tuple[Link, ...]:
+    recipe = links.exporting(recipe)
+    return links.chain(recipe, prepare(recipe, links.rendering(recipe)))
