@@ -1,0 +1,177 @@
+"""Prefect policy for what comes before money is spent: lint, account, quote, budget. Nothing is uploaded here."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
+from pydantic_core import to_jsonable_python
+
+from tasks import store
+from tasks.backends import get_backend
+from tasks.backends.contract import Link, Quote
+from tasks.errors import BackendError
+from tasks.examples import lint
+from tasks.models import Checked, Export, Finding, Finetuned, Priced, Quoted
+from tasks.recipe import Recipe
+from tasks.tuning import Tune
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of the rules: bump it, and no cached finding is served again
+TOLD = 10  # findings named in an error
+
+
+def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    values = to_jsonable_python(parameters)
+    return store.digest_of([context.task.name, VERSION, values])
+
+
+CACHED: dict[str, Any] = {"cache_key_fn": _key, "persist_result": True, "result_serializer": "json"}
+lint_export = task(name="lint", **CACHED)(lint.of_export)
+
+
+def counted(exports: Sequence[Export], tune: Tune, fix: bool) -> tuple[Export, ...]:
+    """The exports with their tokens counted as the provider of `tune` counts; with `fix`, without bad examples."""
+    found = []
+    for export in exports:
+        linted = lint_export(export, tune.base_model, fix)
+        if not all(store.exists(uri) for uri in (linted.export.uri, linted.export.rows_uri)):
+            linted = lint_export.with_options(refresh_cache=True)(export, tune.base_model, fix)
+        found.append(linted.export)
+    return tuple(found)
+
+
+def findings(link: Link, recipe: Recipe) -> list[Finding]:
+    """All that speaks against the link: its exports line by line, their overlap, then its account and base model."""
+    found: list[Finding] = []
+    for export in (*link.train, *link.holdout):
+        found += lint_export(export, link.tune.base_model, False).findings
+    found += lint.of_link(link.train, link.holdout, link.heldout_rows)
+    return [*found, *get_backend(link.tune).check(link)]
+
+
+@task(name="check", cache_policy=NO_CACHE)
+def passes(link: Link, recipe: Recipe) -> None:
+    """Stop before the start where something speaks against it; warn of the rest."""
+    found = findings(link, recipe)
+    errors = [_told(f) for f in found if f.level == "error"]
+    for finding in found:
+        if finding.level == "warning":
+            log.warning("%s", _told(finding))
+    if errors:
+        more = f"; and {len(errors) - TOLD} more, see `shardtune check`" if len(errors) > TOLD else ""
+        raise BackendError("; ".join(errors[:TOLD]) + more)
+
+
+def _told(finding: Finding) -> str:
+    return (f"line {finding.line}: " if finding.line else "") + finding.message
+
+
+@task(name="quote", cache_policy=NO_CACHE)
+def quote(link: Link, recipe: Recipe) -> Quote:
+    """What the link will cost, the answers to its questions included."""
+    told = get_backend(link.tune).quote(link)
+    log.info("%s examples, %s tokens, %s (%s)", told.examples, told.tokens or "unknown", _usd(told), told.basis)
+    return told
+
+
+def affordable(link: Link, cost: Quote, recipe: Recipe, spent: float) -> None:
+    """Stop before the first byte is uploaded where the link may pass the budget, or nobody knows whether it does."""
+    if recipe.budget_usd is None:
+        return
+    shards = ", ".join(str(e.shard) for e in link.train)
+    if cost.usd_high is None:
+        raise BackendError(
+            f"the price of the link on shards {shards} is unknown ({cost.basis}), and budget_usd = "
+            f"{recipe.budget_usd!r} is a promise: take the budget out, or choose a model whose price is known"
+        )
+    if spent + cost.usd_high > recipe.budget_usd:
+        raise BackendError(
+            f"the link on shards {shards} may cost ${cost.usd_high:.2f} and ${spent:.2f} are spent: more than "
+            f"budget_usd = {recipe.budget_usd!r}; nothing was uploaded; raise the budget, or take fewer rows or epochs"
+        )
+
+
+def usd(result: Finetuned) -> float:
+    """What a link has cost, as far as anybody knows."""
+    known = result.cost.get("usd")
+    return float(known) if isinstance(known, int | float) else 0.0
+
+
+def _usd(priced: Quote | Priced | Quoted) -> str:
+    low, high = priced.usd_low, priced.usd_high
+    if high is None:
+        return "price unknown" if low is None else f"${low:.2f} or more"
+    return f"${high:.2f}" if low is None or f"{low:.2f}" == f"{high:.2f}" else f"${low:.2f} to ${high:.2f}"
+
+
+def summed(found: Sequence[Sequence[Finding]], chain: Sequence[Link]) -> Checked:
+    """What was found on all links, each finding once."""
+    every = list(dict.fromkeys(f for one in found for f in one))
+    counts = Counter(f.rule for f in every)
+    return Checked(
+        links=len(chain),
+        examples=sum(e.examples for link in chain for e in link.train),
+        errors=sum(f.level == "error" for f in every),
+        warnings=sum(f.level == "warning" for f in every),
+        counts=dict(counts),
+        findings=tuple(every),
+    )
+
+
+def priced(link: Link, cost: Quote, done: Finetuned | None) -> Priced:
+    """The quote of one link as a line of the chain's."""
+    fields = ("examples", "tokens", "tokens_high", "usd_low", "usd_high", "basis")
+    spent = {"usd_low": usd(done), "usd_high": usd(done)} if done else {}
+    told = {name: getattr(cost, name) for name in fields} | spent
+    return Priced(key=link.key, shards=tuple(e.shard for e in link.train), done=done is not None, **told)
+
+
+def total(links: Sequence[Priced], budget: float | None) -> Quoted:
+    """The whole chain beside its budget."""
+    low = [link.usd_low for link in links]
+    high = [link.usd_high for link in links]
+    most = None if None in high else sum(usd or 0.0 for usd in high)
+    return Quoted(
+        links=tuple(links),
+        usd_low=None if None in low else sum(usd or 0.0 for usd in low),
+        usd_high=most,
+        budget_usd=budget,
+        fits=None if budget is None else most is not None and most <= budget,
+    )
+
+
+def show_findings(checked: Checked) -> None:
+    """A table of findings, in the Prefect UI."""
+    lines = [f"{checked.errors} errors, {checked.warnings} warnings in {checked.examples:,} examples.", ""]
+    lines += ["| level | line | uid | rule | what |", "|---|---|---|---|---|"]
+    for f in checked.findings[:200]:
+        cells = (f.level, f.line or "", f.uid or "", f.rule, f.message)
+        lines.append(f"| {' | '.join(' '.join(str(cell).split()).replace('|', chr(92) + '|') for cell in cells)} |")
+    create_markdown_artifact("\n".join(lines), key="findings", description="what speaks against the recipe")
+
+
+def show_quote(quoted: Quoted) -> None:
+    """A table of the links and the sum, in the Prefect UI."""
+    lines = ["| shards | examples | tokens | price | basis |", "|---|---:|---:|---:|---|"]
+    for link in quoted.links:
+        shards = ", ".join(map(str, link.shards))
+        lines.append(f"| {shards} | {link.examples:,} | {link.tokens or 'unknown'} | {_usd(link)} | {link.basis} |")
+    lines += ["", f"In all {_usd(quoted)}; budget: {quoted.budget_usd}."]
+    create_markdown_artifact("\n".join(lines), key="quote", description="what the recipe will cost")
+
+
+def show_rehearsal(results: Sequence[Finetuned]) -> None:
+    """A table of what was rehearsed, in the Prefect UI."""
+    lines = ["**Simulated: no provider was asked, no number here is real.**", ""]
+    lines += ["| model | state | steps | quoted tokens | billed tokens |", "|---|---|---:|---:|---:|"]
+    for r in results:
+        lines.append(f"| {r.model} | {r.state} | {r.steps} | {r.cost.get('tokens')} | {r.cost.get('billed_tokens')} |")
+    create_markdown_artifact("\n".join(lines), key="rehearsal", description="every recipe against simulators")
