@@ -124,6 +124,27 @@ def quote(recipe: Recipe) -> Quoted:
 
 
 @cli.command()
+@click.argument("names", nargs=-1, metavar="[RECIPE]...")
+@click.option("--catalogue", required=True, metavar="URI", help="Where the products come from.")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Override one key of every recipe.")
+@click.option("--speed", default=60.0, help="Simulated seconds in a real one.")
+@AS_JSON
+@DEBUG
+def rehearse(names: tuple[str, ...], catalogue: str, overrides: tuple[str, ...], speed: float, as_json: bool) -> None:
+    """Run recipes to their end against simulators on this machine, at no cost; without names, those of both reports."""
+    from flows import rehearse as flows
+
+    chosen = flows.load(names, catalogue, overrides)
+    with flows.stage(settings.root(), speed):
+        enter()
+        result = flows.rehearse(chosen)
+        if as_json:
+            click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
+        else:
+            show.rehearsed(result)
+
+
+@cli.command()
 @AS_JSON
 @DEBUG
 def sweep(as_json: bool) -> None:

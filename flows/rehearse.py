@@ -6,11 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from prefect import flow
-
-from flows.finetune import finetune
-from tasks import check, recipes
-from tasks.models import Finetuned, Rehearsed
+from tasks import recipes
+from tasks.models import Rehearsed
 from tasks.recipe import Recipe
 
 # Both reports: what was done at OpenAI, the two versions on Gemini, and the local one.
@@ -29,21 +26,30 @@ SHORT = (
 )
 
 
-@flow(name="rehearse")
 def rehearse(chosen: tuple[Recipe, ...]) -> Rehearsed:
     """Each recipe from the catalogue to its evidence; the runs are tagged as simulated."""
-    results: tuple[Finetuned, ...] = tuple(finetune(recipe) for recipe in chosen)
-    check.show_rehearsal(results)
-    return Rehearsed(results=results)
+    # Prefect and MLflow read their settings at import, and the stage has just set them.
+    from prefect import flow
+
+    from flows.finetune import finetune
+    from tasks import check
+
+    @flow(name="rehearse")
+    def run(recipes: tuple[Recipe, ...]) -> Rehearsed:
+        results = tuple(finetune(recipe) for recipe in recipes)
+        check.show_rehearsal(results)
+        return Rehearsed(results=results)
+
+    return run(chosen)
 
 
-def load(names: Sequence[str], catalogue: str) -> tuple[Recipe, ...]:
+def load(names: Sequence[str], catalogue: str, overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
     """The recipes on this catalogue, local ones shortened to minutes."""
     loaded = []
     for name in names or REPORTS:
-        recipe = recipes.load(name, [f"catalogue.uri={catalogue}"])
-        short = SHORT if recipe.tune and recipe.tune.kind == "local" else ()
-        loaded.append(recipes.load(name, [f"catalogue.uri={catalogue}", *short]))
+        tune = recipes.load(name).tune
+        short = SHORT if tune and tune.kind == "local" else ()
+        loaded.append(recipes.load(name, [f"catalogue.uri={catalogue}", *short, *overrides]))
     return tuple(loaded)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tasks import progress, settings
-from tasks.models import Checked, Finetuned, Prepared, Priced, Quoted
+from tasks.models import Checked, Finetuned, Prepared, Priced, Quoted, Rehearsed
 
 
 def bars() -> None:
@@ -97,6 +97,15 @@ def finetuned(result: Finetuned) -> None:
     click.echo(f"MLflow run {result.mlflow_run_id}; to open it and the flow runs in a browser:")
     click.echo(f"  {_bin('mlflow')} ui --backend-store-uri {settings.tracking_uri()}")
     click.echo(f"  PREFECT_HOME={settings.prefect_home()} {_bin('prefect')} server start")
+
+
+def rehearsed(result: Rehearsed) -> None:
+    """A line for each recipe."""
+    click.echo("SIMULATED: no provider was asked, no money was spent, no number of a provider here is real")
+    for found in result.results:
+        quoted, billed = found.cost.get("tokens"), found.cost.get("billed_tokens")
+        click.echo(f"{found.state:10} {found.steps:>6} steps  tokens quoted {quoted}, billed {billed}  {found.model}")
+        click.echo(f"{'':10} MLflow run {found.mlflow_run_id}")
 
 
 def answers(result: Finetuned) -> None:

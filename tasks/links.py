@@ -75,6 +75,8 @@ def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key:
         tune=tune,
         style=recipe.export.style,
         seed=recipe.seed,
+        asked=recipe.evaluate.seen + recipe.evaluate.unseen,
+        answer_tokens=recipe.evaluate.max_new_tokens,
         retrain_days=recipe.retrain_days,
     )
 

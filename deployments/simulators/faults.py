@@ -63,7 +63,7 @@ def _fail(fault: dict[str, Any], refuse: Callable[..., Refused]) -> None:
     if kind in ("lost", "reset"):
         raw: socket.socket = request.environ["werkzeug.socket"]
         if kind == "reset":
-            # Closing without lingering sends a reset. Others still hold the number of the socket, so it goes on to exist.
+            # Closing without lingering sends a reset. The number of the socket is still held, so it goes on to exist.
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, raw.fileno())

@@ -42,7 +42,7 @@ def blueprint(state: State, service: str, prefix: str, key: str) -> Blueprint:
     def _(**_: Any) -> Any:
         sent = request.files["file"]
         data = sent.read()
-        made = {
+        made: dict[str, Any] = {
             "id": f"file-{state.number():06d}",
             "object": "file",
             "bytes": len(data),

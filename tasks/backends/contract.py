@@ -34,6 +34,8 @@ class Link(Frozen):
     tune: Tune
     style: StyleName
     seed: int
+    asked: int = 0  # questions, and the longest answer in tokens: what asking may cost
+    answer_tokens: int = 0
     retrain_days: int | None = None  # until the model is followed by another; it must be served till then
 
     @property

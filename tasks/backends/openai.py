@@ -127,7 +127,7 @@ class OpenAI:
                     model=link.parent or link.base_model,
                     training_file=files[0],
                     validation_file=files[1],
-                    method={"type": "supervised", "supervised": {"hyperparameters": chosen}},  # type: ignore[typeddict-item]
+                    method={"type": "supervised", "supervised": {"hyperparameters": chosen}},  # type: ignore[arg-type]
                     seed=link.seed,
                     suffix=tune.suffix if tune.suffix else openai.omit,
                     metadata={KEY: link.key, "shardtune_recipe": link.name},

@@ -42,7 +42,8 @@ def progress(run_id: str, status: Status) -> None:
     for part in range(0, len(metrics), 900):  # the store takes at most 1,000 at once
         api.log_batch(run_id, metrics=metrics[part : part + 900])
     if status.events and run.data.tags.get(EVENTS) != str(len(status.events)):
-        api.log_dict(run_id, [event.model_dump(mode="json") for event in status.events], "events.json")
+        told = [event.model_dump(mode="json") for event in status.events]
+        api.log_dict(run_id, {"events": told}, "events.json")
         api.set_tag(run_id, EVENTS, str(len(status.events)))
     if simulator := status.facts.get("simulator"):
         api.set_tag(run_id, SIMULATED, str(simulator))

@@ -1,0 +1,54 @@
+"""Counting: tokens as the provider counts them, on this machine.
+
+OpenAI's vocabulary comes in the package bpe-openai. The formula is that of OpenAI's cookbook (three tokens a message
+beside role and content, three an example); how it bills is not published, so a count is an estimate until the job says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from tasks.errors import MissingExtraError
+from tasks.models import Format
+
+MESSAGE, EXAMPLE = 3, 3
+# Characters of English text in one token of a model whose tokenizer is not public: usual, and the bounds of it.
+CHARACTERS, FEWEST, MOST = 4.0, 3.0, 5.0
+
+
+def base_of(model: str) -> str:
+    """The base of a tuned model's name: `ft:gpt-4o-mini-2024-07-18:shop::1` is `gpt-4o-mini-2024-07-18`."""
+    return model.split(":")[1] if model.startswith("ft:") else model
+
+
+def encoding_name(model: str) -> str | None:
+    """The vocabulary of an OpenAI model; None where it is not known."""
+    return "o200k_base" if base_of(model).startswith(("gpt-4o", "gpt-4.1")) else None
+
+
+@cache
+def _encoding(name: str) -> Any:
+    try:
+        import bpe_openai
+    except ImportError as error:
+        raise MissingExtraError("bpe-openai", "openai") from error
+    return bpe_openai.get_encoding(name)
+
+
+def of_text(text: str, model: str = "gpt-4o") -> int:
+    """Tokens of one text."""
+    return len(_encoding(encoding_name(model) or "o200k_base").encode_ordinary(text))
+
+
+def of_examples(examples: Sequence[Sequence[tuple[str, str]]], format: Format, model: str) -> list[int] | None:
+    """Tokens of each example, given as its (role, text) turns; None where nobody can count them here."""
+    if format == "gemini":
+        return [round(sum(len(text) for _, text in turns) / CHARACTERS) for turns in examples]
+    name = encoding_name(model)
+    if format != "openai" or name is None:
+        return None
+    texts = [text for turns in examples for turn in turns for text in turn]
+    counts = iter([len(ids) for ids in _encoding(name).encode_ordinary_batch(texts)])
+    return [EXAMPLE + sum(MESSAGE + next(counts) + next(counts) for _ in turns) for turns in examples]
