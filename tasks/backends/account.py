@@ -18,9 +18,9 @@ NO_FILE = "file-shardtune-asks-only"  # no file has this id, so a create call wi
 
 def findings(backend: OpenAI, link: Link) -> list[Finding]:
     """What speaks against this link now. Nothing is uploaded; BackendError for a missing or refused key."""
-    client, today, needed = backend.client, datetime.now(UTC).date(), needed_until(link)
+    client, needed = backend.client, needed_until(link)
     official = backend.endpoint(backend.tune) is None or place.is_loopback(backend.base_url)
-    found = offers.findings("openai", link.base_model, today, needed) if backend.offer or official else []
+    found = offers.findings("openai", link.base_model, today(), needed) if backend.offer or official else []
     if any(f.level == "error" for f in found):
         return found
     base = link.parent or link.base_model
@@ -30,17 +30,22 @@ def findings(backend: OpenAI, link: Link) -> list[Finding]:
     except VanishedError:
         message = f"model {base!r} is not offered to this account: check its name and the account's permissions"
         return [*found, Finding(rule="model", level="error", message=message)]
-    if ends and date.fromisoformat(ends) <= (needed or today):
+    if ends and date.fromisoformat(ends) <= (needed or today()):
         message = f"model {base!r} is shut down on {ends}: choose another base model"
         found.append(Finding(rule="serving end", level="error", message=message))
     refused = _refused(backend, base) if official else None
     return [*found, refused] if refused else found
 
 
+def today() -> date:
+    """The day, in UTC."""
+    return datetime.now(UTC).date()
+
+
 def needed_until(link: Link) -> date | None:
     """The day of the chain's next retrain, until which the model must be served; None where none is planned."""
     days = link.retrain_days
-    return None if days is None else datetime.now(UTC).date() + timedelta(days=days)
+    return None if days is None else today() + timedelta(days=days)
 
 
 def _refused(backend: OpenAI, base: str) -> Finding | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 
 import openai
 
+from tasks.backends.limit import until
 from tasks.errors import BackendError, LimitError, TransientError, VanishedError
 
 NO_CREDIT = {"insufficient_quota", "exceeded_quota", "billing_hard_limit_reached", "billing_not_active"}
@@ -47,18 +47,6 @@ def of(error: openai.APIStatusError, what: str, key_variable: str) -> BackendErr
     if error.status_code in (408, 409) or error.status_code >= 500:
         return TransientError(told)
     return BackendError(told)
-
-
-def until(retry_after: str | None, daily: bool) -> str:
-    """When a limit ends, ISO 8601 UTC: as the provider says, else at midnight for a daily one, else in a minute."""
-    now = datetime.now(UTC)
-    if retry_after and retry_after.replace(".", "", 1).isdigit():
-        end = now + timedelta(seconds=float(retry_after))
-    elif daily:
-        end = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0)
-    else:
-        end = now + timedelta(minutes=1)
-    return end.isoformat(timespec="seconds")
 
 
 def _message(error: openai.APIStatusError) -> str:

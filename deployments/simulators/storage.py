@@ -1,0 +1,45 @@
+"""Storage: an emulator of Google Cloud Storage beside the simulators, and the little they do with it themselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import httpx
+from gcp_storage_emulator.server import create_server
+
+BUCKET = "rehearsal"
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """The emulator with one bucket, in memory; yields its address."""
+    logging.getLogger("gcp-storage-emulator").setLevel(logging.CRITICAL)
+    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{server._api._httpd.server_address[1]}"
+    finally:
+        server.stop()
+
+
+def read(address: str, uri: str) -> bytes | None:
+    """The object at gs://…; None where there is none."""
+    bucket, _, name = uri.removeprefix("gs://").partition("/")
+    found = httpx.get(f"{address}/storage/v1/b/{bucket}/o/{quote(name, safe='')}", params={"alt": "media"})
+    return found.content if found.status_code == 200 else None
+
+
+def write(address: str, uri: str, data: bytes) -> None:
+    """Put an object at gs://…."""
+    bucket, _, name = uri.removeprefix("gs://").partition("/")
+    place = {"uploadType": "media", "name": name}
+    httpx.post(f"{address}/upload/storage/v1/b/{bucket}/o", params=place, content=data).raise_for_status()
+
+
+def names(address: str) -> list[str]:
+    """Every object of the bucket, as gs://…."""
+    found = httpx.get(f"{address}/storage/v1/b/{BUCKET}/o").json().get("items", [])
+    return [f"gs://{BUCKET}/{item['name']}" for item in found]

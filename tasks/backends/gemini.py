@@ -1,0 +1,266 @@
+"""The gemini backend: tuning jobs of Gemini models on Vertex.
+
+The create call is made once; jobs carry their key as a label, files their digest in the name of their object.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from filelock import FileLock
+
+from tasks import settings
+from tasks.backends import offers, place, pricing, uploads
+from tasks.backends.account import needed_until, today
+from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, State, Status
+from tasks.errors import BackendError, MissingExtraError, VanishedError
+from tasks.models import Finding, Format, Message
+from tasks.tuning import GeminiTune
+
+try:
+    from google.genai import types
+
+    from tasks.backends import bucket, generating, vertex
+except ImportError as error:
+    raise MissingExtraError("google-genai", "gemini") from error
+
+KEY = "shardtune_key"  # among a job's labels
+MOST_HELDOUT, SHARE = 5_000, 0.3  # rows of a validation file, and what part of the training rows they may be
+STATES: dict[str, State] = {
+    **dict.fromkeys(("QUEUED", "PENDING"), "queued"),
+    **dict.fromkeys(("RUNNING", "CANCELLING", "PAUSED", "UPDATING"), "running"),
+    **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED"), "succeeded"),
+    **dict.fromkeys(("FAILED", "EXPIRED"), "failed"),
+    "CANCELLED": "cancelled",
+}
+NO_LOSS = "not available through this API"
+
+
+def backend(tune: GeminiTune) -> Gemini:
+    """The backend of this module, for the project and place of `tune`."""
+    return Gemini(tune)
+
+
+class Gemini:
+    """Tunes in the project and place of one tune."""
+
+    name = "gemini"
+    paid = True
+
+    def __init__(self, tune: GeminiTune) -> None:
+        self.tune = tune
+        self.base_url = os.environ.get("GOOGLE_VERTEX_BASE_URL")
+        self.poll = (0.2, 1.0) if place.is_loopback(self.base_url) else (10.0, 180.0)
+
+    @cached_property
+    def reading(self) -> Any:
+        """A client that tries again."""
+        return vertex.client(self.tune, self.tune.location, attempts=4)
+
+    @cached_property
+    def creating(self) -> Any:
+        """A client that asks once."""
+        return vertex.client(self.tune, self.tune.location, attempts=1)
+
+    def format(self, tune: GeminiTune) -> Format:
+        """Lines of Gemini."""
+        return "gemini"
+
+    def rendering(self, tune: GeminiTune) -> None:
+        """None: the service renders conversations itself."""
+
+    def base_digest(self, tune: GeminiTune) -> None:
+        """None: the base lies at the service."""
+
+    def endpoint(self, tune: GeminiTune) -> str | None:
+        """Project and place, and the host where it is not Google's."""
+        other = place.of(self.base_url, "googleapis.com")
+        return "/".join(part for part in (other, vertex.project(tune), tune.location) if part)
+
+    @property
+    def offer(self) -> offers.Offer | None:
+        """What the base costs."""
+        return offers.find("gemini", self.tune.base_model)
+
+    def check(self, link: Link) -> list[Finding]:
+        """Project, credentials, bucket, the base model and its life-span. BackendError where one is missing."""
+        found = offers.findings("gemini", link.base_model, today(), needed_until(link))
+        if any(f.level == "error" for f in found):
+            return found
+        folder = bucket.of(self.tune)
+        with vertex.translated("asking whether this account may tune"):
+            next(iter(self.reading.tunings.list(config=types.ListTuningJobsConfig(page_size=1))), None)
+        bucket.reachable(folder)
+        return found
+
+    def quote(self, link: Link) -> Quote:
+        """Characters over four, times epochs, times the price of the base model: an estimate as long as no job ran."""
+        return pricing.of_link(link, self.tune.epochs, self.offer)
+
+    def find(self, key: str) -> Job | None:
+        """The first job of this key that works or has worked, else the newest."""
+        mine = sorted(
+            (j for j in self._jobs(key) if (j.labels or {}).get(KEY) == key), key=lambda j: (str(j.create_time), j.name)
+        )
+        live = [job for job in mine if STATES.get(_word(job), "running") not in ("failed", "cancelled")]
+        return self._job((live[:1] or mine[-1:])[0], key) if mine else None
+
+    def _jobs(self, key: str | None) -> list[Any]:
+        """Jobs with this label where the service can filter, else every one."""
+        wanted = {"filter": f"labels.{KEY}={key}"} if key else {}
+        try:
+            with vertex.translated("looking for jobs"):
+                return list(self.reading.tunings.list(config=types.ListTuningJobsConfig(page_size=100, **wanted)))
+        except BackendError as error:
+            if key is None or "400" not in str(error):
+                raise
+            return self._jobs(None)
+
+    def _job(self, job: Any, key: str) -> Job:
+        made = job.create_time.isoformat() if job.create_time else ""
+        return Job(key=key, backend=self.name, id=job.name, submitted_at=made)
+
+    def submit(self, link: Link) -> Job:
+        """Put the files into the bucket, unless they are there, and create the job: one call, never retried."""
+        tune, folder = self.tune, bucket.of(self.tune)
+        training, heldout = self._uploads(link)
+        parent, _, checkpoint = (link.parent or "").partition("#")
+        # A dict would lose the checkpoint on its way through the SDK.
+        config = types.CreateTuningJobConfig(
+            tuned_model_display_name=f"shardtune {link.name} {link.key[:8]}"[:128],
+            labels={KEY: link.key, "shardtune_recipe": "".join(c if c.isalnum() else "-" for c in link.name)[:63]},
+            epoch_count=tune.epochs,
+            learning_rate_multiplier=tune.learning_rate_multiplier,
+            adapter_size=f"ADAPTER_SIZE_{_SIZES[tune.adapter_size]}" if tune.adapter_size else None,  # type: ignore[arg-type]
+            pre_tuned_model_checkpoint_id=checkpoint or None,
+        )
+        with _sending(training):
+            sent = bucket.put(training, folder)
+            config.validation_dataset = types.TuningValidationDataset(gcs_uri=bucket.put(heldout, folder))
+            with vertex.translated("creating the job"):
+                created = self.creating.tunings.tune(
+                    base_model=parent or link.base_model,
+                    training_dataset=types.TuningDataset(gcs_uri=sent),
+                    config=config,
+                )
+        return self._job(created, link.key)
+
+    def _uploads(self, link: Link) -> tuple[uploads.Upload, uploads.Upload]:
+        rows = sum(e.examples for e in link.train)
+        return uploads.of(link, max(1, min(MOST_HELDOUT, int(SHARE * rows))))
+
+    def tidy(self, link: Link) -> None:
+        """Delete the objects sent for this link that no job of the project reads."""
+        sent = self._uploads(link)
+        with _sending(sent[0]):
+            objects = bucket.there({upload.name for upload in sent}, bucket.of(self.tune))
+            if not objects:
+                return
+            specs = [job.supervised_tuning_spec for job in self._jobs(None)]
+            used = {uri for s in specs if s for uri in (s.training_dataset_uri, s.validation_dataset_uri)}
+            bucket.remove([uri for uri in objects if uri not in used])
+
+    def status(self, job: Job) -> Status:
+        """State and progress, and at the end losses where the service left any, statistics and what was billed."""
+        with vertex.translated(f"reading job {job.id!r}"):
+            found = self.reading.tunings.get(name=job.id)
+        word, tuned = _word(found), found.tuned_model
+        state = STATES.get(word, "running")
+        if word == "PARTIALLY_SUCCEEDED" and not (tuned and tuned.endpoint):
+            state = "failed"
+        ended, facts = state == "succeeded", _facts(found)
+        points = self._losses(found.gcs_metrics_uri, facts) if ended else ()
+        billed = facts.pop("billable_tokens", None)
+        if billed is not None:
+            facts["billed_usd"] = pricing.billed_usd(self.offer, billed)
+        last = tuned.checkpoints[-1].checkpoint_id if ended and tuned.checkpoints else None
+        return Status(
+            state=state,
+            detail=word,
+            step=int(facts.get("steps") or facts.get("completed_steps") or 0),
+            steps=facts.get("steps"),
+            points=points,
+            heldout_after=points[-1].heldout_loss if points else None,
+            billed_tokens=billed,
+            facts={name: value for name, value in facts.items() if value is not None},
+            model=tuned.endpoint if ended else None,
+            model_digest=tuned.endpoint if ended else None,
+            continue_from=f"{tuned.model}#{last}" if ended and last else tuned.model if ended else None,
+            error=_error(found, word, state),
+            held="resume it at the provider, or end it with `shardtune cancel KEY`" if word == "PAUSED" else None,
+        )
+
+    def _losses(self, uri: str | None, facts: dict[str, Any]) -> tuple[Any, ...]:
+        points: tuple[Any, ...] = ()
+        try:
+            points = bucket.losses(uri) if uri else ()
+        except BackendError as error:
+            facts["loss_error"] = str(error)
+        if not points:
+            facts["loss"] = NO_LOSS
+        return points
+
+    def cancel(self, job: Job) -> None:
+        """Ask for the end; a job that has ended already, or is not known, is left alone."""
+        try:
+            with vertex.translated(f"cancelling job {job.id!r}"):
+                self.creating.tunings.cancel(name=job.id)
+        except VanishedError:
+            return
+        except BackendError:
+            if self.status(job).state not in ("succeeded", "failed", "cancelled"):
+                raise
+
+    def answer(
+        self, model: str | None, tune: GeminiTune, conversations: Sequence[Sequence[Message]], decoding: Decoding
+    ) -> list[Answer]:
+        """Answers of the base or of a tuned endpoint, some at a time."""
+        return generating.answers(tune, model, conversations, decoding, self.poll)
+
+
+_SIZES = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}
+
+
+def _sending(upload: uploads.Upload) -> FileLock:
+    """Between a look for an object and its use, nobody else on this machine may remove it."""
+    folder = settings.local_root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{upload.name}.lock")
+
+
+def _word(job: Any) -> str:
+    """The service's word for the state, without what all of them begin with."""
+    state = job.state
+    return str(getattr(state, "value", state) or "").removeprefix("JOB_STATE_")
+
+
+def _error(job: Any, word: str, state: State) -> str | None:
+    if job.error and (job.error.message or job.error.code):
+        return f"{job.error.code}: {job.error.message}"
+    return f"the service ended it as {word}" if state == "failed" else None
+
+
+def _facts(job: Any) -> dict[str, Any]:
+    """What the service measured, under names of ours."""
+    facts: dict[str, Any] = {"provider_state": str(job.tuning_job_state or "") or None, "experiment": job.experiment}
+    if progress := job.tuning_job_metadata:
+        facts |= {"completed_epochs": progress.completed_epoch_count, "completed_steps": progress.completed_step_count}
+    stats = job.tuning_data_stats and job.tuning_data_stats.supervised_tuning_data_stats
+    if stats:
+        facts |= {
+            "examples": stats.tuning_dataset_example_count,
+            "characters": stats.total_tuning_character_count,
+            "billable_tokens": stats.total_billable_token_count,
+            "steps": stats.tuning_step_count,
+            "truncated": stats.total_truncated_example_count,
+        }
+    if job.tuned_model and job.tuned_model.checkpoints:
+        told = [{"id": c.checkpoint_id, "epoch": c.epoch, "step": c.step} for c in job.tuned_model.checkpoints]
+        facts["checkpoints"] = told
+    headers = job.sdk_http_response.headers if job.sdk_http_response else None
+    if headers and headers.get("x-shardtune-simulator"):
+        facts["simulator"] = "shardtune"
+    return facts

@@ -1,0 +1,100 @@
+"""Generating: conversations to a Gemini model and back, each prompt the one of its export."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from google.genai import types
+
+from tasks.backends import vertex
+from tasks.backends.contract import Answer, Decoding
+from tasks.errors import BackendError, LimitError, TransientError, VanishedError
+from tasks.examples.lines import line
+from tasks.examples.questions import asked
+from tasks.examples.templates import prompt_hash
+from tasks.models import Message
+from tasks.tuning import GeminiTune
+
+AT_ONCE = 8  # requests on their way at the same time
+ATTEMPTS = 6  # of the SDK, on 429 and 5xx: asking twice does no harm
+FRESH = 12  # looks for an endpoint that was made a moment ago and is not found yet
+DEFAULT = 1.0  # the temperature of Gemini 3 where none is sent
+
+
+def answers(
+    tune: GeminiTune,
+    model: str | None,
+    conversations: Sequence[Sequence[Message]],
+    decoding: Decoding,
+    poll: tuple[float, float],
+) -> list[Answer]:
+    """Answers in the order of `conversations`. What is tuned in us-central1 or europe-west4 is served from us or eu."""
+    if not conversations:
+        return []
+    client = vertex.client(tune, tune.location.partition("-")[0].replace("europe", "eu"), ATTEMPTS, seconds=120)
+    name = model or tune.base_model
+
+    def one(turns: Sequence[Message]) -> Answer:
+        example, began = line(turns, "", "gemini"), time.monotonic()
+        told, used = _told(client, name, example, decoding, poll)
+        counted = told.usage_metadata
+        return Answer(
+            text=told.text or "",
+            decoding=used,
+            model_version=told.model_version or name,
+            prompt_hash=prompt_hash(asked(example)),
+            prompt_tokens=(counted.prompt_token_count if counted else None) or 0,
+            answer_tokens=(counted.candidates_token_count if counted else None) or 0,
+            seconds=round(time.monotonic() - began, 3),
+        )
+
+    # The first alone: a fresh endpoint is waited for once, not once for each question.
+    first = one(conversations[0])
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [first, *pool.map(one, conversations[1:])]
+
+
+def _told(
+    client: Any, name: str, example: dict[str, Any], decoding: Decoding, poll: tuple[float, float]
+) -> tuple[Any, Decoding]:
+    """The response, and the decoding that was really used."""
+    variants, looks = list(_configs(example, decoding)), 0
+    while True:
+        config, used = variants[0]
+        try:
+            with vertex.translated(f"asking {name!r}"):
+                contents = example["contents"][:-1]
+                return client.models.generate_content(model=name, contents=contents, config=config), used
+        except VanishedError:
+            looks += 1
+            if looks == FRESH:
+                raise
+            time.sleep(min(poll[0] * 2**looks, poll[1]))
+        except (TransientError, LimitError):
+            raise
+        except BackendError as error:
+            if " 400 " not in str(error) or len(variants) == 1:
+                raise
+            variants.pop(0)
+
+
+def _configs(example: dict[str, Any], decoding: Decoding) -> Iterator[tuple[Any, Decoding]]:
+    """What to ask for, and less of it where the model refuses that.
+
+    Little thinking is recommended for tuned models. The documents of Gemini 3 advise against temperatures below 1 and
+    later models take none: then none is sent, and the default is what was used.
+    """
+    system = example.get("systemInstruction")
+    common = {"system_instruction": system, "max_output_tokens": decoding.max_new_tokens, "seed": decoding.seed}
+    little = types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
+    used = decoding.model_copy(update={"repetition_penalty": 1.0})  # the service knows none
+    given: dict[str, Any] = {"temperature": decoding.temperature}
+    for more, told in (
+        ({**given, "thinking_config": little}, used),
+        (given, used),
+        ({}, used.model_copy(update={"temperature": DEFAULT})),
+    ):
+        yield types.GenerateContentConfig(**common, **more), told
