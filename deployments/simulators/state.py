@@ -46,9 +46,12 @@ class State:
         return self._numbers
 
     def fault(self, route: str, when: str) -> dict[str, Any] | None:
-        """The next fault of this route at this moment, used up by one; None where none is switched on."""
+        """The next fault of this route at this moment, after `skip` calls that pass; used up by one."""
         for found in self.faults:
             if found["route"] == route and found.get("when", "before") == when and found.get("times", 1) != 0:
+                if found.get("skip"):
+                    found["skip"] -= 1
+                    continue
                 if found.get("times", 1) is not None:
                     found["times"] = found.get("times", 1) - 1
                 return found

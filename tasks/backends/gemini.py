@@ -6,6 +6,7 @@ The create call is made once; jobs carry their key as a label, files their diges
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -140,7 +141,8 @@ class Gemini:
         with _sending(training):
             sent = bucket.put(training, folder)
             config.validation_dataset = types.TuningValidationDataset(gcs_uri=bucket.put(heldout, folder))
-            with vertex.translated("creating the job"):
+            # The SDK calls all of its tuning experimental, at every first call.
+            with vertex.translated("creating the job"), warnings.catch_warnings(action="ignore"):
                 created = self.creating.tunings.tune(
                     base_model=parent or link.base_model,
                     training_dataset=types.TuningDataset(gcs_uri=sent),

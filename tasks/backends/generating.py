@@ -44,7 +44,7 @@ def answers(
         return Answer(
             text=told.text or "",
             decoding=used,
-            model_version=told.model_version or name,
+            model_version=f"{name} {told.model_version or ''}".strip(),
             prompt_hash=prompt_hash(asked(example)),
             prompt_tokens=(counted.prompt_token_count if counted else None) or 0,
             answer_tokens=(counted.candidates_token_count if counted else None) or 0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple, Protocol
 
@@ -20,7 +20,7 @@ from tasks.errors import BackendError, LimitError, TransientError, VanishedError
 
 log = logging.getLogger(__name__)
 
-LOOKS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between looks for a job whose create call may or may not have worked
+LOOKS = 5  # for a job whose create call may or may not have worked
 TRIES = 5  # looks at a job whose provider does not answer, or says that it knows no such job
 
 
@@ -47,9 +47,7 @@ class Started(NamedTuple):
     adopted: bool
 
 
-def start(
-    link: Link, backend: Backend, ledger: Ledger, again: bool = False, looks: tuple[float, ...] = LOOKS
-) -> Started:
+def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> Started:
     """The one job of this link: found, resumed, or submitted. Two callers at once get the same one.
 
     Raises BackendError for a job that failed or was cancelled, unless `again` asks for a new attempt; LimitError where
@@ -60,9 +58,9 @@ def start(
         try:
             job = ledger.job(link.key) or backend.find(link.key)
             if job is None:
-                job, adopted = _submit(link, backend, looks), False
+                job, adopted = _submit(link, backend), False
             else:
-                job, adopted = _adopt(job, link, backend, ledger, again, looks)
+                job, adopted = _adopt(job, link, backend, ledger, again)
         except BackendError as error:
             if not isinstance(error, TransientError) or isinstance(error, LimitError):
                 with suppress(BackendError):  # the first error is the one to tell
@@ -81,9 +79,7 @@ def locked(key: str, wait: bool = True) -> FileLock:
     return FileLock(folder / f"{key}.lock", timeout=-1 if wait else 0)
 
 
-def _adopt(
-    job: Job, link: Link, backend: Backend, ledger: Ledger, again: bool, looks: tuple[float, ...]
-) -> tuple[Job, bool]:
+def _adopt(job: Job, link: Link, backend: Backend, ledger: Ledger, again: bool) -> tuple[Job, bool]:
     status = look(backend, job)
     if status.interrupted:
         return backend.submit(link), True
@@ -96,10 +92,10 @@ def _adopt(
     if newer is not None and newer.id != job.id and look(backend, newer).state not in ("failed", "cancelled"):
         return newer, True  # a new attempt was made before, and whoever made it died before it was recorded
     ledger.open(link, anew=True)
-    return _submit(link, backend, looks, but=job), False
+    return _submit(link, backend, but=job), False
 
 
-def _submit(link: Link, backend: Backend, looks: tuple[float, ...], but: Job | None = None) -> Job:
+def _submit(link: Link, backend: Backend, but: Job | None = None) -> Job:
     """One create call. If its answer is lost, the provider is searched with patience before a second one, the last."""
     for last in (False, True):
         try:
@@ -107,7 +103,7 @@ def _submit(link: Link, backend: Backend, looks: tuple[float, ...], but: Job | N
         except TransientError as error:
             log.warning("the create call has no clear answer (%s): looking for its job", error)
             # A limit is an answer: one look is enough to be sure.
-            for pause in looks[:1] if isinstance(error, LimitError) else looks:
+            for pause in pauses(backend.poll, 1 if isinstance(error, LimitError) else LOOKS):
                 with suppress(TransientError):
                     found = backend.find(link.key)
                     if found is not None and (but is None or found.id != but.id):
@@ -129,6 +125,11 @@ def _eldest(job: Job, link: Link, backend: Backend, but: Job | None) -> Job:
     return job
 
 
+def pauses(poll: tuple[float, float], count: int) -> Iterator[float]:
+    """That many pauses, in seconds: each twice as long as the one before, none longer than the longest."""
+    return (min(poll[0] * 2.0**n, poll[1]) for n in range(count))
+
+
 def look(backend: Backend, job: Job) -> Status:
     """The status; looked for again where the backend did not answer. A job that is gone for good has failed."""
     for attempt in range(1, TRIES + 1):
@@ -140,7 +141,7 @@ def look(backend: Backend, job: Job) -> Status:
                     return Status(state="failed", detail="vanished", error=f"{error}; start it anew with --again")
                 raise
             log.warning("no status of job %r (%s): looking again", job.id, error)
-            time.sleep(min(2.0 ** (attempt - 1), backend.poll[1]))
+            time.sleep(list(pauses(backend.poll, attempt))[-1])
     raise AssertionError("unreachable")
 
 

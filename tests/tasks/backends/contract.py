@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
 
+from tasks.backends import lifecycle
 from tasks.backends.contract import ENDED, Backend, Decoding, Job, Link, Status
 from tasks.examples.questions import draw
 from tasks.models import CleanShard
@@ -30,6 +32,27 @@ def until(backend: Backend, job: Job, wanted: Any) -> Status:
 
 def ended(status: Status) -> bool:
     return status.state in ENDED
+
+
+class Memory:
+    """A ledger in memory."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Job] = {}
+        self.opened: list[tuple[str, bool]] = []
+
+    def turn(self, key: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def open(self, link: Link, anew: bool = False) -> str:
+        self.opened.append((link.key, anew))
+        return link.key
+
+    def job(self, key: str) -> Job | None:
+        return self.known.get(key)
+
+    def record(self, job: Job) -> None:
+        self.known[job.key] = job
 
 
 class BackendContract:
@@ -70,8 +93,9 @@ class BackendContract:
         assert backend.answer(model, quick.tune, [], decoding) == []
 
     def test_submits_at_once_are_one_job_and_cancel_ends_it(self, backend: Backend, lasting: Link) -> None:
+        ledger = Memory()
         with ThreadPoolExecutor(4) as pool:
-            jobs = list(pool.map(backend.submit, [lasting] * 4))
+            jobs = [s.job for s in pool.map(lambda link: lifecycle.start(link, backend, ledger), [lasting] * 4)]
         assert len({job.id for job in jobs}) == 1
         until(backend, jobs[0], lambda s: s.state == "running" and s.points)
         backend.cancel(jobs[0])

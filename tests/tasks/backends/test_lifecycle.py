@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 
 import pytest
@@ -12,9 +11,8 @@ from tasks.backends import lifecycle
 from tasks.backends.contract import ENDED, Job, Link, Status
 from tasks.errors import BackendError, LimitError, TransientError, VanishedError
 from tasks.tuning import LocalTune
+from tests.tasks.backends.contract import Memory
 from tests.tasks.links import made
-
-QUICK = (0.0, 0.0, 0.0)
 
 
 class Provider:
@@ -85,27 +83,6 @@ class Provider:
         return told.pop(0) if len(told) > 1 else told[0]
 
 
-class Memory:
-    """A ledger in memory."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, Job] = {}
-        self.opened: list[tuple[str, bool]] = []
-
-    def turn(self, key: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def open(self, link: Link, anew: bool = False) -> str:
-        self.opened.append((link.key, anew))
-        return link.key
-
-    def job(self, key: str) -> Job | None:
-        return self.known.get(key)
-
-    def record(self, job: Job) -> None:
-        self.known[job.key] = job
-
-
 @pytest.fixture
 def provider():
     return Provider()
@@ -117,7 +94,7 @@ def ledger():
 
 
 def start(link, provider, ledger, again=False):
-    return lifecycle.start(link, provider, ledger, again, looks=QUICK)
+    return lifecycle.start(link, provider, ledger, again)
 
 
 def test_the_intent_is_durable_before_the_first_create_call(provider, ledger):

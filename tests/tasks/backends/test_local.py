@@ -13,7 +13,7 @@ import pytest
 
 from tasks.backends.contract import Decoding, Job, Link
 from tasks.backends.jobs import Folder
-from tasks.backends.local import Local, backend
+from tasks.backends.local import Local
 from tasks.errors import BackendError
 from tasks.models import CleanShard, Message
 from tests.tasks.backends.contract import BackendContract, ended, until
@@ -46,7 +46,7 @@ class TestLocal(BackendContract):
 
     @pytest.fixture
     def backend(self) -> Local:
-        return backend()
+        return Local()
 
 
 def test_a_trainer_outlives_the_process_that_submitted_it(lasting, tmp_path):
@@ -54,11 +54,11 @@ def test_a_trainer_outlives_the_process_that_submitted_it(lasting, tmp_path):
     link.write_text(lasting.model_dump_json())
     script = (
         "import sys; from pathlib import Path; from tasks.backends.contract import Link\n"
-        "from tasks.backends.local import backend\n"
-        "backend().submit(Link.model_validate_json(Path(sys.argv[1]).read_text()))"
+        "from tasks.backends.local import Local\n"
+        "Local().submit(Link.model_validate_json(Path(sys.argv[1]).read_text()))"
     )
     subprocess.run([sys.executable, "-c", script, str(link)], check=True)
-    local = backend()
+    local = Local()
     job = local.find(lasting.key)
     trainer = Folder.of(lasting.key).process
     assert trainer.pid not in {p.pid for p in psutil.Process().children(recursive=True)}
@@ -69,7 +69,7 @@ def test_a_trainer_outlives_the_process_that_submitted_it(lasting, tmp_path):
 
 
 def test_a_killed_trainer_is_interrupted_and_goes_on(tiny, tmp_path):
-    local, link = backend(), linked(tmp_path, tune(tiny, max_steps=400, checkpoint_steps=1))
+    local, link = Local(), linked(tmp_path, tune(tiny, max_steps=400, checkpoint_steps=1))
     job = local.submit(link)
     until(local, job, lambda s: s.step >= 3)
     Folder.of(link.key).process.kill()
@@ -88,15 +88,15 @@ def test_a_job_whose_submitter_died_before_the_trainer_started_is_interrupted(qu
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr("tasks.backends.local._spawned", killed)
-        backend().submit(quick)
-    job = backend().find(quick.key)
+        Local().submit(quick)
+    job = Local().find(quick.key)
     assert job is not None
-    status = backend().status(job)
+    status = Local().status(job)
     assert (status.state, status.interrupted) == ("failed", True)
 
 
 def test_a_trainer_ended_with_its_machine_is_interrupted_and_not_cancelled(lasting):
-    local = backend()
+    local = Local()
     job = local.submit(lasting)
     until(local, job, lambda s: s.points)
     Folder.of(lasting.key).process.terminate()
@@ -110,13 +110,13 @@ def test_a_look_between_a_cancelled_trainers_death_and_the_end_of_cancel_sees_a_
     job = Job(key=quick.key, backend="local", id=quick.key, submitted_at="2026-01-01T00:00:00")
     folder.write("job.json", job.model_dump(mode="json"))
     folder.write("status.json", {"state": "running"})
-    assert backend().status(job).interrupted
+    assert Local().status(job).interrupted
     folder.write("cancelled.json", {})
-    assert (backend().status(job).state, backend().status(job).interrupted) == ("cancelled", False)
+    assert (Local().status(job).state, Local().status(job).interrupted) == ("cancelled", False)
 
 
 def test_a_failure_is_told_with_its_reason_and_the_log_is_kept(tiny, tmp_path):
-    local = backend()
+    local = Local()
     link = linked(tmp_path, tune(tiny, lora={"r": 4, "target_modules": ["nope"]}))
     status = until(local, local.submit(link), ended)
     assert (status.state, status.interrupted) == ("failed", False) and "'nope'" in status.error
@@ -130,9 +130,9 @@ def test_a_succeeded_job_whose_adapter_is_gone_is_interrupted(quick):
     folder.write("job.json", job.model_dump(mode="json"))
     folder.adapter.mkdir()
     folder.write("status.json", {"state": "succeeded", "model": str(folder.adapter)})
-    assert backend().status(job).state == "succeeded"
+    assert Local().status(job).state == "succeeded"
     folder.adapter.rmdir()
-    status = backend().status(job)
+    status = Local().status(job)
     assert (status.state, status.interrupted) == ("failed", True) and "gone" in status.error
 
 
@@ -149,10 +149,10 @@ def test_a_trainer_that_ignores_the_signal_is_stopped(quick, monkeypatch):
         deaf = subprocess.Popen(call, pass_fds=(lock,), start_new_session=True, stdout=subprocess.PIPE)
     assert deaf.stdout.readline()
     folder.write("process.json", {"pid": deaf.pid, "started": psutil.Process(deaf.pid).create_time()})
-    assert backend().status(job).state == "queued"
-    backend().cancel(job)
+    assert Local().status(job).state == "queued"
+    Local().cancel(job)
     assert not psutil.pid_exists(deaf.pid)
-    assert backend().status(job).state == "cancelled"
+    assert Local().status(job).state == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -166,21 +166,21 @@ def test_a_trainer_that_ignores_the_signal_is_stopped(quick, monkeypatch):
 )
 def test_what_cannot_work_is_found_before_the_start(quick, changes, rule):
     link = quick.model_copy(update={"tune": quick.tune.model_copy(update=changes)})
-    found = [f for f in backend().check(link) if f.level == "error"]
+    found = [f for f in Local().check(link) if f.level == "error"]
     if rule == "memory":
-        found = backend().check(link)
+        found = Local().check(link)
     assert [f.rule for f in found] == [rule]
 
 
 def test_a_model_that_is_no_adapter_is_named(tiny, tmp_path, quick):
     with pytest.raises(BackendError, match=str(tmp_path)):
-        backend().answer(str(tmp_path), quick.tune, [()], None)
+        Local().answer(str(tmp_path), quick.tune, [()], None)
 
 
 def test_an_adapter_on_a_remote_root_is_fetched_to_be_asked(quick, monkeypatch):
     monkeypatch.chdir(Path(quick.train[0].uri).parent)
     monkeypatch.setenv("SHARDTUNE_ROOT", "file://" + str(Path(quick.train[0].uri).parent / "bucket"))
-    local = backend()
+    local = Local()
     status = until(local, local.submit(quick), ended)
     assert status.state == "succeeded", status.error
     assert status.model.startswith("file://") and fsspec.core.url_to_fs(status.model)[0].exists(status.model)
