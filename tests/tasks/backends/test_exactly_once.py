@@ -22,7 +22,11 @@ from tasks.record import ledger, names
 from tests.tasks.backends import paid
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.tasks.backends.paid", "tasks.backends.openai", "tasks.backends.gemini"])
+PROCESSES.set_forkserver_preload(
+    ["tests.tasks.backends.paid", "tasks.backends.openai", "tasks.backends.gemini", "matplotlib.figure"]
+    + ["matplotlib.backends.backend_agg", "sacrebleu.metrics.chrf", "rouge_score.rouge_scorer", "mlflow.data"]
+    + ["mlflow.store.tracking.sqlalchemy_store", "openai.resources.fine_tuning.jobs", "openai.resources.chat"]
+)
 SEEDS = count()  # each case has a key of its own
 ROWS: list[tuple[str, str, int, int, int]] = []  # point, provider, jobs made, uploads left behind, rows in MLflow
 
@@ -223,7 +227,7 @@ def test_whatever_fails_on_the_way_it_is_one_job_and_one_run(name, faults, provi
         simulators.state.faults.append({**fault, "route": route})
     paid.work(tmp_path, link)
     proven(name, simulators, link)
-    assert {r["fault"] for r in simulators.state.requests} != {None}
+    assert simulators.state.taken  # else nothing was proven
 
 
 @pytest.mark.parametrize(("name", "route", "fault"), OPENAI_FAULTS, ids=[name for name, *_ in OPENAI_FAULTS])
@@ -232,3 +236,4 @@ def test_what_only_openai_can_fail_at_is_one_job_and_one_run(name, route, fault,
     simulators.state.faults.append({**fault, "route": f"openai.{route}"})
     paid.work(tmp_path, link)
     proven(name, simulators, link)
+    assert simulators.state.taken

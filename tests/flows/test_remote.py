@@ -1,0 +1,323 @@
+"""Paid providers, flow by flow, through the real SDKs: check, quote, budget, waiting or not, chains, secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+from deployments.simulators import serve
+from flows.check import check, quote
+from flows.finetune import finetune
+from flows.sweep import cancel, sweep
+from tasks import recipes
+from tasks.errors import BackendError
+from tasks.recipe import Recipe
+from tasks.record import ledger
+from tests.benchmarks import catalogue
+from tests.flows.demo import runs
+from tests.tasks.backends import paid
+
+pytestmark = pytest.mark.usefixtures("orchestrator")
+PIPES = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+SMALL = ("catalogue.lines_per_shard=300", "evaluate={seen: 2, unseen: 1, heldout_rows: 5, max_new_tokens: 20}")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a catalogue of two shards."""
+    place = tmp_path_factory.mktemp("shop")
+    catalogue.write(str(place / "catalogue.json"), 600)
+    return place
+
+
+@pytest.fixture
+def shared(shop: Path, monkeypatch: pytest.MonkeyPatch, own_root: Path) -> None:
+    """One root for the tests of this module: prepared once, and MLflow's store made once."""
+    monkeypatch.setenv("SHARDTUNE_ROOT", str(shop / "root"))
+
+
+@pytest.fixture
+def simulators(monkeypatch: pytest.MonkeyPatch, shared: None) -> Iterator[serve.Simulators]:
+    with paid.simulated(monkeypatch) as running:
+        yield running
+
+
+def recipe(shop: Path, name: str, *more: str) -> Recipe:
+    return recipes.load(name, [f"catalogue.uri={shop / 'catalogue.json'}", *SMALL, *more])
+
+
+def made(simulators: serve.Simulators) -> dict[str, int]:
+    return serve.seen(simulators.state)["creates"]
+
+
+def untouched(simulators: serve.Simulators) -> bool:
+    """Whether nothing was uploaded and nothing was made."""
+    return not simulators.state.files and not simulators.objects and set(made(simulators).values()) == {0}
+
+
+def command(*arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
+    """`shardtune …` in a process of its own; a variable that is None is not set in it."""
+    env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()} | environment
+    call = [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
+    return subprocess.run(call, env={n: v for n, v in env.items() if v is not None}, **PIPES)
+
+
+def test_report_a_is_two_jobs_the_second_on_the_model_of_the_first(shop, simulators):
+    done = finetune(recipe(shop, "gpt-4o-mini"))
+    first, second = serve.seen(simulators.state)["jobs"]
+    assert first["model"] == "gpt-4o-mini-2024-07-18"
+    assert second["model"].startswith("ft:gpt-4o-mini-2024-07-18:simulator") and done.model != second["model"]
+    (child,) = runs(done.key)
+    parent = ledger.client().get_run(child.data.tags["mlflow.parentRunId"])
+    assert parent.data.tags["shardtune.model"] == second["model"]
+    assert child.data.tags["shardtune.parent"] == parent.data.tags["shardtune.key"]
+    assert {child.data.tags["shardtune.simulated"], done.simulated} == {"shardtune"}
+    assert child.data.params["learning_rate_multiplier"] == "0.6" and child.data.params["batch_size"] == "8"
+    assert child.data.metrics["run/used_batch_size"] == 8
+    # What the first link left is where the second began, so that is what its questions were asked before.
+    assert all(row.before.startswith("[simulated]") for row in done.answers)
+    again = finetune(recipe(shop, "gpt-4o-mini"))
+    assert (again.trained, again.key) == (False, done.key) and made(simulators)["openai"] == 2
+
+
+def test_the_quote_of_report_a_is_what_the_provider_bills(shop, simulators):
+    wanted = recipe(shop, "gpt-4o-mini", "seed=11")
+    told = quote(wanted)
+    assert (len(told.links), told.fits, untouched(simulators)) == (2, True, True)
+    done = finetune(wanted)
+    billed = [job["_tokens"] for job in simulators.state.jobs.values()]
+    for link, tokens in zip(told.links, billed, strict=True):
+        assert link.tokens == pytest.approx(tokens, rel=0.01)
+    assert done.cost["billed_tokens"] == billed[1]
+    (run,) = runs(done.key)
+    assert run.data.metrics["run/quoted_tokens"] == pytest.approx(run.data.metrics["run/billed_tokens"], rel=0.01)
+    assert run.data.metrics["run/billed_usd"] == pytest.approx(billed[1] * 3e-6)
+    assert [link.done for link in quote(wanted).links] == [True, True]
+
+
+def test_a_budget_one_cent_too_low_stops_before_the_first_byte(shop, simulators):
+    # Two cents a link are what these few rows cost, so they are trained on fifty times.
+    wanted = ("seed=12", "tune.epochs=50", "tune.batch_size=64")
+    first, second = quote(recipe(shop, "gpt-4o-mini", *wanted)).links
+    low = recipe(shop, "gpt-4o-mini", *wanted, f"budget_usd={first.usd_high - 0.01}")
+    with pytest.raises(BackendError, match=r"may cost \$.*budget_usd.*nothing was uploaded"):
+        finetune(low)
+    assert untouched(simulators)
+    billed = first.usd_low  # the count is exact, and answers are not billed as training
+    between = recipe(shop, "gpt-4o-mini", *wanted, f"budget_usd={billed + second.usd_high - 0.01}")
+    with pytest.raises(BackendError, match="shards 1 may cost"):
+        finetune(between)
+    assert made(simulators)["openai"] == 1  # the chain stops before the link that would pass it
+    assert finetune(recipe(shop, "gpt-4o-mini", *wanted, "budget_usd=1000")).state == "succeeded"
+    assert made(simulators)["openai"] == 2
+
+
+def test_an_unknown_price_is_no_promise_that_a_budget_holds(shop, simulators):
+    unknown = recipe(shop, "gemini-describe", "budget_usd=5", "tune.base_model=gemini-3.5-flash-lite")
+    assert quote(unknown).fits is False
+    with pytest.raises(BackendError, match="price of the link on shards 0 is unknown"):
+        finetune(unknown)
+    assert untouched(simulators)
+
+
+@pytest.mark.parametrize("name", ["gemini-describe", "gemini-with-source"])
+def test_both_versions_of_report_b_are_tuned_for_two_epochs(name, shop, simulators):
+    done = finetune(recipe(shop, name))
+    (job,) = simulators.state.tuning.values()
+    assert job["_hyper"] == {"epochCount": "2"}
+    assert done.model == job["_endpoint"] and done.continue_from == f"{job['_model']}#2"
+    taught = next(iter(job["_pairs"]))
+    assert taught.startswith("What is the " if name == "gemini-describe" else 'What is product "')
+    (run,) = runs(done.key)
+    assert run.data.metrics["run/billed_tokens"] == round(job["_characters"] / 4) * 2
+    assert len(ledger.client().get_metric_history(run.info.run_id, "loss")) == done.steps
+
+
+def test_a_chain_on_vertex_starts_from_the_checkpoint_of_the_link_before(shop, simulators):
+    done = finetune(recipe(shop, "gemini-describe", "chain=true", "shards=[0, 1]", "seed=13"))
+    first, second = simulators.state.tuning.values()
+    assert second["_parent"] == {"checkpoint_id": "2", "tuned_model_name": first["_model"]}
+    assert done.continue_from == f"{first['_model'].removesuffix('@1')}@2#2"
+
+
+def test_without_waiting_a_chain_goes_on_by_sweeps_alone(shop, simulators):
+    wanted = recipe(shop, "gpt-4o-mini", "seed=14")
+    started = finetune(wanted, wait=False)
+    assert (started.state, made(simulators)["openai"]) == ("running", 1)
+    # A sweep takes as long as it takes; so many of them are enough for both links.
+    for _ in range(10):
+        swept = sweep()
+        if not swept:
+            break
+    assert not ledger.unfinished() and made(simulators)["openai"] == 2
+    done = finetune(wanted)
+    assert (done.trained, done.state) == (False, "succeeded")
+    steps = [m.step for m in ledger.client().get_metric_history(done.mlflow_run_id, "loss")]
+    assert sorted(steps) == list(range(1, done.steps + 1))
+
+
+def test_a_daily_limit_is_waited_for_by_sweeps_and_says_until_when(shop, simulators):
+    busy = {"fault": "status", "status": 429, "code": "daily_limit_exceeded", "message": "daily limit", "times": None}
+    simulators.state.faults.append({"route": "openai.jobs.create", "skip": 1, **busy})
+    wanted = recipe(shop, "gpt-4o-mini", "seed=15", "chain=false", "shards=[0]")
+    assert finetune(wanted, wait=False).state == "waiting"
+    (waiting,) = sweep()
+    assert (waiting.state, waiting.concluded) == ("waiting", False) and "T00:00:00" in waiting.detail
+    simulators.state.faults.clear()
+    ledger.client().set_tag(ledger.run_id(waiting.key), "shardtune.waiting_until", "2026-01-01T00:00:00+00:00")
+    assert sweep()[0].state in ("queued", "running", "succeeded")
+    assert finetune(wanted).state == "succeeded" and made(simulators)["openai"] == 1
+
+
+def test_a_failed_job_is_paid_again_only_on_demand_in_the_same_run(shop, simulators):
+    simulators.state.faults.append({"route": "openai.jobs.create", "fault": "unsafe", "when": "mode", "skip": 1})
+    wanted = recipe(shop, "gpt-4o-mini", "seed=16", "chain=false", "shards=[0]")
+    with pytest.raises(BackendError, match="unsafe"):
+        finetune(wanted)
+    with pytest.raises(BackendError, match="--again"):
+        finetune(wanted)
+    assert made(simulators)["openai"] == 1
+    done = finetune(wanted, again=True)
+    (run,) = runs(done.key)
+    (ended,) = json.loads(run.data.tags["shardtune.attempts"])
+    assert (run.info.status, ended["state"], made(simulators)["openai"]) == ("FINISHED", "failed", 2)
+    assert "unsafe" in ended["reason"]
+    assert finetune(wanted, again=True).trained is False and made(simulators)["openai"] == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("partially_succeeded", "succeeded"), ("expired", "EXPIRED"), ("paused", "PAUSED")]
+)
+def test_states_that_are_neither_good_nor_bad_end_clearly(kind, word, shop, simulators):
+    simulators.state.faults.append({"route": "vertex.tune", "fault": kind, "when": "mode"})
+    wanted = recipe(shop, "gemini-describe", f"seed={17 + len(kind)}")
+    if word == "succeeded":
+        assert finetune(wanted).state == word
+        return
+    with pytest.raises(BackendError, match=word):
+        finetune(wanted)
+    if kind == "paused":
+        (swept,) = sweep()
+        assert (swept.state, swept.concluded) == ("running", False) and "cancel" in swept.detail
+        assert cancel(swept.key) in ("running", "cancelled")
+        simulators.state.clock.advance(60)
+        sweep()
+    assert not ledger.unfinished()
+
+
+def test_a_cancelled_job_costs_no_second_one(shop, simulators):
+    simulators.state.faults.append({"route": "openai.jobs.create", "fault": "never_ends", "when": "mode", "skip": 1})
+    wanted = recipe(shop, "gpt-4o-mini", "seed=18", "chain=false", "shards=[0]")
+    started = finetune(wanted, wait=False)
+    assert cancel(started.key) == "cancelled"
+    assert [run.info.status for run in runs(started.key)] == ["KILLED"]
+    with pytest.raises(BackendError, match="--again"):
+        finetune(wanted)
+
+
+def test_a_job_that_never_ends_meets_the_deadline_and_is_left_to_itself(shop, simulators):
+    simulators.state.faults.append({"route": "openai.jobs.create", "fault": "never_ends", "when": "mode", "skip": 1})
+    wanted = recipe(shop, "gpt-4o-mini", "seed=19", "chain=false", "shards=[0]", "tune.wait_hours=0.0005")
+    with pytest.raises(BackendError, match="same command"):
+        finetune(wanted)
+    (key,) = ledger.unfinished()
+    assert cancel(key) == "cancelled"
+
+
+def test_a_bad_line_stops_the_run_unless_it_may_go_to_quarantine(shop, simulators):
+    bad = shop / "bad.json"
+    lines = (shop / "catalogue.json").read_text().splitlines()[:300]
+    row = json.loads(lines[0]) | {"uid": "BAD", "title": "A drum of <|endoftext|> steel"}
+    bad.write_text("\n".join([*lines, *(json.dumps(row | {"content": f"A drum {n}. " * 9}) for n in range(40))]))
+    wanted = ["split.holdout_share=0.2", f"catalogue.uri={bad}", "chain=false", "shards=[0]", "seed=20"]
+    checked = check(recipe(shop, "gpt-4o-mini", "clean.duplicates=keep", "catalogue.lines_per_shard=400", *wanted[:-1]))
+    assert checked.errors and {f.uid for f in checked.findings if f.level == "error"} == {"BAD"}
+    with pytest.raises(BackendError, match="endoftext"):
+        finetune(recipe(shop, "gpt-4o-mini", "catalogue.lines_per_shard=400", *wanted))
+    assert untouched(simulators)
+    fixed = recipe(shop, "gpt-4o-mini", "catalogue.lines_per_shard=400", "export.fix=true", *wanted)
+    assert finetune(fixed).state == "succeeded"
+    assert all(b"endoftext" not in f["_data"] for f in simulators.state.files.values())
+
+
+def test_azure_is_deployed_before_it_is_asked(shop, simulators):
+    there = (f"tune.base_url={simulators.azure}", f"tune.deploy.management_url={simulators.address}/azure/management")
+    done = finetune(recipe(shop, "azure-gpt-4o-mini", *there, "chain=false", "shards=[0]"))
+    (name,) = simulators.state.deployments
+    assert name.startswith("shardtune-") and simulators.state.deployments[name]["model"] == done.model
+    assert made(simulators) == {"openai": 0, "azure": 1, "vertex": 0}
+    assert done.cost["usd"] is None  # Azure's prices are its own
+
+
+REFUSED = [
+    ("gpt-4o-mini", {"OPENAI_API_KEY": None}, (), ["no API key", "OPENAI_API_KEY"]),
+    ("gpt-4o-mini", {"OPENAI_API_KEY": "sk-wrong-secret"}, (), ["OPENAI_API_KEY is refused"]),
+    ("gpt-4o-mini", {}, ("tune.base_model=gpt-4.1-nano-2025-04-14",), ["retired after 2026-10-22", "choose one of"]),
+    ("gpt-4o-mini", {}, ("retrain_days=200",), ["is served until 2027-01-13", "choose another"]),
+    ("gemini-describe", {"GOOGLE_CLOUD_PROJECT": None, "GEMINI_API_KEY": "secret"}, (), ["Gemini API", "use Vertex"]),
+    ("gemini-describe", {"GOOGLE_CLOUD_PROJECT": None}, (), ["no Google Cloud project"]),
+    ("gemini-describe", {"SHARDTUNE_BUCKET": None}, (), ["no bucket"]),
+    ("gemini-describe", {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere.json"}, (), ["gcloud auth"]),
+    ("gemini-describe", {}, ("tune.base_model=gemini-2.5-flash",), ["retired", "gemini-3.5-flash"]),
+]
+
+
+@pytest.mark.parametrize(("name", "environment", "more", "told"), REFUSED)
+def test_what_cannot_work_is_one_line_that_says_what_to_do(name, environment, more, told, shop, simulators):
+    chosen = [f"catalogue.uri={shop / 'catalogue.json'}", *SMALL, *more]
+    done = command("finetune", "--recipe", name, *(word for c in chosen for word in ("--set", c)), **environment)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("shardtune: error: ") and all(part in done.stderr for part in told), done.stderr
+    assert "secret" not in done.stderr
+    assert untouched(simulators)
+
+
+@pytest.mark.parametrize("fault", ["winddown", "winddown_late"])
+def test_an_organisation_that_may_not_tune_is_told_and_leaves_nothing(fault, shop, simulators):
+    always = {"route": "openai.jobs.create", "fault": fault, "when": "mode", "times": None}
+    simulators.state.faults.append(always)
+    with pytest.raises(BackendError, match=r"training_not_available.*gemini or local"):
+        finetune(recipe(shop, "gpt-4o-mini", "seed=21"))
+    assert untouched(simulators)
+    sent = [r for r in simulators.state.requests if r["route"] == "openai.files.create"]
+    assert (fault == "winddown") == (not sent)
+
+
+def test_check_is_clean_and_its_exit_status_says_when_it_is_not(shop, simulators):
+    chosen = ["--set", f"catalogue.uri={shop / 'catalogue.json'}", *(w for s in SMALL for w in ("--set", s))]
+    good = command("check", "--recipe", "gpt-4o-mini", "--json", *chosen)
+    told = json.loads(good.stdout)
+    assert (good.returncode, told["errors"], told["links"]) == (0, 0, 2), told
+    few = command("check", "--recipe", "gpt-4o-mini", *chosen, "--set", "export.train_per_shard=9")
+    assert few.returncode == 1 and "at least 10 are needed" in few.stdout
+    assert untouched(simulators)
+
+
+def test_no_secret_is_written_anywhere(shop, simulators, tmp_path):
+    secret = "sk-simulated"  # the simulators' key, and the token of their management
+    known = [secret, "simulated-token", json.loads(Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())]
+    known[2] = known[2]["private_key"].splitlines()[5]
+    place = tmp_path / "kept"
+    simulators.state.faults.append({"route": "openai.jobs.retrieve", "fault": "status", "status": 500, "times": 2})
+    output = ""
+    for name in ("gpt-4o-mini", "gemini-describe"):
+        chosen = [f"catalogue.uri={shop / 'catalogue.json'}", *SMALL]
+        done = command(
+            "finetune", "--recipe", name, "--verbose", *(w for c in chosen for w in ("--set", c)),
+            SHARDTUNE_ROOT=str(place), PREFECT_LOGGING_LEVEL="DEBUG",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        output += done.stdout + done.stderr
+    written = [path for path in place.rglob("*") if path.is_file()]
+    assert any(path.name == "mlflow.db" for path in written) and any(path.name == "answers.json" for path in written)
+    for path in written:
+        data = path.read_bytes()
+        assert not [word for word in known if word.encode() in data], path
+    assert not [word for word in known if word in output]
