@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tasks.backends import offers, place
+from tasks.backends import offers
 from tasks.backends.contract import Link
 from tasks.errors import BackendError, LimitError, TransientError, VanishedError
 from tasks.models import Finding
@@ -19,8 +19,7 @@ NO_FILE = "file-shardtune-asks-only"  # no file has this id, so a create call wi
 def findings(backend: OpenAI, link: Link) -> list[Finding]:
     """What speaks against this link now. Nothing is uploaded; BackendError for a missing or refused key."""
     client, needed = backend.client, needed_until(link)
-    official = backend.endpoint(backend.tune) is None or place.is_loopback(backend.base_url)
-    found = offers.findings("openai", link.base_model, today(), needed) if backend.offer or official else []
+    found = offers.findings("openai", link.base_model, today(), needed) if backend.official else []
     if any(f.level == "error" for f in found):
         return found
     base = link.parent or link.base_model
@@ -33,7 +32,7 @@ def findings(backend: OpenAI, link: Link) -> list[Finding]:
     if ends and date.fromisoformat(ends) <= (needed or today()):
         message = f"model {base!r} is shut down on {ends}: choose another base model"
         found.append(Finding(rule="serving end", level="error", message=message))
-    refused = _refused(backend, base) if official else None
+    refused = _refused(backend, base) if backend.official else None
     return [*found, refused] if refused else found
 
 

@@ -95,8 +95,13 @@ class OpenAI:
     @property
     def offer(self) -> offers.Offer | None:
         """What the base costs; None at an endpoint with prices of its own."""
-        official = self.endpoint(self.tune) is None or place.is_loopback(self.base_url)
-        return offers.find("openai", self.tune.base_model) if official else None
+        return offers.find("openai", self.tune.base_model) if self.official else None
+
+    @property
+    def official(self) -> bool:
+        """Whether this is OpenAI itself, or the simulator of it."""
+        own = self.endpoint(self.tune) is None or place.is_loopback(self.base_url)
+        return own and self.tune.base_url is None
 
     def find(self, key: str) -> Job | None:
         """The first job of this key that works or has worked, else the newest."""

@@ -234,8 +234,10 @@ def test_a_job_that_never_ends_meets_the_deadline_and_is_left_to_itself(shop, si
 def test_a_bad_line_stops_the_run_unless_it_may_go_to_quarantine(shop, simulators):
     bad = shop / "bad.json"
     lines = (shop / "catalogue.json").read_text().splitlines()[:300]
-    row = json.loads(lines[0]) | {"uid": "BAD", "title": "A drum of <|endoftext|> steel"}
-    bad.write_text("\n".join([*lines, *(json.dumps(row | {"content": f"A drum {n}. " * 9}) for n in range(40))]))
+    for n in range(40):
+        told = {"uid": "BAD", "title": f"Drum {n}", "content": f"A drum of <|endoftext|> steel, the {n}th of its kind."}
+        lines.append(json.dumps(told))
+    bad.write_text("\n".join(lines))
     wanted = ["split.holdout_share=0.2", f"catalogue.uri={bad}", "chain=false", "shards=[0]", "seed=20"]
     checked = check(recipe(shop, "gpt-4o-mini", "clean.duplicates=keep", "catalogue.lines_per_shard=400", *wanted[:-1]))
     assert checked.errors and {f.uid for f in checked.findings if f.level == "error"} == {"BAD"}
@@ -270,13 +272,26 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "environment", "more", "told"), REFUSED)
-def test_what_cannot_work_is_one_line_that_says_what_to_do(name, environment, more, told, shop, simulators):
-    chosen = [f"catalogue.uri={shop / 'catalogue.json'}", *SMALL, *more]
-    done = command("finetune", "--recipe", name, *(word for c in chosen for word in ("--set", c)), **environment)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("shardtune: error: ") and all(part in done.stderr for part in told), done.stderr
-    assert "secret" not in done.stderr
+def test_what_cannot_work_is_one_line_that_says_what_to_do(
+    name, environment, more, told, shop, simulators, monkeypatch
+):
+    for variable, value in environment.items():
+        monkeypatch.delenv(variable) if value is None else monkeypatch.setenv(variable, value)
+    seed = 100 + REFUSED.index((name, environment, more, told))  # served from no record
+    with pytest.raises(BackendError) as refused:
+        finetune(recipe(shop, name, *more, f"seed={seed}"))
+    line = str(refused.value)
+    assert "\n" not in line and all(part in line for part in told) and "secret" not in line, line
     assert untouched(simulators)
+
+
+def test_an_error_is_one_line_and_the_exit_status_is_not_0(shop, simulators):
+    chosen = [f"catalogue.uri={shop / 'catalogue.json'}", *SMALL, "seed=99"]
+    words = [word for c in chosen for word in ("--set", c)]
+    done = command("finetune", "--recipe", "gpt-4o-mini", *words, OPENAI_API_KEY="sk-wrong-secret")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("shardtune: error: ") and "OPENAI_API_KEY is refused" in done.stderr
+    assert "secret" not in done.stderr and untouched(simulators)
 
 
 @pytest.mark.parametrize("fault", ["winddown", "winddown_late"])
