@@ -43,7 +43,7 @@ rehearse: $(STAMP) $(REHEARSAL)  ## both reports against simulators of OpenAI an
 
 test: $(STAMP)  ## format, lint, types, every test
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(STAMP)  ## format, lint, types
 	@$(BIN)/ruff format --check .
@@ -53,6 +53,7 @@ check: $(STAMP)  ## format, lint, types
 bench: $(STAMP)  ## speed and memory, side by side with other ways to do the same work
 	@$(BIN)/python -m tests.benchmarks.prepare
 	@$(BIN)/python -m tests.benchmarks.train
+	@$(BIN)/python -m tests.benchmarks.lint
 
 gpu-check: $(STAMP)  ## the tinyllama-unsloth recipe's shape in 4 bits on a CUDA GPU, both engines
 	@$(BIN)/python -m tests.benchmarks.gpu

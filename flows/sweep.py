@@ -35,6 +35,8 @@ def sweep() -> tuple[Swept, ...]:
 
 def look(key: str) -> Swept:
     """One open run: take in what is new, and finish it where its job has ended."""
+    if tune.busy(key):
+        return Swept(key=key, state="running", concluded=False, detail="somebody is at work on it")
     run, known = ledger.run_id(key), ledger.known(key)
     if known is None:
         return unstarted(key, run)
@@ -86,6 +88,9 @@ def cancel(key: str) -> str:
     """Cancel the job of `key` and end its run KILLED; returns the state it ended in."""
     known = ledger.known(key)
     job = known and tune.found(known.link, known.job)
+    if known and job is None and ledger.waiting(key):
+        evidence.fail(ledger.run_id(key), "cancelled", "cancelled before its provider took it")
+        return "cancelled"
     if known is None or job is None:
         raise BackendError(f"no job has key {key!r}: `shardtune sweep` lists the open ones")
     backend = get_backend(known.link.tune)

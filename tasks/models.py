@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -135,6 +135,7 @@ class Finetuned(Frozen):
     steps: int
     trained: bool  # False where this run found the job already done and recorded
     answers: tuple[Asked, ...]
+    decodings: dict[str, dict[str, Any]] = {}  # {arm: how its answers were really drawn, and by which model version}
     model_digest: str | None = None  # tells the model from others of the same name
     continue_from: str | None = None  # what a next link starts from, where that is not `model`
     simulated: str | None = None  # what stood in for a provider; its numbers are nobody's

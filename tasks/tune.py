@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from filelock import Timeout
@@ -67,24 +68,24 @@ def start(link: Link, recipe: Recipe, questions: Exam, cost: Quote, again: bool,
         return started.job
 
 
-def found(link: Link, job: Job | None) -> Job | None:
-    """The recorded job, or the one the backend has under this key where a death came between start and record.
+def busy(key: str) -> bool:
+    """Whether somebody is starting or concluding the job of `key` right now, here or on another machine."""
+    try:
+        with lifecycle.locked(key, wait=False):
+            return ledger.taken(key)
+    except Timeout:
+        return True
 
-    Raises LimitError where somebody is starting it right now.
-    """
+
+def found(link: Link, job: Job | None) -> Job | None:
+    """The recorded job, or the one the backend has under this key where a death came between start and record."""
     if job is not None:
         return job
-    try:
-        with lifecycle.locked(link.key, wait=False):
-            if ledger.taken(link.key):
-                raise LimitError("another machine is starting it", datetime.now(UTC).isoformat(timespec="seconds"))
-            job = ledger.MlflowLedger.job(link.key) or get_backend(link.tune).find(link.key)
-            if job is not None:
-                ledger.MlflowLedger.record(job)
-            return job
-    except Timeout:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        raise LimitError("another process of this machine is starting it", now) from None
+    with lifecycle.locked(link.key):
+        job = ledger.MlflowLedger.job(link.key) or get_backend(link.tune).find(link.key)
+        if job is not None:
+            ledger.MlflowLedger.record(job)
+        return job
 
 
 def pending(link: Link, job: Job | None, cost: Quote) -> Finetuned:
@@ -185,10 +186,17 @@ def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: St
         steps=status.step,
         trained=True,
         answers=rows,
+        decodings={name: _drawn(told) for name, told in arms.items()},
         model_digest=status.model_digest,
         continue_from=status.continue_from,
         simulated=status.facts.get("simulator"),
     )
+
+
+def _drawn(answers: Sequence[Answer]) -> dict[str, Any]:
+    """How the answers of one arm were drawn; a provider may have changed its model between two of them."""
+    versions = sorted({answer.model_version for answer in answers})
+    return {"model_versions": versions, **(answers[0].decoding.model_dump() if answers else {})}
 
 
 def _cost(cost: Quote, status: Status | None) -> dict[str, float | str | None]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from math import ceil
 from typing import Any
 
-from deployments.simulators import tokens, tuned
+from deployments.simulators import lines, tokens, tuned
 from deployments.simulators.state import State
 from deployments.simulators.wording import refuse
 
 BASES = {"gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06", "gpt-4.1-2025-04-14", "gpt-4.1-mini-2025-04-14"}
 VALIDATING, QUEUED, STEP = 10.0, 10.0, 0.05  # simulated seconds
-LEAST = 10  # examples
 
 
 class Shop:
@@ -72,7 +70,7 @@ class Shop:
 
     def _plan(self, job: dict[str, Any]) -> dict[str, Any]:
         """What the job will come to, known when it is made: the clock only uncovers it."""
-        examples, error = _read(job["_data"])
+        examples, error = lines.openai(job["_data"])
         if job["_ended"] == "unsafe":
             message = "The job failed due to an unsafe training file: it was blocked by the moderation system"
             error = ("unsafe_file", message)
@@ -237,25 +235,6 @@ def _event(job: dict[str, Any], number: int, at: float, text: str, data: dict[st
     kind = {"level": "info", "type": "metrics" if metrics else "message", "data": data}
     name = f"ftevent-{job['id'][6:]}-{number:06d}"
     return {"object": "fine_tuning.job.event", "id": name, "created_at": int(at), "message": text, **kind}
-
-
-def _read(data: bytes) -> tuple[list[dict[str, Any]], tuple[str, str] | None]:
-    """The examples, or why the provider fails the job."""
-    examples = []
-    for number, line in enumerate(data.splitlines(), 1):
-        try:
-            example = json.loads(line)
-            roles = [turn["role"] for turn in example["messages"]]
-            good = all(isinstance(turn["content"], str) and turn["content"] for turn in example["messages"])
-        except (ValueError, KeyError, TypeError):
-            return [], ("invalid_training_file", f"Invalid file format. Line {number} is not valid.")
-        if not good or roles[-1:] != ["assistant"]:
-            return [], ("invalid_training_file", f"Invalid file format. Line {number}: last message must be assistant.")
-        examples.append(example)
-    if len(examples) < LEAST:
-        told = f"Training file has {len(examples)} example(s), but must have at least {LEAST} examples"
-        return [], ("invalid_n_examples", told)
-    return examples, None
 
 
 def _wound_down() -> Exception:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
-from deployments.simulators import storage, tuned
+from deployments.simulators import lines, storage, tuned
 from deployments.simulators.faults import Refused
 from deployments.simulators.state import State
 
@@ -74,7 +74,7 @@ class Shop:
     def _plan(self, job: dict[str, Any]) -> dict[str, Any]:
         """What the job will come to; the clock only uncovers it."""
         data = storage.read(self.store, job["_uris"][0])
-        examples, error = _read(data)
+        examples, error = lines.gemini(data)
         epochs = int(job["_hyper"]["epochCount"])
         steps = ceil(len(examples) / BATCH) * epochs
         parent = _pick(job["_parent"] or {}, "tunedModelName")
@@ -163,24 +163,6 @@ def _pick(values: dict[str, Any], name: str) -> Any:
     """A key in camel case, or in snake case as the SDK sends some."""
     snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
     return values.get(name, values.get(snake))
-
-
-def _read(data: bytes | None) -> tuple[list[tuple[str, str]], str | None]:
-    """Question and answer of each example, or why the service fails the job."""
-    if data is None:
-        return [], "The training dataset cannot be read from Cloud Storage"
-    examples = []
-    for number, line in enumerate(data.splitlines(), 1):
-        try:
-            turns = json.loads(line)["contents"]
-            texts = ["".join(part["text"] for part in turn["parts"]) for turn in turns]
-            roles = [turn["role"] for turn in turns]
-        except (ValueError, KeyError, TypeError):
-            return [], f"Invalid dataset: line {number}"
-        if set(roles) - {"user", "model"} or roles[-1:] != ["model"] or not all(texts):
-            return [], f"Invalid dataset: line {number}: roles {roles}"
-        examples.append((texts[-2], texts[-1]))
-    return examples, None if examples else "The training dataset is empty"
 
 
 def _time(seconds: float) -> str:

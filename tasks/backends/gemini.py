@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from filelock import FileLock
-
-from tasks import settings
 from tasks.backends import offers, place, pricing, uploads
 from tasks.backends.account import needed_until, today
-from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, State, Status
+from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
 from tasks.errors import BackendError, MissingExtraError, VanishedError
 from tasks.models import Finding, Format, Message
 from tasks.tuning import GeminiTune
@@ -24,20 +21,12 @@ from tasks.tuning import GeminiTune
 try:
     from google.genai import types
 
-    from tasks.backends import bucket, generating, vertex
+    from tasks.backends import bucket, generating, stage, vertex
 except ImportError as error:
     raise MissingExtraError("google-genai", "gemini") from error
 
 KEY = "shardtune_key"  # among a job's labels
 MOST_HELDOUT, SHARE = 5_000, 0.3  # rows of a validation file, and what part of the training rows they may be
-STATES: dict[str, State] = {
-    **dict.fromkeys(("QUEUED", "PENDING"), "queued"),
-    **dict.fromkeys(("RUNNING", "CANCELLING", "PAUSED", "UPDATING"), "running"),
-    **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED"), "succeeded"),
-    **dict.fromkeys(("FAILED", "EXPIRED"), "failed"),
-    "CANCELLED": "cancelled",
-}
-NO_LOSS = "not available through this API"
 
 
 def backend(tune: GeminiTune) -> Gemini:
@@ -106,7 +95,7 @@ class Gemini:
         mine = sorted(
             (j for j in self._jobs(key) if (j.labels or {}).get(KEY) == key), key=lambda j: (str(j.create_time), j.name)
         )
-        live = [job for job in mine if STATES.get(_word(job), "running") not in ("failed", "cancelled")]
+        live = [job for job in mine if stage.STATES.get(stage.word(job), "running") not in ("failed", "cancelled")]
         return self._job((live[:1] or mine[-1:])[0], key) if mine else None
 
     def _jobs(self, key: str | None) -> list[Any]:
@@ -138,7 +127,7 @@ class Gemini:
             adapter_size=f"ADAPTER_SIZE_{_SIZES[tune.adapter_size]}" if tune.adapter_size else None,  # type: ignore[arg-type]
             pre_tuned_model_checkpoint_id=checkpoint or None,
         )
-        with _sending(training):
+        with uploads.sending(training):
             sent = bucket.put(training, folder)
             config.validation_dataset = types.TuningValidationDataset(gcs_uri=bucket.put(heldout, folder))
             # The SDK calls all of its tuning experimental, at every first call.
@@ -157,7 +146,7 @@ class Gemini:
     def tidy(self, link: Link) -> None:
         """Delete the objects sent for this link that no job of the project reads."""
         sent = self._uploads(link)
-        with _sending(sent[0]):
+        with uploads.sending(sent[0]):
             objects = bucket.there({upload.name for upload in sent}, bucket.of(self.tune))
             if not objects:
                 return
@@ -169,41 +158,7 @@ class Gemini:
         """State and progress, and at the end losses where the service left any, statistics and what was billed."""
         with vertex.translated(f"reading job {job.id!r}"):
             found = self.reading.tunings.get(name=job.id)
-        word, tuned = _word(found), found.tuned_model
-        state = STATES.get(word, "running")
-        if word == "PARTIALLY_SUCCEEDED" and not (tuned and tuned.endpoint):
-            state = "failed"
-        ended, facts = state == "succeeded", _facts(found)
-        points = self._losses(found.gcs_metrics_uri, facts) if ended else ()
-        billed = facts.pop("billable_tokens", None)
-        if billed is not None:
-            facts["billed_usd"] = pricing.billed_usd(self.offer, billed)
-        last = tuned.checkpoints[-1].checkpoint_id if ended and tuned.checkpoints else None
-        return Status(
-            state=state,
-            detail=word,
-            step=int(facts.get("steps") or facts.get("completed_steps") or 0),
-            steps=facts.get("steps"),
-            points=points,
-            heldout_after=points[-1].heldout_loss if points else None,
-            billed_tokens=billed,
-            facts={name: value for name, value in facts.items() if value is not None},
-            model=tuned.endpoint if ended else None,
-            model_digest=tuned.endpoint if ended else None,
-            continue_from=f"{tuned.model}#{last}" if ended and last else tuned.model if ended else None,
-            error=_error(found, word, state),
-            held="resume it at the provider, or end it with `shardtune cancel KEY`" if word == "PAUSED" else None,
-        )
-
-    def _losses(self, uri: str | None, facts: dict[str, Any]) -> tuple[Any, ...]:
-        points: tuple[Any, ...] = ()
-        try:
-            points = bucket.losses(uri) if uri else ()
-        except BackendError as error:
-            facts["loss_error"] = str(error)
-        if not points:
-            facts["loss"] = NO_LOSS
-        return points
+        return stage.status(found, self.offer)
 
     def cancel(self, job: Job) -> None:
         """Ask for the end; a job that has ended already, or is not known, is left alone."""
@@ -224,45 +179,3 @@ class Gemini:
 
 
 _SIZES = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}
-
-
-def _sending(upload: uploads.Upload) -> FileLock:
-    """Between a look for an object and its use, nobody else on this machine may remove it."""
-    folder = settings.local_root() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{upload.name}.lock")
-
-
-def _word(job: Any) -> str:
-    """The service's word for the state, without what all of them begin with."""
-    state = job.state
-    return str(getattr(state, "value", state) or "").removeprefix("JOB_STATE_")
-
-
-def _error(job: Any, word: str, state: State) -> str | None:
-    if job.error and (job.error.message or job.error.code):
-        return f"{job.error.code}: {job.error.message}"
-    return f"the service ended it as {word}" if state == "failed" else None
-
-
-def _facts(job: Any) -> dict[str, Any]:
-    """What the service measured, under names of ours."""
-    facts: dict[str, Any] = {"provider_state": str(job.tuning_job_state or "") or None, "experiment": job.experiment}
-    if progress := job.tuning_job_metadata:
-        facts |= {"completed_epochs": progress.completed_epoch_count, "completed_steps": progress.completed_step_count}
-    stats = job.tuning_data_stats and job.tuning_data_stats.supervised_tuning_data_stats
-    if stats:
-        facts |= {
-            "examples": stats.tuning_dataset_example_count,
-            "characters": stats.total_tuning_character_count,
-            "billable_tokens": stats.total_billable_token_count,
-            "steps": stats.tuning_step_count,
-            "truncated": stats.total_truncated_example_count,
-        }
-    if job.tuned_model and job.tuned_model.checkpoints:
-        told = [{"id": c.checkpoint_id, "epoch": c.epoch, "step": c.step} for c in job.tuned_model.checkpoints]
-        facts["checkpoints"] = told
-    headers = job.sdk_http_response.headers if job.sdk_http_response else None
-    if headers and headers.get("x-shardtune-simulator"):
-        facts["simulator"] = "shardtune"
-    return facts

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -77,7 +76,7 @@ class Local:
             found.append(Finding(rule="warm-up", level="error", message=message))
         if any(f.level == "error" for f in found):
             return found
-        return [*found, *_fits(config, tune)]
+        return [*found, *memory.findings(config, tune, engines.has_gpu(), engines.precision())]
 
     def quote(self, link: jobs.LocalLink) -> Quote:
         """Examples and tokens that will be trained on; no money."""
@@ -187,24 +186,6 @@ class Local:
                 last = (done.stderr.strip().splitlines() or ["no output"])[-1]
                 raise BackendError(f"model {model or tune.base_model!r} did not answer: {last}")
             return [Answer.model_validate(a) for a in store.read_json(answered)]
-
-
-def _fits(config: dict[str, Any], tune: LocalTune) -> list[Finding]:
-    gpu = engines.has_gpu()
-    width = 4 if "32" in str(engines.precision()) else 2
-    try:
-        needed = memory.estimate(config, tune, tune.max_length, width)["total"]
-    except KeyError:
-        return []  # a config of a kind the estimate does not know says nothing against the link
-    free = memory.available(gpu)
-    if needed <= free:
-        return []
-    message = (
-        f"batches of {tune.batch_size} x {tune.max_length} tokens may take {needed / 2**30:.1f} GiB and "
-        f"{free / 2**30:.1f} GiB are free: lower tune.batch_size or tune.max_length, or set tune.gradient_checkpointing"
-    )
-    # The estimate is for full batches of the longest examples, so a near miss may still fit.
-    return [Finding(rule="memory", level="error" if needed > 2 * free else "warning", message=message)]
 
 
 def _spawned(arguments: list[str], log: Path, lock: int) -> subprocess.Popen[bytes]:

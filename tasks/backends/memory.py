@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from tasks.models import Finding
 from tasks.tuning import LocalTune
 
 RUNTIME = 900 << 20  # Python with torch and its kind, before any weight
@@ -98,3 +99,21 @@ def peak() -> int:
         return int(torch.cuda.max_memory_reserved())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def findings(config: dict[str, Any], tune: LocalTune, gpu: bool, precision: Any) -> list[Finding]:
+    """What the free memory says against full batches of the longest examples, in this precision."""
+    width = 4 if "32" in str(precision) else 2
+    try:
+        needed = estimate(config, tune, tune.max_length, width)["total"]
+    except KeyError:
+        return []  # a config of a kind the estimate does not know says nothing against the link
+    free = available(gpu)
+    if needed <= free:
+        return []
+    message = (
+        f"batches of {tune.batch_size} x {tune.max_length} tokens may take {needed / 2**30:.1f} GiB and "
+        f"{free / 2**30:.1f} GiB are free: lower tune.batch_size or tune.max_length, or set tune.gradient_checkpointing"
+    )
+    # The estimate is for full batches of the longest examples, so a near miss may still fit.
+    return [Finding(rule="memory", level="error" if needed > 2 * free else "warning", message=message)]

@@ -12,11 +12,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from filelock import FileLock
-
-from tasks import settings
-from tasks.backends import account, curve, offers, place, pricing, prompting, uploads
-from tasks.backends.contract import Answer, Decoding, Event, Job, Link, Quote, State, Status
+from tasks.backends import account, offers, place, pricing, prompting, standing, uploads
+from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
 from tasks.errors import BackendError, MissingExtraError, VanishedError
 from tasks.models import Finding, Format, Message
 from tasks.tuning import OpenAITune
@@ -30,14 +27,6 @@ except ImportError as error:
 
 KEY = "shardtune_key"  # in a job's metadata
 MOST_HELDOUT = 5_000  # rows in a validation file
-# Words for states, those of Azure and of jobs that a person stopped for a while among them.
-STATES: dict[str, State] = {
-    **dict.fromkeys(("validating_files", "pending", "created", "queued", "notRunning"), "queued"),
-    **dict.fromkeys(("running", "paused", "pausing", "resuming"), "running"),
-    "succeeded": "succeeded",
-    "failed": "failed",
-    **dict.fromkeys(("cancelled", "canceled"), "cancelled"),
-}
 
 
 def backend(tune: OpenAITune) -> OpenAI:
@@ -109,7 +98,7 @@ class OpenAI:
             # Endpoints that know no filter return every job, so each is looked at.
             listed = self.client.fine_tuning.jobs.list(metadata={KEY: key}, limit=100)
             mine = sorted((j for j in listed if (j.metadata or {}).get(KEY) == key), key=lambda j: (j.created_at, j.id))
-        live = [job for job in mine if STATES.get(job.status) not in ("failed", "cancelled")]
+        live = [job for job in mine if standing.STATES.get(job.status) not in ("failed", "cancelled")]
         return self._job((live[:1] or mine[-1:])[0], key) if mine else None
 
     def _job(self, job: Any, key: str) -> Job:
@@ -125,7 +114,7 @@ class OpenAI:
             "batch_size": tune.batch_size,
             "learning_rate_multiplier": tune.learning_rate_multiplier,
         }
-        with _sending(training):
+        with uploads.sending(training):
             files = [self._sent(upload) for upload in (training, heldout)]
             with self._told("creating the job"):
                 created = self.client.with_options(max_retries=0).fine_tuning.jobs.create(
@@ -161,7 +150,7 @@ class OpenAI:
     def tidy(self, link: Link) -> None:
         """Delete the files sent for this link that no job of the account uses."""
         sent = uploads.of(link, MOST_HELDOUT)
-        with _sending(sent[0]), self._told("removing files that no job uses"):
+        with uploads.sending(sent[0]), self._told("removing files that no job uses"):
             files = self._files({upload.name for upload in sent})
             if not files:
                 return
@@ -173,58 +162,7 @@ class OpenAI:
 
     def status(self, job: Job) -> Status:
         """State, losses from events and, once there, from the result file, and what was billed."""
-        with self._told(f"reading job {job.id!r}"):
-            found = self.client.fine_tuning.jobs.retrieve(job.id)
-            events = list(self.client.fine_tuning.jobs.list_events(job.id, limit=100))[::-1]
-        state = STATES.get(found.status, "running")
-        metrics = [_dict(e.data) for e in events if e.type == "metrics"]
-        resolved = _resolved(found)
-        epochs = resolved.get("n_epochs")
-        points = curve.of_events(metrics, epochs if isinstance(epochs, int) else None)
-        facts: dict[str, Any] = {f"used_{name}": value for name, value in resolved.items() if value is not None}
-        if state == "succeeded":
-            for file in found.result_files or ():
-                points = curve.merged(points, self._curve(file, facts))
-            facts["checkpoints"] = self._checkpoints(job.id)
-        if found.trained_tokens is not None:
-            facts["billed_usd"] = pricing.billed_usd(self.offer, found.trained_tokens)
-        extra = found.model_extra or {}
-        facts |= {"simulator": extra["simulator"]} if extra.get("simulator") else {}
-        code = found.error.code if found.error else None  # healthy jobs have an error object too, an empty one
-        return Status(
-            state=state,
-            detail=found.status,
-            step=points[-1].step if points else 0,
-            steps=next((int(m["total_steps"]) for m in metrics if m.get("total_steps")), None),
-            points=points,
-            events=tuple(_event(e) for e in events),
-            heldout_after=curve.heldout(metrics),
-            billed_tokens=found.trained_tokens,
-            facts={name: value for name, value in facts.items() if value is not None},
-            model=found.fine_tuned_model if state == "succeeded" else None,
-            model_digest=found.fine_tuned_model if state == "succeeded" else None,
-            error=f"{code}: {found.error.message}" if code and found.error else None,
-            held="resume it at the provider, or end it with `shardtune cancel KEY`"
-            if found.status == "paused"
-            else None,
-        )
-
-    def _curve(self, file: str, facts: dict[str, Any]) -> tuple[Any, ...]:
-        """Points of a result file; one that cannot be read is told of, and the events have to do."""
-        try:
-            with self._told(f"reading result file {file!r}"):
-                return curve.of_csv(self.client.files.content(file).read())
-        except BackendError as error:
-            facts["result_file"] = str(error)
-            return ()
-
-    def _checkpoints(self, job: str) -> list[dict[str, Any]]:
-        try:
-            with self._told("reading checkpoints"):
-                listed = self.client.fine_tuning.jobs.checkpoints.list(job)
-                return [{"step": c.step_number, "model": c.fine_tuned_model_checkpoint} for c in listed]
-        except VanishedError:
-            return []  # a compatible endpoint without this route
+        return standing.status(self, job)
 
     def cancel(self, job: Job) -> None:
         """Ask for the end; a job that has ended already, or is not known, is left alone."""
@@ -246,26 +184,3 @@ class OpenAI:
     ) -> list[Answer]:
         """Chat completions, some at a time; a model that was tuned a moment ago is waited for."""
         return prompting.answers(self, model, conversations, decoding)
-
-
-def _sending(upload: uploads.Upload) -> FileLock:
-    """Between a look for a file and its use, nobody else on this machine may remove it."""
-    folder = settings.local_root() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{upload.name}.lock")
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}
-
-
-def _resolved(job: Any) -> dict[str, Any]:
-    """Hyperparameters as the provider resolved them, from either place it tells them in."""
-    method = getattr(job.method, "supervised", None)
-    found = job.hyperparameters or getattr(method, "hyperparameters", None)
-    return {} if found is None else found.model_dump(include={"n_epochs", "batch_size", "learning_rate_multiplier"})
-
-
-def _event(event: Any) -> Event:
-    at = datetime.fromtimestamp(event.created_at, UTC).isoformat()
-    return Event(id=event.id, at=at, level=event.level, message=event.message)

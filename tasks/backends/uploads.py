@@ -8,9 +8,10 @@ from itertools import islice
 from tempfile import TemporaryFile
 from typing import IO
 
+from filelock import FileLock
 from pydantic import BaseModel
 
-from tasks import store
+from tasks import settings, store
 from tasks.backends.contract import Link
 from tasks.models import Export
 
@@ -43,3 +44,10 @@ class Upload(BaseModel):
 def of(link: Link, most: int) -> tuple[Upload, Upload]:
     """What a link sends: its training file, and the held-out rows whose loss is measured, `most` at the most."""
     return Upload(exports=link.train), Upload(exports=link.holdout, rows=min(link.heldout_rows, most))
+
+
+def sending(upload: Upload) -> FileLock:
+    """Held from the look for a file to its use: nobody else on this machine may remove it in between."""
+    folder = settings.local_root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{upload.name}.lock")

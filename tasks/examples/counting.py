@@ -49,6 +49,6 @@ def of_examples(examples: Sequence[Sequence[tuple[str, str]]], format: Format, m
     name = encoding_name(model)
     if format != "openai" or name is None:
         return None
-    texts = [text for turns in examples for turn in turns for text in turn]
-    counts = iter([len(ids) for ids in _encoding(name).encode_ordinary_batch(texts)])
-    return [EXAMPLE + sum(MESSAGE + next(counts) + next(counts) for _ in turns) for turns in examples]
+    encode = _encoding(name).encode_ordinary  # the package's batch call makes a thread's task of every text
+    roles = {role: len(encode(role)) for turns in examples for role, _ in turns}
+    return [EXAMPLE + sum(MESSAGE + roles[role] + len(encode(text)) for role, text in turns) for turns in examples]

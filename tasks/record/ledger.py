@@ -12,8 +12,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from tasks import settings, store
 from tasks.answers.asking import Exam
@@ -32,7 +34,18 @@ for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):
 
 def client() -> MlflowClient:
     """A client of the store that the settings name."""
-    return MlflowClient(tracking_uri=settings.tracking_uri())
+    uri = settings.tracking_uri()
+    if uri.startswith("sqlite") and uri not in _made:
+        # MLflow makes the tables of a new file without looking whether another process is making them.
+        folder = settings.local_root() / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "mlflow.lock"):
+            MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
+        _made.add(uri)
+    return MlflowClient(tracking_uri=uri)
+
+
+_made: set[str] = set()  # stores that this process has seen in order
 
 
 def experiment(api: MlflowClient) -> str | None:
@@ -104,7 +117,13 @@ class MlflowLedger:
 
 def _experiment(api: MlflowClient) -> str:
     kind = {"mlflow.experimentKind": "finetuning"}  # which of MLflow's views opens first
-    return str(api.create_experiment(EXPERIMENT, artifact_location=settings.artifact_location(), tags=kind))
+    try:
+        return str(api.create_experiment(EXPERIMENT, artifact_location=settings.artifact_location(), tags=kind))
+    except MlflowException:
+        made = experiment(api)  # by another process, a moment ago
+        if made is None:
+            raise
+        return made
 
 
 def finished(key: str) -> Finetuned | None:

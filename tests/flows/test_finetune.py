@@ -87,3 +87,14 @@ def test_a_model_that_is_gone_is_made_again_in_the_same_run(done, place):
     assert again.answers == done.answers
     assert Path(again.model, "adapter_model.safetensors").exists()
     assert len(runs(done.key)) == 1
+
+
+def test_a_chain_of_local_links_goes_on_with_the_adapter_of_the_one_before(place):
+    done = finetune(recipe(place, "chain=true", "shards=[0, 1]", "tune.max_steps=3", "seed=81"))
+    (child,) = runs(done.key)
+    parent = ledger.finished(child.data.tags["shardtune.parent"])
+    assert parent is not None and parent.model != done.model
+    # The same base with the parent's adapter is where the child began: not where the base began.
+    assert done.heldout_loss["before"] == pytest.approx(parent.heldout_loss["after"], abs=0.5)
+    assert child.data.tags["mlflow.parentRunId"] == parent.mlflow_run_id
+    assert finetune(recipe(place, "chain=true", "shards=[0, 1]", "tune.max_steps=3", "seed=81")).trained is False

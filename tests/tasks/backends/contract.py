@@ -97,7 +97,7 @@ class BackendContract:
         with ThreadPoolExecutor(4) as pool:
             jobs = [s.job for s in pool.map(lambda link: lifecycle.start(link, backend, ledger), [lasting] * 4)]
         assert len({job.id for job in jobs}) == 1
-        until(backend, jobs[0], lambda s: s.state == "running" and s.points)
+        until(backend, jobs[0], lambda s: s.state == "running" and (s.points or s.step))
         backend.cancel(jobs[0])
         assert until(backend, jobs[0], ended).state == "cancelled"
         backend.cancel(jobs[0])

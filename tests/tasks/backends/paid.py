@@ -19,7 +19,7 @@ from tasks.examples import lint
 from tasks.examples.export import export
 from tasks.models import Export, Finetuned, Format, Split
 from tasks.recipe import Exporting, Recipe
-from tasks.record import evidence, ledger, turns
+from tasks.record import evidence, ledger
 from tasks.tuning import GeminiTune, OpenAITune, Tune
 from tests.tasks.backends.models import ROWS
 from tests.tasks.examples import rows as shards
@@ -77,7 +77,6 @@ def exam(place: Path, link: Link) -> Exam:
 
 def work(place: Path, link: Link, again: bool = False) -> Finetuned:
     """What the flow does with one link, but for its orchestrator: start, watch, conclude."""
-    turns.SETTLE = 0.01
     evaluate.ask = asking.ask  # what the task of this name calls
     recipe = Recipe(name="tiny", tune=link.tune)
     backend, questions = get_backend(link.tune), exam(place, link)

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from deployments.simulators import serve
+from flows.sweep import look
+from tasks import settings
 from tasks.backends.contract import Link
 from tasks.record import ledger, names
 from tests.tasks.backends import paid
@@ -114,10 +116,16 @@ def child(place: str, link: str, point: str | None, provider: str) -> None:
 
 def run(place: Path, link: Link, point: str | None = None) -> int | None:
     """The work in a process of its own; its exit status, negative where a signal ended it."""
-    process = PROCESSES.Process(target=entered, args=(dict(os.environ), str(place), link.model_dump_json(), point))
-    process.start()
+    process = started(place, link, point)
     process.join(120)
     return process.exitcode
+
+
+def started(place: Path, link: Link, point: str | None = None) -> Any:
+    """The work, begun in a process of its own."""
+    process = PROCESSES.Process(target=entered, args=(dict(os.environ), str(place), link.model_dump_json(), point))
+    process.start()
+    return process
 
 
 def entered(environment: dict[str, str], place: str, link: str, point: str | None) -> None:
@@ -170,6 +178,41 @@ def test_killed_at_any_point_it_is_one_job_and_one_run(point, provider, simulato
     assert run(tmp_path, link, point) == -signal.SIGKILL
     assert run(tmp_path, link) == 0
     proven(f"killed {point}", simulators, link)
+
+
+@pytest.mark.parametrize("provider", ["openai", "gemini"])
+def test_two_at_once_on_one_key_are_one_job(provider, simulators, tmp_path):
+    link = paid.linked(tmp_path, paid.TUNES[provider], seed=next(SEEDS))
+    both = [started(tmp_path / name, link) for name in ("one", "two")]
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    proven("two processes at once", simulators, link)
+
+
+@pytest.mark.parametrize("provider", ["openai", "gemini"])
+def test_two_machines_at_once_on_one_key_are_one_job(provider, simulators, tmp_path, monkeypatch):
+    link = paid.linked(tmp_path, paid.TUNES[provider], seed=next(SEEDS))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri())
+    both = []
+    for name in ("one", "two"):  # a root of its own is what a machine has; MLflow is what they share
+        monkeypatch.setenv("SHARDTUNE_ROOT", str(tmp_path / name))
+        both.append(started(tmp_path / name, link))
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    proven("two machines at once", simulators, link)
+
+
+@pytest.mark.parametrize("provider", ["openai", "gemini"])
+def test_a_sweep_removes_what_a_start_that_died_has_sent(provider, simulators, tmp_path):
+    link = paid.linked(tmp_path, paid.TUNES[provider], seed=next(SEEDS))
+    assert run(tmp_path, link, "after upload, before the call") == -signal.SIGKILL
+    assert paid.left_behind(simulators)
+    swept = look(link.key)
+    assert (swept.state, swept.concluded, paid.left_behind(simulators)) == ("failed", True, [])
+    assert run(tmp_path, link) == 0
+    proven("swept after upload, then again", simulators, link)
 
 
 CREATE = {"openai": "jobs.create", "gemini": "tune"}
