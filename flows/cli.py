@@ -107,11 +107,16 @@ def finetune(recipe: Recipe, again: bool, wait: bool) -> Finetuned:
 
 @cli.command()
 @running(show.checked)
-def check(recipe: Recipe) -> Checked:
-    """All that speaks against a recipe, before anything is uploaded. Exit status 1 where there is an error."""
-    from flows.check import check as flow
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+def check(recipe: Recipe, files: tuple[str, ...]) -> Checked:
+    """All that speaks against a recipe, before anything is uploaded; or against training FILEs that are there already.
 
-    return flow(recipe)
+    Exit status 1 where there is an error.
+    """
+    from flows.check import check as flow
+    from tasks.check import of_files
+
+    return of_files(files, recipe) if files else flow(recipe)
 
 
 @cli.command()

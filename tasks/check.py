@@ -20,7 +20,7 @@ from tasks.errors import BackendError
 from tasks.examples import lint
 from tasks.models import Checked, Export, Finding, Finetuned, Priced, Quoted
 from tasks.recipe import Recipe
-from tasks.tuning import Tune
+from tasks.tuning import OpenAITune, Tune
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,10 @@ def passes(link: Link, recipe: Recipe) -> None:
     """Stop before the start where something speaks against it; warn of the rest."""
     found = findings(link, recipe)
     errors = [_told(f) for f in found if f.level == "error"]
-    for finding in found:
-        if finding.level == "warning":
-            log.warning("%s", _told(finding))
+    warnings = [f for f in found if f.level == "warning"]
+    for rule, many in Counter(f.rule for f in warnings).items():
+        first = next(f for f in warnings if f.rule == rule)
+        log.warning("%s%s", _told(first), f" (and {many - 1} more of this kind)" if many > 1 else "")
     if errors:
         more = f"; and {len(errors) - TOLD} more, see `shardtune check`" if len(errors) > TOLD else ""
         raise BackendError("; ".join(errors[:TOLD]) + more)
@@ -124,6 +125,13 @@ def summed(found: Sequence[Sequence[Finding]], chain: Sequence[Link]) -> Checked
         counts=dict(counts),
         findings=tuple(every),
     )
+
+
+def of_files(files: Sequence[str], recipe: Recipe) -> Checked:
+    """What the recipe's provider (OpenAI, where it has none) would say of these files, line by line."""
+    tune = recipe.tune or OpenAITune(base_model="gpt-4o-mini-2024-07-18")
+    found = [lint.of_file(file, get_backend(tune).format(tune), tune.base_model) for file in files]
+    return summed([one for one, _ in found], ()).model_copy(update={"examples": sum(lines for _, lines in found)})
 
 
 def priced(link: Link, cost: Quote, done: Finetuned | None) -> Priced:

@@ -131,7 +131,7 @@ class Finetuned(Frozen):
     model: str | None
     heldout_loss: dict[str, float | None]
     scores: dict[str, dict[str, dict[str, float]]]
-    cost: dict[str, float | str | None]
+    cost: dict[str, int | float | str | None]
     steps: int
     trained: bool  # False where this run found the job already done and recorded
     answers: tuple[Asked, ...]

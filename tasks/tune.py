@@ -199,7 +199,7 @@ def _drawn(answers: Sequence[Answer]) -> dict[str, Any]:
     return {"model_versions": versions, **(answers[0].decoding.model_dump() if answers else {})}
 
 
-def _cost(cost: Quote, status: Status | None) -> dict[str, float | str | None]:
+def _cost(cost: Quote, status: Status | None) -> dict[str, int | float | str | None]:
     """What was quoted, and `usd`: what was billed, or the upper end of the quote where nobody says."""
     billed = status.facts.get("billed_usd") if status else None
     usd = cost.usd_high if billed is None else billed

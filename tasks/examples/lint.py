@@ -56,11 +56,11 @@ def of_export(export: Export, model: str, fix: bool) -> Linted:
     )
 
 
-def of_file(path: str, format: Format, model: str) -> list[Finding]:
-    """Look at every line of a file that nobody here has made."""
+def of_file(path: str, format: Format, model: str) -> tuple[list[Finding], int]:
+    """Look at every line of a file that nobody here has made; what was found, and how many lines there are."""
     found = _Findings(format, [])
     found.look(path, model)
-    return [*found.of_file(path), *found.findings]
+    return [*found.of_file(path), *found.findings], found.lines
 
 
 def of_link(train: Sequence[Export], holdout: Sequence[Export], rows: int) -> list[Finding]:

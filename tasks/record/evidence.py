@@ -99,9 +99,11 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
 
 def _costs(status: Status, quote: Quote) -> dict[str, float | None]:
     """What was expected beside what was billed."""
+    billed = status.billed_tokens
     return {
         "quoted_tokens": quote.tokens,
-        "billed_tokens": status.billed_tokens,
+        "billed_tokens": billed,
+        "quote_error": quote.tokens / billed - 1 if quote.tokens is not None and billed else None,
         "quoted_usd_low": quote.usd_low,
         "quoted_usd_high": quote.usd_high,
     }

@@ -23,6 +23,7 @@ from tasks.record import ledger
 from tests.benchmarks import catalogue
 from tests.flows.demo import runs
 from tests.tasks.backends import paid
+from tests.tasks.examples import test_lint
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 PIPES = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -98,6 +99,7 @@ def test_the_quote_of_report_a_is_what_the_provider_bills(shop, simulators):
     assert done.cost["billed_tokens"] == billed[1]
     (run,) = runs(done.key)
     assert run.data.metrics["run/quoted_tokens"] == pytest.approx(run.data.metrics["run/billed_tokens"], rel=0.01)
+    assert abs(run.data.metrics["run/quote_error"]) < 0.01
     assert run.data.metrics["run/billed_usd"] == pytest.approx(billed[1] * 3e-6)
     assert [link.done for link in quote(wanted).links] == [True, True]
 
@@ -313,6 +315,18 @@ def test_check_is_clean_and_its_exit_status_says_when_it_is_not(shop, simulators
     few = command("check", "--recipe", "gpt-4o-mini", *chosen, "--set", "export.train_per_shard=9")
     assert few.returncode == 1 and "at least 10 are needed" in few.stdout
     assert untouched(simulators)
+
+
+def test_the_command_finds_thirty_planted_defects_in_a_file_and_none_in_a_clean_one(tmp_path, simulators):
+    for name, lines in (("bad", test_lint.planted()), ("clean", test_lint.clean())):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    bad = command("check", str(tmp_path / "bad.jsonl"), "--json")
+    told = json.loads(bad.stdout)
+    found = {(f["line"], f["rule"]) for f in told["findings"]}
+    assert found == {(3 * n + 3, rule) for n, (rule, _) in enumerate(test_lint.PLANTED)} and len(found) >= 30
+    assert (bad.returncode, told["errors"] + told["warnings"]) == (1, len(found))
+    clean = command("check", str(tmp_path / "clean.jsonl"), "--json")
+    assert (clean.returncode, json.loads(clean.stdout)["findings"]) == (0, [])
 
 
 def test_no_secret_is_written_anywhere(shop, simulators, tmp_path):
