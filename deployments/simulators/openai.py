@@ -84,8 +84,10 @@ def blueprint(state: State, service: str, prefix: str, key: str) -> Blueprint:
     @route("/fine_tuning/jobs", "jobs.list")
     def _(**_: Any) -> Any:
         wanted = {n[9:-1]: v for n, v in request.args.items() if n.startswith("metadata[")}
-        if state.fault(f"{service}.jobs.list", "answer"):  # a service that knows no filter gives every job
-            wanted = {}
+        fault = state.fault(f"{service}.jobs.list", "answer") if wanted else None
+        if fault and fault["fault"] == "refuse_filter":
+            raise refuse(400, "unknown_parameter", "Unknown parameter: metadata")
+        wanted = {} if fault else wanted  # a service that knows no filter gives every job
         mine = [shop.shown(j) for j in state.jobs.values() if j["_service"] == service]
         return _page([j for j in mine if wanted.items() <= (j["metadata"] or {}).items()][::-1])
 

@@ -94,12 +94,20 @@ class OpenAI:
 
     def find(self, key: str) -> Job | None:
         """The first job of this key that works or has worked, else the newest."""
-        with self._told(f"looking for a job of key {key!r}"):
-            # Endpoints that know no filter return every job, so each is looked at.
-            listed = self.client.fine_tuning.jobs.list(metadata={KEY: key}, limit=100)
-            mine = sorted((j for j in listed if (j.metadata or {}).get(KEY) == key), key=lambda j: (j.created_at, j.id))
+        # Endpoints that know no filter return every job, so each is looked at.
+        jobs = [job for job in self._jobs(key) if (job.metadata or {}).get(KEY) == key]
+        mine = sorted(jobs, key=lambda job: (job.created_at, job.id))
         live = [job for job in mine if standing.STATES.get(job.status) not in ("failed", "cancelled")]
         return self._job((live[:1] or mine[-1:])[0], key) if mine else None
+
+    def _jobs(self, key: str) -> list[Any]:
+        """Jobs with this key in their metadata where the endpoint can filter, else every one."""
+        listed = self.client.fine_tuning.jobs.list
+        with self._told(f"looking for a job of key {key!r}"):
+            try:
+                return list(listed(metadata={KEY: key}, limit=100))
+            except openai.BadRequestError:
+                return list(listed(limit=100))
 
     def _job(self, job: Any, key: str) -> Job:
         made = datetime.fromtimestamp(job.created_at, UTC).isoformat()

@@ -26,8 +26,14 @@ def close(api: MlflowClient, run: Run) -> None:
     tags, run_id = run.data.tags, run.info.run_id
     job = json.loads(tags[JOB]) if tags.get(JOB) else None
     last = max((m.step for m in api.get_metric_history(run_id, "loss")), default=0)
-    kept = {"job": job and job["id"], "state": tags.get(STATE), "reason": tags.get(REASON, ""), "last_step": last}
-    api.set_tag(run_id, ATTEMPTS, json.dumps([*ended(run), kept]))
+    kept = {
+        "job": job["id"] if job else None,
+        "state": tags.get(STATE),
+        "reason": tags.get(REASON, ""),
+        "last_step": last,
+    }
+    if job:  # else a new attempt was begun before, and whoever began it died
+        api.set_tag(run_id, ATTEMPTS, json.dumps([*ended(run), kept]))
     for name, value in ((JOB, ""), (REASON, ""), (STATE, "intended")):
         api.set_tag(run_id, name, value)
     api.update_run(run_id, status="RUNNING")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -315,6 +316,23 @@ def test_check_is_clean_and_its_exit_status_says_when_it_is_not(shop, simulators
     few = command("check", "--recipe", "gpt-4o-mini", *chosen, "--set", "export.train_per_shard=9")
     assert few.returncode == 1 and "at least 10 are needed" in few.stdout
     assert untouched(simulators)
+
+
+def test_the_command_killed_while_its_job_runs_pays_once(shop, simulators):
+    words = [w for s in (f"catalogue.uri={shop / 'catalogue.json'}", *SMALL, "seed=98") for w in ("--set", s)]
+    words += ["--set", "chain=false", "--set", "shards=[0]", "--json"]
+    script = [sys.executable, "-c", "from flows.cli import main; main()", "finetune", "--recipe", "gpt-4o-mini", *words]
+    process = subprocess.Popen(script, env={**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}, **PIPES)
+    while not made(simulators)["openai"]:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    (key,) = ledger.unfinished()
+    done = command("finetune", "--recipe", "gpt-4o-mini", *words)
+    told = json.loads(done.stdout)
+    assert (told["key"], told["state"], made(simulators)["openai"]) == (key, "succeeded", 1)
+    assert [run.info.status for run in runs(key)] == ["FINISHED"] and not paid.left_behind(simulators)
 
 
 def test_the_command_finds_thirty_planted_defects_in_a_file_and_none_in_a_clean_one(tmp_path, simulators):

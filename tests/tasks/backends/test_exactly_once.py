@@ -253,6 +253,7 @@ OPENAI_FAULTS: list[tuple[str, str, dict[str, Any]]] = [
     ("upload lost after the effect", "files.create", {"fault": "lost", "when": "after"}),
     ("upload 500 after the effect", "files.create", {"fault": "status", "status": 500, "when": "after", "times": 3}),
     ("upload reset before the effect", "files.create", {"fault": "reset"}),
+    ("filter of jobs refused", "jobs.list", {"fault": "refuse_filter", "when": "answer", "times": None}),
     ("result file cut", "files.content", {"fault": "truncated", "when": "answer", "times": None}),
     ("result file gone", "files.content", {"fault": "status", "status": 404, "times": None}),
     ("events without data", "jobs.events", {"fault": "nulls", "when": "answer", "times": 2}),

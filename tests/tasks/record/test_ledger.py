@@ -74,6 +74,7 @@ def test_a_new_attempt_goes_on_in_the_run_with_the_old_one_in_its_history(book):
     evidence.fail(first, "failed", "power")
     assert book.open(made(), anew=True) == first
     assert run(first).info.status == "RUNNING" and book.job(made().key) is None
+    book.open(made(), anew=True)  # whoever began the attempt died, and it is begun again
     book.record(job(made(), 1))
     assert book.job(made().key) == job(made(), 1)
     assert attempts.ended(run(first)) == [{"job": "job-0", "state": "failed", "reason": "power", "last_step": 2}]
