@@ -43,7 +43,7 @@ rehearse: $(STAMP) $(REHEARSAL)  ## both reports against simulators of OpenAI an
 
 test: $(STAMP)  ## format, lint, types, every test
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)  ## format, lint, types
 	@$(BIN)/ruff format --check .
