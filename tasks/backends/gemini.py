@@ -68,7 +68,8 @@ class Gemini:
     def endpoint(self, tune: GeminiTune) -> str | None:
         """Project and place, and the host where it is not Google's."""
         other = place.of(self.base_url, "googleapis.com")
-        return "/".join(part for part in (other, vertex.project(tune), tune.location) if part)
+        project = tune.project or os.environ.get("GOOGLE_CLOUD_PROJECT")  # a quote needs none
+        return "/".join(part for part in (other, project, tune.location) if part)
 
     @property
     def offer(self) -> offers.Offer | None:
