@@ -55,3 +55,7 @@ class TrainingError(BackendError):
 
 class ParityError(ShardtuneError, AssertionError):
     """The prompt at sampling is not the prompt at export: the answers would prove nothing."""
+
+
+class AnswerError(ShardtuneError, LookupError):
+    """There is no index to look in, no model of that name, or nothing to compare."""

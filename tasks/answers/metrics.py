@@ -41,13 +41,13 @@ def score(answer: str, content: str, question: str) -> Score:
 
 def numbers_supported(answer: str, source: str) -> float | None:
     """Share of the numbers in `answer` that occur in `source` as whole numbers; None where it has none."""
-    said = [_plain(n) for n in NUMBER.findall(answer)]
-    held = {_plain(n) for n in NUMBER.findall(source)}
+    said = [plain(n) for n in NUMBER.findall(answer)]
+    held = {plain(n) for n in NUMBER.findall(source)}
     return round(fmean(n in held for n in said), 4) if said else None
 
 
-def _plain(number: str) -> str:
-    """1,000 and 1000 are one number, and so are 2.50 and 2.5; 2.5 and 25 are two."""
+def plain(number: str) -> str:
+    """A number in one spelling: 1,000 and 1000 are one number, and so are 2.50 and 2.5; 2.5 and 25 are two."""
     grouped = re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", number)
     text = number.replace(",", "") if grouped else number.replace(",", ".")
     whole, point, rest = text.partition(".")

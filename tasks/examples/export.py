@@ -19,7 +19,7 @@ from tasks.examples.templates import Rendering
 from tasks.models import CleanShard, Export, Format, Split
 from tasks.recipe import Exporting
 
-VERSION = 2
+VERSION = 3
 COLUMNS = ["uid", "title", "content", "line", "row_hash"]
 BESIDE = pa.schema({"uid": pa.string(), "line": pa.int64(), "row_hash": pa.string(), "tokens": pa.int32()})
 AT_ONCE = 2_048  # rows

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import ExportError
-from tasks.examples.grounding import Row, context
+from tasks.examples.grounding import Row, Shelf
 from tasks.examples.styles import STYLES, Style, answer, conversation
 from tasks.examples.templates import Rendering, ending, load_tokenizer, render
 from tasks.examples.tokens import lengths
@@ -59,11 +59,11 @@ def _bytes(text: pa.Array) -> memoryview:
 
 def grounded(all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, format: Format) -> bytes:
     """Chat lines whose prompts list rows, one by one."""
-    written = []
+    shelf, written = Shelf(all_rows), []
     for number in numbers:
         row = all_rows[number]
-        turns = conversation(name, row["title"], context(all_rows, number))
-        written.append(_dumped(line(turns, answer(name, row), format)))
+        turns = conversation(name, row["title"], shelf.shown(number))
+        written.append(_dumped(line(turns, answer(name, row, shelf.missing(number)), format)))
     return "".join(written).encode()
 
 
@@ -86,29 +86,36 @@ def rendered(
     """Prompt and completion as the local model reads them, and the number of tokens of each example."""
     tokenizer = load_tokenizer(rendering)
     closing = ending(rendering.template, tokenizer)
-    prompts = _prompts(all_rows, numbers, name, rendering, tokenizer)
-    completions = [answer(name, all_rows[n]) + closing for n in numbers]
+    shelf = Shelf(all_rows) if STYLES[name].grounded else None
+    prompts = _prompts(all_rows, shelf, numbers, name, rendering, tokenizer)
+    said = [answer(name, all_rows[n], shelf is not None and shelf.missing(n)) for n in numbers]
+    completions = [text + closing for text in said]
     written = []
-    for number, prompt, completion in zip(numbers, prompts, completions, strict=True):
+    for at, (number, prompt, completion) in enumerate(zip(numbers, prompts, completions, strict=True)):
         line = {"prompt": prompt, "completion": completion}
         if format == "alpaca":
-            turns = conversation(name, all_rows[number]["title"], context(all_rows, number))
+            turns = conversation(name, all_rows[number]["title"], shelf.shown(number) if shelf else ())
             system, asked = (turns[0].content, turns[1].content) if len(turns) > 1 else (turns[0].content, "")
-            line |= {"instruction": system, "input": asked, "output": answer(name, all_rows[number])}
+            line |= {"instruction": system, "input": asked, "output": said[at]}
         written.append(_dumped(line))
     return "".join(written).encode(), lengths(prompts, completions, tokenizer)
 
 
 def _prompts(
-    all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, rendering: Rendering, tokenizer: Any
+    all_rows: Sequence[Row],
+    shelf: Shelf | None,
+    numbers: Sequence[int],
+    name: StyleName,
+    rendering: Rendering,
+    tokenizer: Any,
 ) -> list[str]:
     """Every prompt. The template runs once for all rows where the first of them prove that nothing is lost by it."""
 
     def real(number: int) -> str:
-        shown = context(all_rows, number) if STYLES[name].grounded else ()
+        shown = shelf.shown(number) if shelf else ()
         return render(conversation(name, all_rows[number]["title"], shown), rendering.template, tokenizer)
 
-    if STYLES[name].grounded:
+    if shelf:
         return [real(n) for n in numbers]
     before, mark, after = render(conversation(name, MARK), rendering.template, tokenizer).partition(MARK)
     if not mark:

@@ -11,7 +11,7 @@ import xxhash
 
 from tasks import store
 from tasks.examples.export import of_split
-from tasks.examples.grounding import context
+from tasks.examples.grounding import Shelf
 from tasks.examples.styles import conversation
 from tasks.examples.templates import prompt_hash
 from tasks.models import CleanShard, Export, Frozen, Message
@@ -56,6 +56,7 @@ def _read(export: Export, shard: CleanShard, numbers: list[int]) -> list[Questio
     with store.reading(export.rows_uri) as stream:
         lines = pq.read_table(stream, columns=["line"])["line"].take(pa.array(numbers)).to_pylist()
     everything = of_split(shard.uri, export.split).to_pylist()
+    shelf = Shelf(everything)
     at = {row["line"]: number for number, row in enumerate(everything)}
     wanted, prompts = set(numbers), {}
     with store.reading(export.uri) as stream:
@@ -65,7 +66,7 @@ def _read(export: Export, shard: CleanShard, numbers: list[int]) -> list[Questio
     return [
         Question(
             shard=export.shard,
-            messages=conversation(export.style, everything[at[line]]["title"], context(everything, at[line])),
+            messages=conversation(export.style, everything[at[line]]["title"], shelf.shown(at[line])),
             prompt_hash=prompt_hash(prompts[number]),
             **{name: everything[at[line]][name] for name in ("uid", "line", "title", "content")},
         )

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.examples.grounding import clip
 from tasks.models import Frozen, Message, StyleName
 
 SOURCE = (
     "\n***\n**Source:** 'trn.json' file in dataset "
     "[The AmazonTitles-1.3MM](http://manikvarma.org/downloads/XC/XMLRepository.html)"
 )
-GROUNDED = "Answer from the products listed, and end with the id of the one you used in square brackets."
+ABSTAIN = "None of the products listed is the one asked about."
+GROUNDED = (
+    f"Answer from the products listed. Begin with the id of the one you use in square brackets. If none fits: {ABSTAIN}"
+)
+SHOWN, SAID = 400, 240  # characters of a row in a grounded prompt, and of the answer that is taught
 
 
 class Style(Frozen):
     """Texts around a row: `question[0] + title + question[1]` is asked, `content + closing` is answered.
 
-    `grounded` styles list rows before the question, and the answer ends with the uid of its row.
+    `grounded` styles list rows before the question, and the answer begins with the uid of its row.
     """
 
     system: str | None
@@ -39,13 +44,15 @@ def conversation(name: StyleName, title: str, context: Sequence[dict[str, Any]] 
     style = STYLES[name]
     asked = title.join(style.question)
     if style.grounded:
-        listed = "\n\n".join(f"[{row['uid']}] {row['title']}\n{row['content']}" for row in context)
+        listed = "\n\n".join(f"[{row['uid']}] {row['title']}\n{clip(row['content'], SHOWN)}" for row in context)
         asked = f"{listed}\n\n{asked}"
     turns = (Message(role="user", content=asked),)
     return (Message(role="system", content=style.system), *turns) if style.system else turns
 
 
-def answer(name: StyleName, row: dict[str, Any]) -> str:
-    """What a model tuned in this style is to say of `row`."""
+def answer(name: StyleName, row: dict[str, Any], missing: bool = False) -> str:
+    """What a model tuned in this style is to say of `row`; `missing`: when its prompt does not show it."""
     style = STYLES[name]
-    return f"{row['content']}{style.closing}" + (f" [{row['uid']}]" if style.grounded else "")
+    if not style.grounded:
+        return f"{row['content']}{style.closing}"
+    return ABSTAIN if missing else f"[{row['uid']}] {clip(row['content'], SAID)}"

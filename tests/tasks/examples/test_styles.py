@@ -6,37 +6,61 @@ import json
 from pathlib import Path
 
 from tasks.examples.export import export
-from tasks.examples.grounding import ROWS, context
+from tasks.examples.grounding import MISSING, ROWS, Shelf, clip
 from tasks.examples.questions import draw
+from tasks.examples.styles import ABSTAIN
 from tasks.recipe import Exporting
 from tests.tasks.examples.rows import shard
 
 MANY = [(f"Title {n}", f"Content of {n}") for n in range(30)]
 
 
-def test_the_right_row_stands_among_others_at_changing_places():
-    rows = [{"uid": f"U{n}", "row_hash": f"{n:032x}"} for n in range(30)]
-    places = set()
-    for number in range(30):
-        shown = context(rows, number)
-        assert len({row["uid"] for row in shown}) == ROWS
-        places.add([row["uid"] for row in shown].index(f"U{number}"))
+def rows_of(count: int) -> list[dict[str, str]]:
+    return [
+        {"uid": f"U{n}", "row_hash": f"{n:032x}", "title": f"Title {n:03} {'red' if n < 2 else ''}"}
+        for n in range(count)
+    ]
+
+
+def test_the_right_row_stands_among_others_at_changing_places_or_is_left_out():
+    shelf, places, missing = Shelf(rows_of(120)), set(), 0
+    for number in range(120):
+        shown = [row["uid"] for row in shelf.shown(number)]
+        assert len(set(shown)) == ROWS
+        assert (f"U{number}" not in shown) == shelf.missing(number)
+        missing += shelf.missing(number)
+        places |= {shown.index(f"U{number}")} if f"U{number}" in shown else set()
     assert places == set(range(ROWS))
+    assert 0.5 / MISSING < missing / 120 < 2 / MISSING
+
+
+def test_the_row_with_the_likest_title_is_among_the_others():
+    shelf = Shelf(rows_of(30))
+    assert "U1" in [row["uid"] for row in shelf.shown(0)]
+    assert "U0" in [row["uid"] for row in shelf.shown(1)]
 
 
 def test_a_lonely_row_stands_alone():
-    rows = [{"uid": "U0", "row_hash": "0"}]
-    assert context(rows, 0) == rows
+    assert Shelf(rows_of(1)).shown(0) == rows_of(1)
 
 
-def test_a_grounded_answer_cites_the_row_it_was_given(tmp_path):
+def test_long_text_is_clipped_at_the_end_of_a_sentence():
+    assert clip("Short.", 20) == "Short."
+    assert clip("It is red. It is long. And it goes on", 24) == "It is red. It is long."
+    assert clip("one long sentence of words", 12) == "one long"
+
+
+def test_a_grounded_answer_cites_the_row_it_was_given_or_abstains(tmp_path):
     made = export(shard(tmp_path, MANY), Exporting(style="grounded"), "openai", "train", None, str(tmp_path))
+    abstained = 0
     for number, text in enumerate(Path(made.uri).read_text().splitlines()):
         system, user, assistant = json.loads(text)["messages"]
         assert "square brackets" in system["content"]
-        assert f"[U{number}] Title {number}\nContent of {number}" in user["content"]
         assert user["content"].endswith(f"What is the Title {number} product?")
-        assert assistant["content"] == f"Content of {number} [U{number}]"
+        shown = f"[U{number}] Title {number}\nContent of {number}" in user["content"]
+        assert assistant["content"] == (f"[U{number}] Content of {number}" if shown else ABSTAIN)
+        abstained += not shown
+    assert 0 < abstained < 30
 
 
 def test_a_question_of_a_grounded_export_shows_the_same_rows(tmp_path):

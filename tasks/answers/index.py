@@ -1,0 +1,206 @@
+"""Index: clean shards in tantivy on this machine's disk; a shard is added once, and no server is needed.
+
+One folder a catalogue. A grown catalogue adds its new shards; a shard that changed is taken out and put in anew.
+Killed at any moment, the next update finishes it: what a commit holds is what `shards.json` says, or is done again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import tantivy
+import xxhash
+from filelock import FileLock
+
+from tasks import settings, store
+from tasks.answers import matching
+from tasks.answers.words import telling, words
+from tasks.catalogue.split import normalised
+from tasks.errors import AnswerError
+from tasks.models import CleanShard, Frozen
+
+VERSION = 1  # bump when the schema, or what is put into it, changes
+COLUMNS = ["uid", "title", "content", "line", "row_hash"]
+HEAP = 256 * 2**20  # bytes that a writer fills before it writes a segment
+RAREST, LOOKED_AT, AT_ONCE = 6, 32, 4_096
+
+
+class Row(Frozen):
+    """One product as the index has it; `also` are uids of other rows with the same title and content."""
+
+    uid: str
+    title: str
+    content: str
+    line: int
+    shard: int
+    digest: str  # of the clean shard it lies in
+    also: tuple[str, ...] = ()
+
+
+class Candidate(Frozen):
+    """A row that may be the one asked about. `fits`: the question names it; else it is only the nearest."""
+
+    row: Row
+    score: float  # 0 to 1: how much of the question the title has, and how much of the title the question
+    fits: bool
+
+
+def _schema() -> Any:
+    made = tantivy.SchemaBuilder()
+    for name in ("uid", "key", "row_hash", "digest"):
+        made.add_text_field(name, stored=True, tokenizer_name="raw", index_option="basic")
+    for name in ("title", "content"):
+        made.add_text_field(name, stored=True, index_option="freq")
+    made.add_unsigned_field("line", stored=True)
+    made.add_unsigned_field("shard", stored=True)
+    return made.build()
+
+
+def key_of(title: str) -> str:
+    """16 hex digits by which titles that differ only in case and signs are one."""
+    return xxhash.xxh3_64_hexdigest(normalised([title])[0])
+
+
+def folder_of(catalogue: str) -> Path:
+    """Where the index of this catalogue lies; always on this machine."""
+    return settings.local_root() / "index" / store.digest_of([VERSION, catalogue])[:12]
+
+
+def update(catalogue: str, shards: Sequence[CleanShard]) -> tuple[str, int]:
+    """Bring the catalogue's index to these clean shards; returns its folder and how many shards were put in."""
+    folder = folder_of(catalogue)
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = str(folder / "shards.json")
+    with FileLock(folder / "lock"):
+        held: dict[str, int] = store.read_json(listed) if store.exists(listed) else {}
+        wanted = {s.digest: s for s in shards}
+        missing = [s for digest, s in wanted.items() if digest not in held]
+        gone = [digest for digest in held if digest not in wanted]
+        if missing or gone:
+            if not held or len(gone) == len(held):  # nothing of it stays, or a first update was cut short
+                shutil.rmtree(folder / "rows", ignore_errors=True)
+            _write(folder / "rows", missing, gone)
+            store.write_json(listed, {digest: s.index for digest, s in wanted.items()})
+    return str(folder), len(missing)
+
+
+def _write(place: Path, missing: Sequence[CleanShard], gone: Sequence[str]) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    for left in place.glob(".tantivy-writer.lock"):
+        left.unlink()  # of a process that died; ours is the lock outside
+    writer = tantivy.Index(_schema(), path=str(place)).writer(HEAP, 2)
+    for digest in (*gone, *(s.digest for s in missing)):
+        writer.delete_documents_by_term("digest", digest)
+    for shard in missing:
+        for document in _documents(shard):
+            writer.add_document(document)
+    writer.commit()
+    writer.wait_merging_threads()
+
+
+def _documents(shard: CleanShard) -> Iterator[Any]:
+    with store.reading(shard.uri) as stream, pq.ParquetFile(stream) as parquet:
+        for batch in parquet.iter_batches(AT_ONCE, columns=COLUMNS):
+            columns = [batch[name].to_pylist() for name in COLUMNS]
+            keys = map(xxhash.xxh3_64_hexdigest, normalised(columns[1]))
+            for uid, title, content, line, row_hash, key in zip(*columns, keys, strict=True):
+                made = tantivy.Document(uid=uid, title=title, content=content, key=key, digest=shard.digest)
+                made.add_text("row_hash", str(row_hash))
+                made.add_unsigned("line", line)
+                made.add_unsigned("shard", shard.index)
+                yield made
+
+
+class Index:
+    """An index opened for look-ups. Raises AnswerError where none was made."""
+
+    def __init__(self, folder: str) -> None:
+        if not Path(folder, "shards.json").exists():
+            raise AnswerError(f"no index at {folder!r}: run `shardtune ask` or `compare` with the catalogue's recipe")
+        with suppress(ValueError):
+            self._index = tantivy.Index.open(str(Path(folder, "rows")))
+        if not hasattr(self, "_index"):
+            raise AnswerError(f"the index at {folder!r} cannot be opened: remove the folder, it is made again")
+        self._schema, self._searcher = self._index.schema, self._index.searcher()
+        self._rows = max(1, self._searcher.num_docs)
+
+    def __len__(self) -> int:
+        return int(self._searcher.num_docs)
+
+    def by_uid(self, uid: str) -> Row | None:
+        """The row with this uid, or None."""
+        found = self._found(tantivy.Query.term_query(self._schema, "uid", uid), 1)
+        return found[0] if found else None
+
+    def by_title(self, title: str) -> list[Row]:
+        """All rows of this very title, but for case and signs."""
+        return self._found(tantivy.Query.term_query(self._schema, "key", key_of(title)), LOOKED_AT)
+
+    def candidates(self, subject: str, limit: int = 5, hidden: str | None = None) -> list[Candidate]:
+        """Rows that `subject` may mean, best first: its very title, else titles with its words, else descriptions.
+
+        `hidden` is a title whose rows are treated as not there: what would be answered if the catalogue lacked it.
+        """
+        asked = telling(subject)
+        if not asked:
+            return []
+        absent = key_of(hidden) if hidden else None
+        rarest = self._rarest(asked)
+        named = self.by_title(subject) if absent is None or key_of(subject) != absent else []
+        if len(named) < limit:
+            named += self._ranked("title", rarest, every=True)
+        judged = self._judged(asked, named, absent)
+        if not (judged and judged[0].fits):
+            judged = self._judged(asked, [*named, *self._ranked("title", rarest)], absent)
+        if not (judged and judged[0].fits):
+            described = self._ranked("content", rarest, every=len(rarest) > 2)
+            judged = self._judged(asked, [c.row for c in judged] + described, absent)
+        return judged[:limit]
+
+    def _rarest(self, asked: Sequence[str]) -> list[tuple[str, int]]:
+        """The words of the question that tell most, each with the number of titles that have it."""
+        counted = [(word, self._searcher.doc_freq("title", word)) for word in dict.fromkeys(asked)]
+        return sorted(counted, key=lambda told: told[1])[: RAREST + 2]
+
+    def _ranked(self, field: str, rarest: Sequence[tuple[str, int]], every: bool = False) -> list[Row]:
+        """Rows whose `field` has the words, by BM25: every word, or as many as may be with misspelt ones looked for."""
+        query, parts = tantivy.Query, []
+        for word, titles in rarest if every else rarest[:RAREST]:
+            if every and field == "title" and not titles:
+                return []
+            fuzzy = not every and field == "title" and len(word) > 3 and not word.isdigit() and titles < 10
+            term = query.fuzzy_term_query(self._schema, field, word, 1) if fuzzy else None
+            occur = tantivy.Occur.Must if every else tantivy.Occur.Should
+            parts.append((occur, term or query.term_query(self._schema, field, word, "freq")))
+        return self._found(query.boolean_query(parts), LOOKED_AT) if parts else []
+
+    def _found(self, query: Any, limit: int) -> list[Row]:
+        """The rows of a query, best first; those with the same title and content are one."""
+        folded: dict[str, Row] = {}
+        for _, address in self._searcher.search(query, limit, count=False).hits:
+            held = self._searcher.doc(address).to_dict()
+            row_hash, values = held["row_hash"][0], {name: held[name][0] for name in Row.model_fields if name in held}
+            if row_hash in folded:
+                first = folded[row_hash]
+                folded[row_hash] = first.model_copy(update={"also": (*first.also, values["uid"])})
+            else:
+                folded[row_hash] = Row(**values)
+        return list(folded.values())
+
+    def _judged(self, asked: Sequence[str], rows: Sequence[Row], absent: str | None) -> list[Candidate]:
+        different = {(row.uid, row.digest): row for row in rows if absent is None or key_of(row.title) != absent}
+        weights = {word: self._weight(word) for row in different.values() for word in words(row.title)}
+        weights |= {word: self._weight(word) for word in asked}
+        judged = []
+        for row in different.values():
+            score, fits = matching.judge(asked, telling(row.title), words(row.content), weights)
+            judged.append(Candidate(row=row, score=round(score, 4), fits=fits))
+        return sorted(judged, key=lambda c: (not c.fits, -c.score))
+
+    def _weight(self, word: str) -> float:
+        return matching.weight(self._searcher.doc_freq("title", word), self._rows)

@@ -1,0 +1,68 @@
+"""Words: how a text falls into words, as the index has them, and what of a question names the product."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from tasks.examples.styles import STYLES
+
+_WORD = re.compile(r"[^\W_]+")
+_STOP = """
+a an and any are as at be been but by can could did do does for from had has have he her his i if in into is
+it its me my no not of on or our out please she so some than that the their them then there these they this to
+up us was we were what when where which who whom whose why will with would you your
+""".split()
+STOP = frozenset(_STOP)
+_FRAMES = (
+    r"what(?:'s| is| are)(?: product)?(?: the| a| an)?",
+    r"(?:can|could) you (?:please )?(?:describe|tell me(?: more)? about|explain)(?: the)?",
+    r"(?:please )?(?:describe|explain|summari[sz]e)(?: the)?",
+    r"(?:please )?tell me(?: more)?(?: about)?(?: the)?",
+    r"what (?:can|do) you (?:tell me|know) about(?: the)?",
+    r"(?:i want to know|i would like to know|information) (?:about|on)(?: the)?",
+    r"how (?:much|big|long|heavy|old|wide|tall) (?:is|are)(?: the)?",
+    r"do you (?:have|know|sell)(?: the| a| an)?",
+    r"who (?:wrote|made|makes|is the author of)(?: the)?",
+)
+_BEFORE = re.compile(rf"^\s*(?:{'|'.join(_FRAMES)})\s+", re.IGNORECASE)
+_AFTER = re.compile(r"\s*(?:\bproduct\b|\babout\b|\bon Amazon\b|\bmade of\b|\bfor sale\b)?\s*[?.!]*\s*$", re.IGNORECASE)
+_QUOTED = re.compile(r"[\"“](.+)[\"”]")
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words of letters and digits, in order: what tantivy's default tokenizer makes of `text`."""
+    return _WORD.findall(text.lower())
+
+
+def telling(text: str) -> list[str]:
+    """The words of `text` without those that every text has; all of them where nothing else is there."""
+    found = words(text)
+    return [w for w in found if w not in STOP] or found
+
+
+def subject(question: str) -> str:
+    """What a question asks about: the title in the frame of a style, a quoted name, or the question without its frame.
+
+    `What is the 5 Ft Turbo Tube Slide Yellow product?` asks about `5 Ft Turbo Tube Slide Yellow`.
+    """
+    text = " ".join(question.split())
+    for before, after in (style.question for style in STYLES.values() if style.question[0]):
+        if text.startswith(before) and text.endswith(after) and len(text) > len(before) + len(after):
+            return text[len(before) : len(text) - len(after)]
+    if (quoted := _QUOTED.search(text)) and len(words(quoted[1])) > 1:
+        return quoted[1].strip()
+    bare = _BEFORE.sub("", text)
+    if bare != text or text.endswith("?"):
+        bare = _AFTER.sub("", bare)
+    return bare.strip(" \"'“”") or text
+
+
+@cache
+def listed(name: str) -> frozenset[str]:
+    """The words of one list in words.yaml (`colours`, `materials`)."""
+    held = yaml.safe_load((Path(__file__).parent / "words.yaml").read_text(encoding="utf-8"))
+    return frozenset(str(held[name]).split())
