@@ -58,4 +58,4 @@ class ParityError(ShardtuneError, AssertionError):
 
 
 class AnswerError(ShardtuneError, LookupError):
-    """There is no index to look in, no model of that name, or nothing to compare."""
+    """There is no index to look in, or it cannot be opened."""

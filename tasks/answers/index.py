@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +90,6 @@ def update(catalogue: str, shards: Sequence[CleanShard]) -> tuple[str, int]:
 
 def _write(place: Path, missing: Sequence[CleanShard], gone: Sequence[str]) -> None:
     place.mkdir(parents=True, exist_ok=True)
-    for left in place.glob(".tantivy-writer.lock"):
-        left.unlink()  # of a process that died; ours is the lock outside
     writer = tantivy.Index(_schema(), path=str(place)).writer(HEAP, 2)
     for digest in (*gone, *(s.digest for s in missing)):
         writer.delete_documents_by_term("digest", digest)
@@ -121,12 +118,14 @@ class Index:
 
     def __init__(self, folder: str) -> None:
         if not Path(folder, "shards.json").exists():
-            raise AnswerError(f"no index at {folder!r}: run `shardtune ask` or `compare` with the catalogue's recipe")
-        with suppress(ValueError):
-            self._index = tantivy.Index.open(str(Path(folder, "rows")))
-        if not hasattr(self, "_index"):
-            raise AnswerError(f"the index at {folder!r} cannot be opened: remove the folder, it is made again")
-        self._schema, self._searcher = self._index.schema, self._index.searcher()
+            raise AnswerError(f"no index at {folder!r}: make it from clean shards with tasks.answers.index.update")
+        try:
+            opened = tantivy.Index.open(str(Path(folder, "rows")))
+        except ValueError as error:
+            raise AnswerError(
+                f"the index at {folder!r} cannot be opened ({error}): remove the folder, an update makes it again"
+            ) from error
+        self._schema, self._searcher = opened.schema, opened.searcher()
         self._rows = max(1, self._searcher.num_docs)
 
     def __len__(self) -> int:

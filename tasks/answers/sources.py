@@ -18,7 +18,7 @@ from tasks.examples.styles import ABSTAIN, SOURCE
 from tasks.models import Frozen
 
 Rule = Literal["citation", "product", "number", "name", "colour", "material", "words"]
-CITED = re.compile(r"\[([A-Za-z0-9]{4,20})\]")
+CITED = re.compile(r"\s*\[([^\[\]\s]{1,64})\]")  # where a grounded answer begins; a bracket within is text
 WORDS = 0.5  # share of the telling words that row or question must have
 _UNITS = {
     "inch": "in inch inches", "foot": "ft foot feet", "centimetre": "cm centimeter centimeters centimetre centimetres",
@@ -49,8 +49,8 @@ class Problem(Frozen):
 def body(answer: str) -> tuple[str, str | None]:
     """The answer without its citation and without the constant source line of report B; and the uid it cites."""
     text = answer.replace(SOURCE.strip(), "").replace("***", " ").strip()
-    cited = CITED.search(text)
-    return " ".join(CITED.sub(" ", text).split()), cited[1] if cited else None
+    cited = CITED.match(text)
+    return " ".join(text[cited.end() if cited else 0 :].split()), cited[1] if cited else None
 
 
 def abstains(answer: str) -> bool:

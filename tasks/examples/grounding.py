@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -54,7 +55,7 @@ class Shelf:
         if not shared:
             return None
         others = self._by_word[min(shared)[1]]
-        place = others.index(number)
+        place = bisect_left(others, number)  # rows were put in by their number
         return others[place - 1] if place else others[1]
 
 

@@ -12,13 +12,16 @@ import xxhash
 from tasks import store
 from tasks.examples.export import of_split
 from tasks.examples.grounding import Shelf
-from tasks.examples.styles import conversation
+from tasks.examples.styles import ABSTAIN, STYLES, conversation
 from tasks.examples.templates import prompt_hash
 from tasks.models import CleanShard, Export, Frozen, Message
 
 
 class Question(Frozen):
-    """One product asked about: its row, the turns before the answer, and the prompt as the export has it."""
+    """One product asked about: its row, the turns before the answer, and the prompt as the export has it.
+
+    `content` is what an answer is measured by: the row's, or, where its prompt leaves the row out, that none fits.
+    """
 
     uid: str
     line: int
@@ -56,22 +59,27 @@ def _read(export: Export, shard: CleanShard, numbers: list[int]) -> list[Questio
     with store.reading(export.rows_uri) as stream:
         lines = pq.read_table(stream, columns=["line"])["line"].take(pa.array(numbers)).to_pylist()
     everything = of_split(shard.uri, export.split).to_pylist()
-    shelf = Shelf(everything)
+    shelf = Shelf(everything) if STYLES[export.style].grounded else None
     at = {row["line"]: number for number, row in enumerate(everything)}
     wanted, prompts = set(numbers), {}
     with store.reading(export.uri) as stream:
         for number, text in enumerate(stream):
             if number in wanted:
                 prompts[number] = asked(json.loads(text))
-    return [
-        Question(
-            shard=export.shard,
-            messages=conversation(export.style, everything[at[line]]["title"], shelf.shown(at[line])),
-            prompt_hash=prompt_hash(prompts[number]),
-            **{name: everything[at[line]][name] for name in ("uid", "line", "title", "content")},
+    found = []
+    for number, line in zip(numbers, lines, strict=True):
+        row, place = everything[at[line]], at[line]
+        left_out = shelf is not None and shelf.missing(place)
+        found.append(
+            Question(
+                shard=export.shard,
+                messages=conversation(export.style, row["title"], shelf.shown(place) if shelf else ()),
+                prompt_hash=prompt_hash(prompts[number]),
+                content=ABSTAIN if left_out else row["content"],
+                **{name: row[name] for name in ("uid", "line", "title")},
+            )
         )
-        for number, line in zip(numbers, lines, strict=True)
-    ]
+    return found
 
 
 def asked(example: dict[str, object]) -> str:

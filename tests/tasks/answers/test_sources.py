@@ -68,6 +68,7 @@ def test_without_a_row_nothing_holds():
 
 def test_parts_of_an_answer():
     assert body(f"[B00X1] Text.{SOURCE}") == ("Text.", "B00X1")
+    assert body("A novel [Paperback] of 1912.") == ("A novel [Paperback] of 1912.", None)
     assert measures("12-inch, 1,000 lbs and 50%, two") == [
         ("12", "inch"),
         ("1000", "pound"),

@@ -67,6 +67,7 @@ def test_a_question_of_a_grounded_export_shows_the_same_rows(tmp_path):
     clean = shard(tmp_path, MANY)
     made = export(clean, Exporting(style="grounded"), "openai", "train", None, str(tmp_path))
     texts = Path(made.uri).read_text().splitlines()
-    for question in draw([made], [clean], 5, seed=3):
+    for question in draw([made], [clean], 30, seed=3):
         exported = json.loads(texts[question.line - 1])["messages"]
+        assert (question.content == ABSTAIN) == (exported[-1]["content"] == ABSTAIN)
         assert [m.model_dump() for m in question.messages] == exported[:-1]
