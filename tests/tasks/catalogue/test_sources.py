@@ -39,9 +39,9 @@ def archive(members: dict[str, bytes]) -> bytes:
 
 
 PUBLISHED = {
-    "LF-Amazon-1.3M/tst.json.gz": gzip.compress(line("TEST")),
-    "LF-Amazon-1.3M/trn.json.gz": gzip.compress(DATA),
-    "LF-Amazon-1.3M/lbl.json.gz": gzip.compress(line("LABEL")),
+    "LF-Amazon-1.3M/tst.json.gz": gzip.compress(line("TEST"), mtime=0),
+    "LF-Amazon-1.3M/trn.json.gz": gzip.compress(DATA, mtime=0),
+    "LF-Amazon-1.3M/lbl.json.gz": gzip.compress(line("LABEL"), mtime=0),
     "LF-Amazon-1.3M/filter_labels_train.txt": b"1 2\n",
 }
 
@@ -51,9 +51,9 @@ PUBLISHED = {
     [
         ("trn.json", DATA),
         ("trn.jsonl", DATA.rstrip()),
-        ("trn.json.gz", gzip.compress(DATA)),
-        ("named-wrongly.json", gzip.compress(DATA)),
-        ("members.gz", gzip.compress(b"".join(lines(10))) + gzip.compress(b"".join(lines(15, 10))) + b"\0" * 512),
+        ("trn.json.gz", gzip.compress(DATA, mtime=0)),
+        ("named-wrongly.json", gzip.compress(DATA, mtime=0)),
+        ("members.gz", gzip.compress(b"".join(lines(10)), mtime=0) + gzip.compress(b"".join(lines(15, 10)), mtime=0) + b"\0" * 512),
         ("raw.zip", archive(PUBLISHED)),
         ("plain.zip", archive({"catalogue.jsonl": DATA, "__MACOSX/._catalogue.jsonl": b"\0\5"})),
         ("two.zip", archive({"b.json": b"".join(lines(15, 10)), "a.json": b"".join(lines(10)).rstrip()})),
@@ -103,7 +103,7 @@ def test_what_is_missing_in_a_data_set_goes_to_quarantine(tmp_path):
 
 @pytest.mark.parametrize("name", ["trn.json", "trn.json.gz", "raw.zip"])
 def test_s3_gives_the_same_shards_as_a_local_file(tmp_path, bucket, name):
-    data = {"trn.json": DATA, "trn.json.gz": gzip.compress(DATA), "raw.zip": archive(PUBLISHED)}[name]
+    data = {"trn.json": DATA, "trn.json.gz": gzip.compress(DATA, mtime=0), "raw.zip": archive(PUBLISHED)}[name]
     with fsspec.open(f"{bucket}/{name}", "wb") as stream:
         stream.write(data)
     remote = plan(Catalogue(uri=f"{bucket}/{name}", lines_per_shard=10), str(tmp_path))
