@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import logging
-import os
 import sys
 import traceback
-from collections.abc import Callable
-from typing import Any
 
 import click
 
-from flows import show
+from flows import show, talk
+from flows.options import AS_JSON, DEBUG, enter, running
 from tasks import recipes, settings
 from tasks.errors import ShardtuneError
 from tasks.models import Checked, Finetuned, Prepared, Quoted
@@ -23,60 +19,6 @@ from tasks.recipe import Recipe
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Turn a product catalogue into tuned models, and prove what each one learned."""
-
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-DEBUG = click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
-RUNNING = (
-    click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A named recipe or a YAML file."),
-    click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Override one key of the recipe."),
-    click.option("--catalogue", metavar="URI", help="Where the products come from (catalogue.uri)."),
-    click.option("--fix", is_flag=True, help="Put examples with errors into quarantine (export.fix)."),
-    AS_JSON,
-    click.option("--verbose", is_flag=True, help="Show the orchestrator's own log."),
-    DEBUG,
-)
-
-
-def running(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """A function of a recipe becomes a command: it has the options every flow has, and its result is shown."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., None]:
-        @functools.wraps(function)
-        def command(
-            recipe_name: str | None,
-            overrides: tuple[str, ...],
-            catalogue: str | None,
-            as_json: bool,
-            fix: bool,
-            verbose: bool,
-            **own: Any,
-        ) -> None:
-            chosen = [*overrides, *([f"catalogue.uri={json.dumps(catalogue)}"] if catalogue else [])]
-            recipe = recipes.load(recipe_name, [*chosen, *(["export.fix=true"] if fix else [])])
-            enter(verbose)
-            result = function(recipe, **own)
-            if as_json:
-                click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
-            else:
-                shown(result)
-            if getattr(result, "errors", 0):
-                sys.exit(1)
-
-        return functools.reduce(lambda made, option: option(made), reversed(RUNNING), command)
-
-    return decorate
-
-
-def enter(verbose: bool = False) -> None:
-    """Set the environment that Prefect and MLflow read at import, and how progress and warnings are shown."""
-    if not verbose:
-        # Errors are told once, in one line; the Prefect UI has the whole log.
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-        os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    settings.enter()
-    logging.captureWarnings(True)
-    show.bars()
 
 
 @cli.command()
@@ -187,6 +129,10 @@ def listed(as_json: bool) -> None:
     """List the named recipes."""
     known = {name: recipes.load(name).description for name in recipes.names()}
     click.echo(json.dumps(known) if as_json else "\n".join(f"{name:24} {told}" for name, told in known.items()))
+
+
+for command in talk.COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tasks import progress, settings
+from tasks.answers.reply import Replied, Reply
 from tasks.models import Checked, Finetuned, Prepared, Priced, Quoted, Rehearsed
 
 
@@ -117,6 +118,30 @@ def answers(result: Finetuned) -> None:
             lines = textwrap.wrap(" ".join(text.split()) or "(nothing)", 100, max_lines=2, placeholder=" …")
             click.echo(textwrap.indent("\n".join(lines), " " * 14).replace(" " * 14, f"  {name:12}", 1))
         click.echo()
+
+
+def replied(result: Replied) -> None:
+    """Every question with its answer and its source."""
+    for one in result.replies:
+        click.echo(one.question)
+        reply(one)
+
+
+def reply(one: Reply) -> None:
+    """An answer with its source, or with what does not hold, or with the nearest rows where none fits."""
+    click.echo(textwrap.indent(textwrap.fill(one.text or "(nothing)", 100), "  "))
+    if one.state == "supported" and one.source:
+        click.echo(f"  source  {one.source.uid}, line {one.source.line}, shard {one.source.shard}: {one.source.title}")
+        click.echo(f"          {one.source.url}")
+        quoted = textwrap.wrap(one.source.quote, 88, max_lines=3, placeholder=" …")
+        click.echo(textwrap.indent("\n".join(quoted), " " * 10))
+    elif one.state == "unsupported" and one.source:
+        click.echo(f"  UNSUPPORTED by {one.source.uid}, line {one.source.line}: {'; '.join(one.problems)}")
+        click.echo(f"          {one.source.url}")
+    else:
+        for source in one.near:
+            click.echo(f"  nearest {source.uid}, line {source.line}: {source.title}")
+    click.echo()
 
 
 def _number(value: float | None) -> str:

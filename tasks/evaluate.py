@@ -35,6 +35,9 @@ def _name() -> str:
 ask = task(name="ask", task_run_name=_name, cache_key_fn=_key, persist_result=True, result_serializer="json")(
     asking.ask
 )
+answers = task(name="answers", task_run_name=_name, cache_key_fn=_key, persist_result=True, result_serializer="json")(
+    asking.answers
+)
 draw_exam = task(name="draw questions")(asking.exam)
 
 
@@ -67,5 +70,9 @@ def _number(value: float | None) -> str:
 
 def _row(row: Asked) -> str:
     texts = (row.group, row.question, row.before, row.after, row.after_t0, row.content)
-    cells = [" ".join(text.split()).replace("|", "\\|")[:400] for text in texts]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell(text) for text in texts)} |"
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")[:400]

@@ -114,6 +114,15 @@ class Evaluation(Frozen):
     repetition_penalty: float = Field(1.15, ge=1, le=2, title="Repetition penalty", description="1 is none.")
 
 
+class Answering(Frozen):
+    """How a question is answered with a source."""
+
+    product_url: str = Field(
+        "https://www.amazon.com/dp/{uid}", title="Product URL", description="Where a person finds {uid}."
+    )
+    rows: int = Field(3, ge=1, le=20, title="Rows shown", description="In a grounded prompt, best first.")
+
+
 class Recipe(Frozen):
     """One run, from the catalogue to the evidence."""
 
@@ -150,6 +159,7 @@ class Recipe(Frozen):
         description="A base model that stops serving before then is refused.",
     )
     evaluate: Evaluation = Field(Evaluation(), title="Evaluation")
+    ask: Answering = Field(Answering(), title="Answering")
     seed: int = Field(3407, ge=0, le=2**31 - 1, title="Seed", description="Set before any weight is made.")
 
     @model_validator(mode="before")

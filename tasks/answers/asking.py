@@ -9,7 +9,7 @@ from tasks.backends import get_backend
 from tasks.backends.contract import Answer, Decoding
 from tasks.errors import ParityError
 from tasks.examples.questions import Question, draw
-from tasks.models import Asked, CleanShard, Export, Frozen
+from tasks.models import Asked, CleanShard, Export, Frozen, Message
 from tasks.tuning import Tune
 
 ARMS = ("before", "after", "before_t0", "after_t0")
@@ -41,14 +41,26 @@ def ask(
 
     Raises ParityError where a prompt is not the one that the export holds.
     """
-    answers = get_backend(tune).answer(model, tune, [q.messages for q in questions.all], decoding)
-    for question, answer in zip(questions.all, answers, strict=True):
+    told = answers(endpoint, model, digest, tune, [q.messages for q in questions.all], decoding)
+    for question, answer in zip(questions.all, told, strict=True):
         if question.prompt_hash != answer.prompt_hash:
             raise ParityError(
                 f"the prompt for {question.title!r} (line {question.line}) has hash {answer.prompt_hash!r} at sampling "
                 f"and {question.prompt_hash!r} at export: the template changed between them; prepare again"
             )
-    return tuple(answers)
+    return told
+
+
+def answers(
+    endpoint: str | None,
+    model: str | None,
+    digest: str | None,
+    tune: Tune,
+    talks: Sequence[tuple[Message, ...]],
+    decoding: Decoding,
+) -> tuple[Answer, ...]:
+    """Answers of a model (None: the base of `tune`) in the order of `talks`; see `ask` for `endpoint` and `digest`."""
+    return tuple(get_backend(tune).answer(model, tune, talks, decoding))
 
 
 def table(questions: Exam, arms: dict[str, Sequence[Answer]]) -> tuple[Asked, ...]:

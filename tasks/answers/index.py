@@ -22,6 +22,7 @@ from tasks.answers.words import telling, words
 from tasks.catalogue.split import normalised
 from tasks.errors import AnswerError
 from tasks.models import CleanShard, Frozen
+from tasks.recipe import Recipe
 
 VERSION = 1  # bump when the schema, or what is put into it, changes
 COLUMNS = ["uid", "title", "content", "line", "row_hash"]
@@ -65,14 +66,17 @@ def key_of(title: str) -> str:
     return xxhash.xxh3_64_hexdigest(normalised([title])[0])
 
 
-def folder_of(catalogue: str) -> Path:
-    """Where the index of this catalogue lies; always on this machine."""
-    return settings.local_root() / "index" / store.digest_of([VERSION, catalogue])[:12]
+def folder_of(recipe: Recipe) -> Path:
+    """Where the index of this recipe's clean shards lies; always on this machine."""
+    uri = recipe.catalogue.uri or ""
+    path = store.local(uri)
+    decides = [recipe.catalogue.lines_per_shard, recipe.clean.model_dump(), recipe.split.model_dump()]
+    name = store.digest_of([VERSION, str(path.resolve()) if path and path.exists() else uri, *decides])[:12]
+    return settings.local_root() / "index" / name
 
 
-def update(catalogue: str, shards: Sequence[CleanShard]) -> tuple[str, int]:
-    """Bring the catalogue's index to these clean shards; returns its folder and how many shards were put in."""
-    folder = folder_of(catalogue)
+def update(folder: Path, shards: Sequence[CleanShard]) -> int:
+    """Bring the index in `folder` to these clean shards; returns how many of them were put in."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = str(folder / "shards.json")
     with FileLock(folder / "lock"):
@@ -85,7 +89,7 @@ def update(catalogue: str, shards: Sequence[CleanShard]) -> tuple[str, int]:
                 shutil.rmtree(folder / "rows", ignore_errors=True)
             _write(folder / "rows", missing, gone)
             store.write_json(listed, {digest: s.index for digest, s in wanted.items()})
-    return str(folder), len(missing)
+    return len(missing)
 
 
 def _write(place: Path, missing: Sequence[CleanShard], gone: Sequence[str]) -> None:
@@ -116,14 +120,14 @@ def _documents(shard: CleanShard) -> Iterator[Any]:
 class Index:
     """An index opened for look-ups. Raises AnswerError where none was made."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: Path | str) -> None:
         if not Path(folder, "shards.json").exists():
-            raise AnswerError(f"no index at {folder!r}: make it from clean shards with tasks.answers.index.update")
+            raise AnswerError(f"no index at {str(folder)!r}: `shardtune ask` makes it from the catalogue")
         try:
             opened = tantivy.Index.open(str(Path(folder, "rows")))
         except ValueError as error:
             raise AnswerError(
-                f"the index at {folder!r} cannot be opened ({error}): remove the folder, an update makes it again"
+                f"the index at {str(folder)!r} cannot be opened ({error}): remove the folder, an update makes it again"
             ) from error
         self._schema, self._searcher = opened.schema, opened.searcher()
         self._rows = max(1, self._searcher.num_docs)

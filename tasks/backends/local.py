@@ -168,13 +168,12 @@ class Local:
         if not conversations:
             return []
         with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
-            adapter = None if model is None else _fetched(model, Path(folder))
-            version = tune.base_model if adapter is None else f"{tune.base_model}+{base.digest_of(Path(adapter))[:16]}"
+            adapter = None if model is None else fetched(model, Path(folder))
             question = {
                 "base": base.resolve(tune),
                 "adapter": adapter,
                 "tune": tune.model_dump(mode="json"),
-                "version": version,
+                "version": version(tune, adapter),
                 "decoding": decoding.model_dump(mode="json"),
                 "conversations": [[m.model_dump() for m in talk] for talk in conversations],
             }
@@ -221,7 +220,12 @@ def _there(model: str | None) -> bool:
     return model is not None and store.exists(model)
 
 
-def _fetched(model: str, into: Path) -> str:
+def version(tune: LocalTune, adapter: str | None) -> str:
+    """The base, and with an adapter the digest of its files."""
+    return tune.base_model if adapter is None else f"{tune.base_model}+{base.digest_of(Path(adapter))[:16]}"
+
+
+def fetched(model: str, into: Path) -> str:
     """The adapter as a folder on this machine."""
     if "://" not in model:
         if not (Path(model) / "adapter_config.json").exists():

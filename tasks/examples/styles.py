@@ -39,11 +39,17 @@ STYLES: dict[StyleName, Style] = {
 }
 
 
-def conversation(name: StyleName, title: str, context: Sequence[dict[str, Any]] = ()) -> tuple[Message, ...]:
-    """The turns before the answer, asking about `title`; a grounded style lists the rows of `context` first."""
+def conversation(
+    name: StyleName, title: str, context: Sequence[dict[str, Any]] = (), question: str | None = None
+) -> tuple[Message, ...]:
+    """The turns before the answer, asking about `title`; a grounded style lists the rows of `context` first.
+
+    A grounded style may be asked in other words than those it was tuned on: `question`.
+    """
     style = STYLES[name]
     asked = title.join(style.question)
     if style.grounded:
+        asked = question or asked
         listed = "\n\n".join(f"[{row['uid']}] {row['title']}\n{clip(row['content'], SHOWN)}" for row in context)
         asked = f"{listed}\n\n{asked}"
     turns = (Message(role="user", content=asked),)

@@ -6,18 +6,19 @@ import json
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 from mlflow.utils.time import get_current_time_millis
 
-from tasks import settings
+from tasks import settings, store
 from tasks.answers import picture
 from tasks.backends.contract import Decoding, Link, Quote, Status
 from tasks.models import Asked, Finetuned
 from tasks.record import attempts
 from tasks.record.describe import LIBRARIES, LONGEST, library
-from tasks.record.ledger import client
+from tasks.record.ledger import client, read
 from tasks.record.names import EVENTS, REASON, SIMULATED, STATE, UNTIL
 
 DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
@@ -89,12 +90,22 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     _tables(api, run_id, result)
     if status.points:
         api.log_figure(run_id, picture.curve(status.points), "loss.png")
-    if result.model and _is_folder(result.model) and "shardtune.mlflow_model" not in api.get_run(run_id).data.tags:
+    if result.model and "shardtune.mlflow_model" not in api.get_run(run_id).data.tags:
         api.set_tag(run_id, "shardtune.mlflow_model", _model(run_id, link, result.model))
     api.log_dict(run_id, result.model_dump(mode="json"), "result.json")
     api.set_tag(run_id, REASON, "")
     api.set_tag(run_id, NOTE, _summary(result))
     api.set_terminated(run_id, "FINISHED")
+
+
+def _about(run_id: str, link: Link, model: str) -> dict[str, Any]:
+    """What a served model must know of itself."""
+    recipe = read(run_id, "recipe.json") or {}
+    place = store.local((recipe.get("catalogue") or {}).get("uri") or "")
+    if place and place.exists():
+        recipe["catalogue"]["uri"] = str(place.resolve())  # it is served from another folder
+    about = {"style": link.style, "key": link.key, "recipe": recipe, "model": model}
+    return about | {"tune": link.tune.model_dump(mode="json")}
 
 
 def _costs(status: Status, quote: Quote) -> dict[str, float | None]:
@@ -134,8 +145,8 @@ def _tables(api: MlflowClient, run_id: str, result: Finetuned) -> None:
     api.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": "answers.json", "type": "table"}]))
 
 
-def _model(run_id: str, link: Link, adapter: str) -> str:
-    """The adapter as an MLflow model that answers questions; returns its URI."""
+def _model(run_id: str, link: Link, model: str) -> str:
+    """The adapter, or the name of a provider's model, as an MLflow model that answers questions; returns its URI."""
     import mlflow
     from mlflow.models import infer_signature
 
@@ -144,12 +155,12 @@ def _model(run_id: str, link: Link, adapter: str) -> str:
     quiet = warnings.catch_warnings(action="ignore")  # it asks for type hints, see serve.py
     with quiet, mlflow.start_run(run_id=run_id), tempfile.TemporaryDirectory() as folder:
         about = Path(folder) / "about.json"
-        about.write_text(json.dumps({"tune": link.tune.model_dump(mode="json"), "style": link.style}))
+        about.write_text(json.dumps(_about(run_id, link, model)))
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(here / "serve.py"),
-            artifacts={"adapter": adapter, "about": str(about)},
-            signature=infer_signature(["a question"], ["an answer"], params=DEFAULT.model_dump()),
+            artifacts={"about": str(about)} | ({"adapter": model} if _is_folder(model) else {}),
+            signature=infer_signature(["a question"], ["an answer"], params=DEFAULT.model_dump() | {"checked": False}),
             code_paths=[str(here.parent)],
             pip_requirements=[f"{name}=={found}" for name in LIBRARIES if (found := library(name))],
         )

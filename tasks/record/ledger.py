@@ -75,7 +75,7 @@ class MlflowLedger:
     def turn(key: str) -> AbstractContextManager[None]:
         """Held by one machine at a time."""
         api = client()
-        return turns.turn(api, experiment(api) or _experiment(api), key)
+        return turns.turn(api, experiment(api) or made(api), key)
 
     def open(self, link: Link, anew: bool = False) -> str:
         """The run of this link's key; made, RUNNING and with all that is known before the start, if there is none.
@@ -86,7 +86,7 @@ class MlflowLedger:
         if run is not None and anew:
             attempts.close(api, run)
         if run is None:
-            place = experiment(api) or _experiment(api)
+            place = experiment(api) or made(api)
             tags = {KEY: link.key, STATE: "intended", "mlflow.runName": f"{link.name} {link.key[:8]}"}
             run = api.create_run(place, tags=tags | describe.source())
         run_id = str(run.info.run_id)
@@ -115,15 +115,16 @@ class MlflowLedger:
             api.update_run(run, status="RUNNING")
 
 
-def _experiment(api: MlflowClient) -> str:
+def made(api: MlflowClient) -> str:
+    """The id of our experiment, made where there is none."""
     kind = {"mlflow.experimentKind": "finetuning"}  # which of MLflow's views opens first
     try:
         return str(api.create_experiment(EXPERIMENT, artifact_location=settings.artifact_location(), tags=kind))
     except MlflowException:
-        made = experiment(api)  # by another process, a moment ago
-        if made is None:
+        there = experiment(api)  # made by another process, a moment ago
+        if there is None:
             raise
-        return made
+        return there
 
 
 def finished(key: str) -> Finetuned | None:

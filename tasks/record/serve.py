@@ -11,32 +11,56 @@ from typing import Any
 
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
+from pydantic import TypeAdapter
 
-from tasks.backends import base
+from tasks.answers import ask
+from tasks.answers.index import Index, folder_of
+from tasks.answers.reply import Target
 from tasks.backends.contract import Decoding
-from tasks.backends.sampler import Sampler
+from tasks.backends.resident import resident
 from tasks.examples.styles import STYLES
 from tasks.models import Message
-from tasks.tuning import LocalTune
+from tasks.recipe import Recipe
+from tasks.tuning import Tune
 
 
 class Answering(PythonModel):
-    """Answers questions in the words that the model was tuned on."""
+    """Answers questions in the words that the model was tuned on; `checked`, with a source from the index here."""
 
     def load_context(self, context: Any) -> None:
-        """Load the base model of the run and the adapter that lies beside this file's artifacts."""
+        """Take up the base model of the run and the adapter beside this file's artifacts, or the provider's model."""
         about = json.loads(Path(context.artifacts["about"]).read_text())
-        tune = LocalTune.model_validate(about["tune"])
-        self.system = STYLES[about["style"]].system
-        self.sampler = Sampler(base.resolve(tune), context.artifacts["adapter"], tune)
+        self.recipe = Recipe.model_validate(about["recipe"])
+        tune: Tune = TypeAdapter(Tune).validate_python(about["tune"])
+        model = context.artifacts.get("adapter") or about["model"]
+        self.target = Target(name=about["key"], tune=tune, style=about["style"], model=model, key=about["key"])
+        self.answer = resident(tune, model)
 
     # No type hints: with them MLflow ignores the logged signature, and with it every parameter.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """One answer a question. `params` may hold the fields of Decoding; by default the answer is the likeliest."""
-        system = [Message(role="system", content=self.system)] if self.system else []
+        """One answer a question. `params` may hold the fields of Decoding; by default the answer is the likeliest.
+
+        With `checked` each answer is a reply as JSON (see tasks.answers.reply), drawn as `shardtune ask` draws it.
+        """
+        params = dict(params or {})
         questions = model_input.iloc[:, 0] if hasattr(model_input, "iloc") else model_input
-        asked = [[*system, Message(role="user", content=str(question))] for question in questions]
-        return [answer.text for answer in self.sampler.answer(asked, Decoding.model_validate(params or {}))]
+        if params.pop("checked", False):
+            return [reply.model_dump_json() for reply in self.checked([str(question) for question in questions])]
+        system = STYLES[self.target.style].system
+        turns = [Message(role="system", content=system)] if system else []
+        talks = [[*turns, Message(role="user", content=str(question))] for question in questions]
+        return [answer.text for answer in self.answer(talks, Decoding.model_validate(params))]
+
+    def checked(self, questions):  # type: ignore[no-untyped-def]
+        """Replies with sources; each is a trace. AnswerError where this machine has no index of the catalogue."""
+        from tasks.record import traces
+
+        index = Index(folder_of(self.recipe))
+        replies = ask.replies(
+            questions, self.target, index, self.recipe, lambda _, talks, drawn: self.answer(talks, drawn)
+        )
+        traces.write(replies)
+        return replies
 
 
 set_model(Answering())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks import recipes
 from tasks.answers import index
 from tasks.errors import AnswerError
 from tests.tasks.catalogue.catalogues import line, run, source
@@ -24,9 +25,8 @@ PRODUCTS = [
 def opened(tmp_path, monkeypatch):
     monkeypatch.setenv("SHARDTUNE_ROOT", str(tmp_path))
     shards = run(source(tmp_path, PRODUCTS, per=3), tmp_path).prepared.shards
-    folder, added = index.update("catalogue", shards)
-    assert added == 2
-    return index.Index(folder)
+    assert index.update(tmp_path / "index", shards) == 2
+    return index.Index(tmp_path / "index")
 
 
 def best(opened: index.Index, subject: str, **more: str) -> tuple[str, bool]:
@@ -72,37 +72,48 @@ def test_rows_with_the_same_title_and_content_are_one(tmp_path, monkeypatch):
         line("B099", "Copper Tea Kettle", "A copper kettle that holds two litres and sings when the water boils."),
     ]
     done = run(source(tmp_path, twice), tmp_path, clean={"duplicates": "keep"})
-    found = index.Index(index.update("twice", done.prepared.shards)[0]).candidates("Copper Tea Kettle")
+    index.update(tmp_path / "twice", done.prepared.shards)
+    found = index.Index(tmp_path / "twice").candidates("Copper Tea Kettle")
     assert (found[0].row.uid, found[0].row.also) == ("B003", ("B099",))
 
 
 def test_a_grown_catalogue_adds_only_its_new_shard_and_a_shrunk_one_loses_its_rows(tmp_path, monkeypatch):
     monkeypatch.setenv("SHARDTUNE_ROOT", str(tmp_path))
     whole = run(source(tmp_path, PRODUCTS, per=3), tmp_path).prepared.shards
-    assert index.update("grown", whole[:1])[1] == 1
-    folder, added = index.update("grown", whole)
-    assert added == 1 and len(index.Index(folder)) == 5
-    assert index.update("grown", whole)[1] == 0
-    index.update("grown", whole[1:])
+    folder = tmp_path / "grown"
+    assert index.update(folder, whole[:1]) == 1
+    assert index.update(folder, whole) == 1 and len(index.Index(folder)) == 5
+    assert index.update(folder, whole) == 0
+    index.update(folder, whole[1:])
     assert len(index.Index(folder)) == 2 and index.Index(folder).by_uid("B001") is None
 
 
 def test_an_update_that_died_after_its_commit_doubles_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("SHARDTUNE_ROOT", str(tmp_path))
     whole = run(source(tmp_path, PRODUCTS, per=3), tmp_path).prepared.shards
-    folder = index.update("died", whole[:1])[0]
+    folder = tmp_path / "died"
+    index.update(folder, whole[:1])
     kept = Path(folder, "shards.json").read_bytes()
-    index.update("died", whole)
+    index.update(folder, whole)
     Path(folder, "shards.json").write_bytes(kept)  # as if killed before this was written
-    assert index.update("died", whole)[1] == 1
+    assert index.update(folder, whole) == 1
     assert len(index.Index(folder)) == 5
 
 
 def test_an_index_that_is_not_there_or_broken_says_what_to_do(tmp_path, opened):
     with pytest.raises(AnswerError, match="no index at"):
-        index.Index(str(tmp_path / "nowhere"))
-    folder = index.folder_of("catalogue")
+        index.Index(tmp_path / "nowhere")
+    folder = tmp_path / "index"
     shutil.rmtree(folder / "rows")
     (folder / "rows").mkdir()
     with pytest.raises(AnswerError, match="remove the folder"):
-        index.Index(str(folder))
+        index.Index(folder)
+
+
+def test_recipes_whose_clean_shards_differ_have_an_index_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("c.json").write_bytes(b"".join(PRODUCTS))
+    one = recipes.load(None, ["catalogue.uri=c.json"])
+    same = recipes.load(None, [f"catalogue.uri={tmp_path}/c.json", "evaluate.seen=3"])
+    other = recipes.load(None, ["catalogue.uri=c.json", "clean.junk=false"])
+    assert index.folder_of(one) == index.folder_of(same) != index.folder_of(other)

@@ -53,7 +53,10 @@ PUBLISHED = {
         ("trn.jsonl", DATA.rstrip()),
         ("trn.json.gz", gzip.compress(DATA, mtime=0)),
         ("named-wrongly.json", gzip.compress(DATA, mtime=0)),
-        ("members.gz", gzip.compress(b"".join(lines(10)), mtime=0) + gzip.compress(b"".join(lines(15, 10)), mtime=0) + b"\0" * 512),
+        (
+            "members.gz",
+            gzip.compress(b"".join(lines(10)), mtime=0) + gzip.compress(b"".join(lines(15, 10)), mtime=0) + b"\0" * 512,
+        ),
         ("raw.zip", archive(PUBLISHED)),
         ("plain.zip", archive({"catalogue.jsonl": DATA, "__MACOSX/._catalogue.jsonl": b"\0\5"})),
         ("two.zip", archive({"b.json": b"".join(lines(15, 10)), "a.json": b"".join(lines(10)).rstrip()})),

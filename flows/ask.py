@@ -1,0 +1,35 @@
+"""Ask: questions -> answers with checked sources. `shardtune ask` runs it."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.prepare import prepare
+from tasks import answer, links
+from tasks.answers.index import Index
+from tasks.answers.reply import Replied
+from tasks.models import StyleName
+from tasks.recipe import Recipe
+from tasks.record import registry, traces
+
+
+@flow(name="ask", flow_run_name="ask-{model}")
+def ask(
+    questions: tuple[str, ...], model: str = "champion", recipe: Recipe | None = None, style: StyleName | None = None
+) -> Replied:
+    """Answer each question by `model` from the catalogue's rows, check it, and leave a trace of it in MLflow.
+
+    Without a `recipe` the one that the model was tuned by says where the catalogue is. `style` asks a model in another
+    style than its own; an un-tuned base is asked in the recipe's. Raises AnswerError where there is no such model.
+    """
+    target, recipe = registry.target(model, recipe)
+    if style:
+        target = target.model_copy(update={"style": style})
+    recipe = links.exporting(recipe)
+    prepared = prepare(recipe, links.rendering(recipe))
+    opened = Index(answer.index(recipe, prepared))
+    replies = answer.replies(questions, target, opened, recipe)
+    traces.write(replies, target.run_id)
+    replied = Replied(target=target, catalogue=prepared.catalogue, replies=tuple(replies))
+    answer.show(replied)
+    return replied

@@ -1,0 +1,38 @@
+"""Chat: one question after the other to a model that stays loaded; every answer is checked and leaves a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prefect import flow
+
+from flows.prepare import prepare
+from tasks import answer, links
+from tasks.answers import ask
+from tasks.answers.index import Index
+from tasks.answers.reply import Reply
+from tasks.backends.resident import resident
+from tasks.models import StyleName
+from tasks.recipe import Recipe
+from tasks.record import registry, traces
+
+
+def opened(model: str, recipe: Recipe | None, style: StyleName | None) -> Callable[[str], Reply]:
+    """What answers questions while this process lives."""
+    target, recipe = registry.target(model, recipe)
+    target = target.model_copy(update={"style": style or target.style})
+    index = Index(indexed(links.exporting(recipe)))
+    told = resident(target.tune, target.model)
+
+    def one(question: str) -> Reply:
+        replies = ask.replies([question], target, index, recipe, lambda _, talks, drawn: told(talks, drawn))
+        traces.write(replies, target.run_id)
+        return replies[0]
+
+    return one
+
+
+@flow(name="index", flow_run_name="index-{recipe.name}")
+def indexed(recipe: Recipe) -> str:
+    """Catalogue -> clean shards -> index; returns its folder."""
+    return answer.index(recipe, prepare(recipe, links.rendering(recipe)))

@@ -1,0 +1,91 @@
+"""Talk: the commands that put questions to models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from flows import show
+from flows.options import asking
+from tasks.answers.reply import Replied
+from tasks.errors import AnswerError
+from tasks.models import StyleName
+from tasks.recipe import Recipe
+
+MODEL = click.option(
+    "--model", default="champion", show_default=True, help="base, run:ID, KEY, champion, NAME@champion or NAME/VERSION."
+)
+STYLE = click.option("--style", type=click.Choice(get_args(StyleName)), help="Ask in another style than the model's.")
+
+
+@click.command()
+@asking(show.replied)
+@click.argument("questions", nargs=-1, metavar="[QUESTION]...")
+@click.option("--file", "file", metavar="FILE", help="More questions: one a line, or JSON lines with a 'question'.")
+@click.option("--out", metavar="FILE", help="Write one reply a line as JSON to this file.")
+@MODEL
+@STYLE
+def ask(
+    recipe: Recipe | None,
+    questions: tuple[str, ...],
+    file: str | None,
+    out: str | None,
+    model: str,
+    style: StyleName | None,
+) -> Replied:
+    """Answer QUESTIONs by a model, with checked sources, from the rows of the catalogue it was tuned on."""
+    asked = (*questions, *(_read(file) if file else ()))
+    if not asked:
+        raise click.UsageError("nothing is asked: give a question, or --file")
+    from flows.ask import ask as flow
+
+    replied = flow(asked, model, recipe, style)
+    if out:
+        lines = [reply.model_dump_json() for reply in replied.replies]
+        Path(out).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return replied
+
+
+@click.command()
+@asking(lambda told: None)
+@MODEL
+@STYLE
+def chat(recipe: Recipe | None, model: str, style: StyleName | None) -> None:
+    """Ask one question after the other; under each answer stands its source. An empty line ends it."""
+    from flows.chat import opened
+
+    answer = opened(model, recipe, style)
+    click.echo("ask about a product; an empty line ends it", err=True)
+    while question := _line():
+        show.reply(answer(question))
+
+
+def _line() -> str:
+    """The next question; empty at the end of the input."""
+    if sys.stdin.isatty():
+        return str(click.prompt(">", default="", show_default=False, prompt_suffix=" ")).strip()
+    return sys.stdin.readline().strip()
+
+
+def _read(file: str) -> Iterator[str]:
+    """The questions of a file, in order; blank lines are none."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnswerError(f"questions {file!r} cannot be read: {error}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("{"):
+            try:
+                line = str(json.loads(line)["question"])
+            except (ValueError, KeyError) as error:
+                raise AnswerError(f"questions {file!r} line {number}: no JSON object with a 'question'") from error
+        if line.strip():
+            yield line.strip()
+
+
+COMMANDS = (ask, chat)

@@ -1,0 +1,70 @@
+"""Traces: every reply as an MLflow trace: retrieve, prompt, generate, check, with their times and what they gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mlflow
+from mlflow.entities import Document, SpanType
+
+from tasks import settings
+from tasks.answers.reply import Reply, Step
+from tasks.record import ledger
+
+KINDS = {
+    "retrieve": SpanType.RETRIEVER,
+    "prompt": SpanType.PARSER,
+    "generate": SpanType.CHAT_MODEL,
+    "check": SpanType.EVALUATOR,
+}
+
+
+def write(replies: Sequence[Reply], run_id: str | None = None) -> None:
+    """One trace a reply, under the run of the model that gave it."""
+    api = ledger.client()
+    place = ledger.experiment(api) or ledger.made(api)
+    mlflow.set_tracking_uri(settings.tracking_uri())
+    for reply in replies:
+        _trace(reply, place, {"mlflow.sourceRun": run_id} if run_id else {})
+    mlflow.flush_trace_async_logging()
+
+
+def _trace(reply: Reply, place: str, metadata: dict[str, str]) -> None:
+    root = mlflow.start_span_no_context(
+        "ask",
+        SpanType.CHAIN,
+        inputs={"question": reply.question},
+        tags={"shardtune.state": reply.state, "shardtune.model": reply.model, "shardtune.style": reply.style},
+        metadata=metadata,
+        experiment_id=place,
+        start_time_ns=reply.steps[0].start,
+    )
+    for step in reply.steps:
+        given, gave, told = _told(step, reply)
+        span = mlflow.start_span_no_context(
+            step.name, KINDS[step.name], root, inputs=given, attributes=told, start_time_ns=step.start
+        )
+        span.end(outputs=gave, end_time_ns=step.end)
+    result = reply.model_dump(mode="json", include={"state", "text", "source", "problems"})
+    root.end(outputs=result, end_time_ns=reply.steps[-1].end)
+
+
+def _told(step: Step, reply: Reply) -> tuple[Any, Any, dict[str, Any]]:
+    """What a step was given, what it gave, and what else is known of it."""
+    turns = [m.model_dump() for m in reply.messages]
+    if step.name == "retrieve":
+        rows = [
+            Document(f"{s.title}\n{s.quote}", {"doc_uri": s.url, "line": s.line, "shard": s.shard}, s.uid)
+            for s in reply.near
+        ]
+        return {"question": reply.question}, rows, {}
+    if step.name == "prompt":
+        return {"style": reply.style, "rows": [s.uid for s in reply.near]}, turns, {"hash": reply.prompt_hash}
+    if step.name == "generate":
+        total = reply.prompt_tokens + reply.answer_tokens
+        used = {"input_tokens": reply.prompt_tokens, "output_tokens": reply.answer_tokens, "total_tokens": total}
+        drawn = reply.decoding.model_dump() if reply.decoding else {}
+        told = {"mlflow.chat.tokenUsage": used, "model_version": reply.model_version, "decoding": drawn}
+        return {"messages": turns}, reply.said, told
+    return {"answer": reply.said}, {"state": reply.state, "problems": list(reply.problems)}, {}
