@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from tasks.backends import offers
 from tasks.backends.contract import Link, Quote
 from tasks.backends.offers import Offer
 from tasks.examples import counting
+from tasks.tuning import Tune
 
 MILLION = 1e6
 ARMS = 4  # every question is asked of two models, twice each
@@ -78,3 +80,13 @@ def billed_usd(offer: Offer | None, tokens: int) -> float | None:
     if offer is None or offer.training_usd is None:
         return None
     return tokens * offer.training_usd / MILLION
+
+
+def of_answer(tune: Tune, prompt_tokens: int, answer_tokens: int) -> float | None:
+    """US dollars of one answer; nothing where it is made on this machine, None where the price is unknown."""
+    if tune.kind == "local":
+        return 0.0
+    offer = offers.find(tune.kind, tune.base_model)
+    if offer is None or offer.input_usd is None or offer.output_usd is None:
+        return None
+    return (prompt_tokens * offer.input_usd + answer_tokens * offer.output_usd) / MILLION

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.finetune import finetune
 from flows.sweep import cancel, sweep
 from tasks.backends.jobs import Folder
+from tasks.backends.local import CANCELLED
 from tasks.errors import BackendError
 from tasks.record import ledger
 from tests.flows.demo import STEPS, overrides, recipe, runs
@@ -126,8 +128,12 @@ def test_a_cancelled_job_is_killed_and_starts_anew_only_on_demand(place):
     until(lambda: jobs(place) - before, process)
     folder = Folder(next(iter(jobs(place) - before)))
     until(lambda: folder.points, process)
-    key = folder.path.name
+    key, trainer = folder.path.name, folder.process
+    trainer.suspend()  # or it may have succeeded before the command has started
+    asked = threading.Thread(target=lambda: (until((folder.path / CANCELLED).exists, process), trainer.resume()))
+    asked.start()
     told = cancelled(key)
+    asked.join()
     assert (told.returncode, json.loads(told.stdout)) == (0, {"key": key, "state": "cancelled"}), told.stderr
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
