@@ -14,6 +14,7 @@ import click
 
 from flows import show
 from tasks import recipes, settings
+from tasks.recipe import Recipe
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
 DEBUG = click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
@@ -68,14 +69,24 @@ def asking(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Calla
             verbose: bool,
             **own: Any,
         ) -> None:
-            named = recipe_name or overrides or catalogue
-            recipe = recipes.load(recipe_name, chosen(overrides, catalogue)) if named else None
+            changes = chosen(overrides, catalogue)
+            recipe = recipes.load(recipe_name, changes) if recipe_name else None
             enter(verbose)
+            if changes and recipe is None:
+                recipe = _changed(own.get("models") or own["model"], changes)
             tell(function(recipe, **own), shown, as_json)
 
         return functools.reduce(lambda made, option: option(made), reversed(ASKING), command)
 
     return decorate
+
+
+def _changed(models: str, changes: list[str]) -> Recipe:
+    """The recipe that the first tuned one of `models` was tuned by, with these overrides."""
+    from tasks.record import registry
+
+    tuned = [name for name in models.split(",") if name != "base"]
+    return recipes.over(registry.target(tuned[0])[1], changes) if tuned else recipes.load(None, changes)
 
 
 def chosen(overrides: tuple[str, ...], catalogue: str | None, fix: bool = False) -> list[str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tasks import progress, settings
+from tasks.answers.compared import Compared
 from tasks.answers.reply import Replied, Reply
 from tasks.models import Checked, Finetuned, Prepared, Priced, Quoted, Rehearsed
 
@@ -142,6 +143,27 @@ def reply(one: Reply) -> None:
         for source in one.near:
             click.echo(f"  nearest {source.uid}, line {source.line}: {source.title}")
     click.echo()
+
+
+def compared(result: Compared) -> None:
+    """A table of the arms, group by group, then the verdicts."""
+    columns = ("supported", "precision", "abstained", "unsupported")
+    for group, many in result.questions.items():
+        click.echo(
+            f"{group} ({many} questions)".ljust(34) + "".join(f"{name:>13}" for name in columns) + "    chrF  tokens"
+        )
+        for arm in result.arms:
+            rates = arm.groups[group]
+            told = "".join(f"{'-' if rates[name] is None else format(rates[name], '.0%'):>13}" for name in columns)
+            likeness = "-" if rates["chrf"] is None else f"{rates['chrf']:.1f}"
+            click.echo(f"  {arm.name:32}{told}{likeness:>8}{rates['tokens']:>8.0f}")
+    from tasks.answers.report import headlines
+
+    for line in headlines(result):
+        click.echo(line)
+    if result.simulated:
+        click.echo("SIMULATED: a simulator stood in for a provider; no number of its model is real")
+    click.echo(f"MLflow run {result.mlflow_run_id}{' (served from its record)' * result.again}; report {result.report}")
 
 
 def _number(value: float | None) -> str:

@@ -12,6 +12,7 @@ import click
 
 from flows import show
 from flows.options import asking
+from tasks.answers.compared import Compared
 from tasks.answers.reply import Replied
 from tasks.errors import AnswerError
 from tasks.models import StyleName
@@ -88,4 +89,24 @@ def _read(file: str) -> Iterator[str]:
             yield line.strip()
 
 
-COMMANDS = (ask, chat)
+@click.command()
+@asking(show.compared)
+@click.option("--models", default="base,champion", show_default=True, help="Names as of --model, with commas between.")
+@click.option("--backends", default="", metavar="A,B", help="Leave out models of other backends.")
+@click.option("--html", metavar="FILE", help="Write the report to this file too.")
+def compare(recipe: Recipe | None, models: str, backends: str, html: str | None) -> Compared:
+    """Ask several models the same questions, with rows and without; say which is better, or that nobody can tell."""
+    from flows.compare import compare as flow
+    from tasks.record import ledger
+
+    compared = flow(_names(models), recipe, _names(backends))
+    if html:
+        Path(html).write_text(ledger.text(compared.mlflow_run_id, "report.html"), encoding="utf-8")
+    return compared
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+COMMANDS = (ask, chat, compare)

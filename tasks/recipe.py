@@ -123,6 +123,21 @@ class Answering(Frozen):
     rows: int = Field(3, ge=1, le=20, title="Rows shown", description="In a grounded prompt, best first.")
 
 
+class Comparing(Frozen):
+    """The questions by which models are compared, and what decides."""
+
+    seen: int = Field(50, ge=0, le=10_000, title="Seen questions", description="On products that were trained on.")
+    unseen: int = Field(
+        50, ge=1, le=10_000, title="Unseen questions", description="On products held out; asked again as absent ones."
+    )
+    measure: Literal["supported", "chrf", "rouge_l"] = Field(
+        "supported",
+        title="Measure",
+        description="By which a model is better: share of answers whose every claim is in the row asked about, or "
+        "likeness to the row's content.",
+    )
+
+
 class Recipe(Frozen):
     """One run, from the catalogue to the evidence."""
 
@@ -160,6 +175,7 @@ class Recipe(Frozen):
     )
     evaluate: Evaluation = Field(Evaluation(), title="Evaluation")
     ask: Answering = Field(Answering(), title="Answering")
+    compare: Comparing = Field(Comparing(), title="Comparing")
     seed: int = Field(3407, ge=0, le=2**31 - 1, title="Seed", description="Set before any weight is made.")
 
     @model_validator(mode="before")

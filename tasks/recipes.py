@@ -28,7 +28,15 @@ def load(name: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises RecipeError for a missing file, broken YAML, an unknown key, a wrong type or a value out of range.
     """
-    values = _read(name) if name else {}
+    return _made(_read(name) if name else {}, overrides)
+
+
+def over(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with `a.b=value` overrides; raises as `load`."""
+    return _made(recipe.model_dump(mode="json"), overrides)
+
+
+def _made(values: dict[str, Any], overrides: Sequence[str]) -> Recipe:
     for override in overrides:
         _set(values, override)
     tune = values.get("tune")

@@ -1,7 +1,7 @@
 """Trial: the same questions to every arm, and what each answer is worth, by the row that is really asked about.
 
 Arms: each model by itself and with rows from the index, and the index alone, which quotes the row it finds. Groups:
-`seen` and `unseen` products, and `absent`: the unseen ones again, with their rows hidden, where only abstaining is right.
+`seen` and `unseen` products, and `absent`: the unseen ones with their rows hidden, where only abstaining is right.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def alone(target: Target, trial: Sequence[Asked], recipe: Recipe, generate: ask.
         answer = told[talk]
         if hashed and style == recipe.export.style and answer.prompt_hash != one.question.prompt_hash:
             raise ParityError(
-                f"{target.name!r} was asked for {one.question.title!r} by prompt {answer.prompt_hash!r}, and the export "
-                f"has {one.question.prompt_hash!r}: prepare again"
+                f"{target.name!r} was asked for {one.question.title!r} by prompt {answer.prompt_hash!r}, and the "
+                f"export has {one.question.prompt_hash!r}: prepare again"
             )
         marks.append(_alone(one, talk[-1].content, answer, target))
     return marks

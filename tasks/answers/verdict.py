@@ -1,4 +1,4 @@
-"""Verdict: better, worse or can't tell, by a paired bootstrap over questions. (B. Efron, Annals of Statistics 7(1), 1979.)
+"""Verdict: better, worse or can't tell, by a paired bootstrap over questions. (B. Efron, Ann. Statist. 7(1), 1979.)
 
 Two models that are the same differ by chance alone, so the interval is a wide one: it errs on the side of "can't tell".
 """

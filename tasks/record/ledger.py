@@ -168,11 +168,13 @@ def left(key: str) -> bool:
 
 def read(run_id: str, name: str) -> Any:
     """A JSON artifact of a run; None where the run has none of that name."""
-    api = client()
-    if name not in {item.path for item in api.list_artifacts(run_id)}:
-        return None
+    return json.loads(text(run_id, name)) if name in {a.path for a in client().list_artifacts(run_id)} else None
+
+
+def text(run_id: str, name: str) -> str:
+    """A text artifact of a run, which must be there."""
     with tempfile.TemporaryDirectory() as folder:
-        return json.loads(Path(api.download_artifacts(run_id, name, folder)).read_text())
+        return Path(client().download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
 
 
 class Known(NamedTuple):

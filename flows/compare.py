@@ -1,0 +1,46 @@
+"""Compare: the same questions to several models; one table, one verdict. `shardtune compare` runs it."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.prepare import prepare
+from tasks import answer, links
+from tasks import compare as verbs
+from tasks.answers.compared import Compared
+from tasks.answers.index import Index
+from tasks.errors import AnswerError
+from tasks.models import Prepared
+from tasks.recipe import Recipe
+from tasks.record import comparisons, registry
+
+
+@flow(name="compare", flow_run_name="compare-{models}")
+def compare(
+    models: tuple[str, ...] = ("base", "champion"), recipe: Recipe | None = None, backends: tuple[str, ...] = ()
+) -> Compared:
+    """Each model by itself and with rows from the index, and the index alone; seen, unseen and absent products.
+
+    Without a `recipe` it is the one that the first tuned model was tuned by. `backends` leaves out models of others.
+    A comparison that was made is served from its record.
+    """
+    if recipe is None:
+        recipe = next((registry.target(name)[1] for name in models if name != "base"), None)
+    if recipe is None:
+        raise AnswerError("of which recipe is 'base'? name one, or a model that was tuned by it")
+    recipe = links.exporting(recipe)
+    return between(recipe, models, prepare(recipe, links.rendering(recipe)), backends)
+
+
+def between(recipe: Recipe, models: tuple[str, ...], prepared: Prepared, backends: tuple[str, ...] = ()) -> Compared:
+    """Compare the models on what was prepared."""
+    targets = [registry.target(name, recipe)[0] for name in dict.fromkeys(models)]
+    targets = [t for t in targets if not backends or t.tune.kind in backends]
+    if not targets:
+        raise AnswerError(f"no model to compare: {models!r} have none of the backends {backends!r}")
+    opened = Index(answer.index(recipe, prepared))
+    asked = verbs.questions(recipe, prepared, opened)
+    compared = comparisons.finished(verbs.key_of(recipe, targets, asked))
+    compared = compared or verbs.run(recipe, targets, asked, opened, prepared.catalogue)
+    verbs.show(compared)
+    return compared

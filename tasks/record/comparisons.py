@@ -1,0 +1,63 @@
+"""Comparisons: one MLflow run each, found again by its key: table, answers, verdicts, picture and report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlflow.entities import Metric, RunTag
+from mlflow.utils.time import get_current_time_millis
+
+from tasks.answers import report
+from tasks.answers.compared import Compared
+from tasks.answers.trial import Mark
+from tasks.record import describe, ledger
+
+KEY = "shardtune.comparison"
+NOTE = "mlflow.note.content"
+
+
+def finished(key: str) -> Compared | None:
+    """The recorded comparison of this key, or None."""
+    api = ledger.client()
+    place = ledger.experiment(api)
+    found = place and api.search_runs(
+        [place], f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'", max_results=1
+    )
+    told = ledger.read(found[0].info.run_id, "compared.json") if found else None
+    return Compared.model_validate(told | {"again": True}) if told else None
+
+
+def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
+    """Put a comparison into MLflow; returns it with its run and where its report is."""
+    api = ledger.client()
+    tags = {KEY: compared.key, "mlflow.runName": f"compare {compared.recipe} {compared.key[:8]}"}
+    run = api.create_run(ledger.experiment(api) or ledger.made(api), tags=tags | describe.source())
+    run_id, now = str(run.info.run_id), get_current_time_millis()
+    metrics = [
+        Metric(_plain(f"{group}/{rate} {arm.name}"), value, now, 0)
+        for arm in compared.arms
+        for group, rates in arm.groups.items()
+        for rate, value in rates.items()
+        if value is not None
+    ]
+    names = {f"shardtune.model.{number}": target.name for number, target in enumerate(compared.targets)}
+    told = [RunTag(name, value) for name, value in names.items()]
+    note = "\n".join(f"- {line}" for line in report.headlines(compared))
+    api.log_batch(
+        run_id, metrics=metrics, tags=[*told, RunTag(NOTE, note), RunTag("shardtune.recipe", compared.recipe)]
+    )
+    columns = list(Mark.model_fields)
+    data = [[m.model_dump(mode="json")[name] for name in columns] for m in marks]
+    api.log_dict(run_id, {"columns": columns, "data": data}, "marks.json")
+    api.set_tag(run_id, "mlflow.loggedArtifacts", '[{"path": "marks.json", "type": "table"}]')
+    api.log_figure(run_id, report.picture(compared), "comparison.png")
+    compared = compared.model_copy(update={"mlflow_run_id": run_id, "report": f"{run.info.artifact_uri}/report.html"})
+    api.log_text(run_id, report.html(compared, marks), "report.html")
+    api.log_dict(run_id, compared.model_dump(mode="json"), "compared.json")
+    api.set_terminated(run_id, "FINISHED")
+    return compared
+
+
+def _plain(name: str) -> str:
+    """A name that MLflow takes for a metric."""
+    return "".join(c if c.isalnum() or c in "_-. /:" else " " for c in name)
