@@ -51,6 +51,7 @@ def html(compared: Compared, marks: Sequence[Mark]) -> str:
         picture=base64.b64encode(drawn.getvalue()).decode(),
         headlines=headlines(compared),
         guard=GUARD,
+        pairs=compared.verdicts[::4],  # one way round, by the measure: see compared.verdicts
         examples=_examples(marks),
         day=datetime.now(UTC).date().isoformat(),
     )

@@ -29,6 +29,7 @@ _FRAMES = (
     r"who (?:wrote|made|makes|is the author of)(?: the)?",
 )
 _BEFORE = re.compile(rf"^\s*(?:{'|'.join(_FRAMES)})\s+", re.IGNORECASE)
+_OPEN = re.compile(r"(?:how|who|when|where|which|why|what|does|do|did|is|are|can|could|will|has|have)\b", re.IGNORECASE)
 _AFTER = re.compile(r"\s*(?:\bproduct\b|\babout\b|\bon Amazon\b|\bmade of\b|\bfor sale\b)?\s*[?.!]*\s*$", re.IGNORECASE)
 _QUOTED = re.compile(r"[\"“](.+)[\"”]")
 
@@ -56,9 +57,21 @@ def subject(question: str) -> str:
     if (quoted := _QUOTED.search(text)) and len(words(quoted[1])) > 1:
         return quoted[1].strip()
     bare = _BEFORE.sub("", text)
+    if bare == text and _OPEN.match(text):
+        bare = _product_of(text)
     if bare != text or text.endswith("?"):
         bare = _AFTER.sub("", bare)
     return bare.strip(" \"'“”") or text
+
+
+def _product_of(question: str) -> str:
+    """An open question without what it asks for: `How much does the Kettle hold?` is about `Kettle`."""
+    kept = [word for word in question.rstrip("?!. ").split()[1:] if word not in listed("aspects")]
+    while kept and kept[0].lower() in STOP:
+        kept.pop(0)
+    while kept and kept[-1].lower() in STOP:
+        kept.pop()
+    return " ".join(kept) or question
 
 
 @cache

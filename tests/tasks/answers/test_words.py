@@ -34,3 +34,17 @@ def test_words_that_every_text_has_tell_nothing_unless_there_are_no_others():
     assert telling("What is the Kettle of Copper?") == ["kettle", "copper"]
     assert telling("It") == ["it"]
     assert {"red", "beige"} <= listed("colours") and "oak" in listed("materials")
+
+
+@pytest.mark.parametrize(
+    ("question", "product"),
+    [
+        ("How much does the Copper Tea Kettle hold?", "Copper Tea Kettle"),
+        ("What color is the Girls Ballet Tutu?", "Girls Ballet Tutu"),
+        ("Does the Turbo Tube Slide come in yellow?", "Turbo Tube Slide in yellow"),
+        ("how many pages are in The Long Ships", "The Long Ships"),
+        ("Who is it?", "Who is it"),
+    ],
+)
+def test_a_question_for_a_property_is_about_its_product(question, product):
+    assert subject(question) in (product, product.removeprefix("The "))
