@@ -38,13 +38,14 @@ def prepare(recipe: Recipe, target: str | None) -> Prepared:
 
 @cli.command()
 @running(show.finetuned)
+@click.option("--promote", is_flag=True, help="Register the model; champion only if a verdict says it is better.")
 @click.option("--again", is_flag=True, help="Start a failed or cancelled job anew.")
 @click.option("--wait/--no-wait", default=True, help="Watch the job to its end, or leave it to `shardtune sweep`.")
-def finetune(recipe: Recipe, again: bool, wait: bool) -> Finetuned:
+def finetune(recipe: Recipe, again: bool, wait: bool, promote: bool) -> Finetuned:
     """Catalogue -> tuned model -> its evidence in MLflow. The same command goes on where it was stopped."""
     from flows.finetune import finetune as flow
 
-    return flow(recipe, again, wait)
+    return flow(recipe.model_copy(update={"promote": promote or recipe.promote}), again, wait)
 
 
 @cli.command()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.prepare import prepare
-from tasks import check, links, tune
+from flows.promote import promote
+from tasks import check, forgetting, links, tune
 from tasks.backends.contract import Link
 from tasks.models import Finetuned, Prepared
 from tasks.recipe import Recipe
@@ -18,20 +19,25 @@ def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetune
 
     A job that is done and recorded is not done again. `again` starts a failed or cancelled one anew. Killed at any
     moment, the same call finds the same job and finishes the same MLflow run. Without `wait` it returns once a job is
-    started, and the flow `sweep` finishes it. Returns the last link's result.
+    started, and the flow `sweep` finishes it. Returns the result of the last link that the chain was to go on from;
+    TrainingError where one forgets more than the recipe allows.
     """
     recipe = links.exporting(recipe)
     prepared = prepare(recipe, links.rendering(recipe))
-    result, spent = None, 0.0
+    ended: list[tuple[Link, Finetuned]] = []
+    known, parent, spent = None, None, 0.0
     for link in links.chain(recipe, prepared):
-        link = links.after(link, result)
+        link = links.after(link, parent)
         result = ledger.finished(link.key) or one(link, recipe, prepared, spent, again, wait)
         if result.state != "succeeded":
-            break  # it is not waited for
+            return result  # it is not waited for
         spent += check.usd(result)
-    assert result is not None  # a chain has a link
-    tune.show(result)
-    return result
+        ended.append((link, result))
+        known = forgetting.after(recipe, prepared, ended, known)
+        parent = forgetting.goes_on(recipe, known, result, parent)
+    assert parent is not None  # a chain has a link, and the first one forgets nothing
+    tune.show(parent)
+    return promote(recipe, parent, prepared, known) if recipe.promote else parent
 
 
 def one(link: Link, recipe: Recipe, prepared: Prepared, spent: float, again: bool, wait: bool) -> Finetuned:

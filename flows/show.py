@@ -93,6 +93,8 @@ def finetuned(result: Finetuned) -> None:
         for name in dict.fromkeys(name for values in arms.values() for name in values):
             told = [_number(arms.get(arm, {}).get(name)) for arm in ("before", "after", "before_t0", "after_t0")]
             click.echo(f"{group + ': ' + name:28}{told[0]:>10}{told[1]:>10}{told[2]:>14}{told[3]:>12}")
+    if result.promotion:
+        click.echo(f"{result.promotion.version} is {result.promotion.alias}: {result.promotion.reason}")
     if not result.trained:
         click.echo("this job was already done: all of this is served from its record, nothing was trained")
     click.echo(f"job    {result.key}, {result.steps} steps, {result.state}\nmodel  {result.model}")

@@ -57,7 +57,7 @@ def look(key: str) -> Swept:
     except ShardtuneError as error:
         log.warning("%s", error)
         return Swept(key=key, state=status.state, concluded=True, detail=str(error))
-    if known.recipe.chain and ledger.left(key):
+    if (known.recipe.chain or known.recipe.promote) and ledger.left(key):
         finetune(known.recipe, wait=False)
     return Swept(key=key, state=status.state, concluded=True)
 

@@ -11,7 +11,7 @@ from typing import get_args
 import click
 
 from flows import show
-from flows.options import asking
+from flows.options import AS_JSON, DEBUG, asking, enter
 from tasks.answers.compared import Compared
 from tasks.answers.reply import Replied
 from tasks.errors import AnswerError
@@ -109,4 +109,17 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-COMMANDS = (ask, chat, compare)
+@click.command()
+@click.argument("name")
+@AS_JSON
+@DEBUG
+def rollback(name: str, as_json: bool) -> None:
+    """Make the champion that the recipe NAME had before champion again."""
+    enter()
+    from flows.promote import rollback as flow
+
+    version = flow(name)
+    click.echo(json.dumps({"champion": version}) if as_json else f"champion is {version}")
+
+
+COMMANDS = (ask, chat, compare, rollback)

@@ -47,11 +47,16 @@ def chain(recipe: Recipe, prepared: Prepared) -> tuple[Link, ...]:
         raise RecipeError(f"shards = {sorted(missing)!r} are not there: the catalogue has {len(there)} shards")
     links: list[Link] = []
     for shards in [[s] for s in wanted] if recipe.chain else [wanted]:
-        links.append(_link(recipe, prepared, shards, links[-1].key if links else None))
+        links.append(_link(recipe, prepared, shards, links[-1].key if links else None, len(links) + 1))
     return tuple(links)
 
 
-def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key: str | None) -> Link:
+def _remembered(recipe: Recipe) -> int:
+    """Questions on each shard of a chain so far."""
+    return recipe.forgetting.questions if recipe.chain and recipe.forgetting else 0
+
+
+def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key: str | None, before: int) -> Link:
     tune = of(recipe)
     mine = [e for e in prepared.exports if e.shard in shards and e.examples]
     train = tuple(e for e in mine if e.split == "train")
@@ -75,7 +80,7 @@ def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key:
         tune=tune,
         style=recipe.export.style,
         seed=recipe.seed,
-        asked=recipe.evaluate.seen + recipe.evaluate.unseen,
+        asked=recipe.evaluate.seen + recipe.evaluate.unseen + before * _remembered(recipe),
         answer_tokens=recipe.evaluate.max_new_tokens,
         retrain_days=recipe.retrain_days,
     )
@@ -85,5 +90,5 @@ def after(link: Link, parent: Finetuned | None) -> Link:
     """The link, starting from what its parent left; the first of a chain starts from the base model."""
     if parent is None:
         return link
-    left = {"parent": parent.continue_from or parent.model, "parent_model": parent.model}
+    left = {"parent_key": parent.key, "parent": parent.continue_from or parent.model, "parent_model": parent.model}
     return link.model_copy(update=left | {"parent_digest": parent.model_digest})

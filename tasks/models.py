@@ -121,6 +121,15 @@ class Asked(Frozen):
     after_t0: str
 
 
+class Promotion(Frozen):
+    """What the gate decided of a registered model, and why. `comparison` is the MLflow run with the verdicts."""
+
+    version: str  # NAME/VERSION
+    alias: Literal["champion", "challenger"]
+    reason: str
+    comparison: str
+
+
 class Finetuned(Frozen):
     """The result of the flow `finetune`. `scores` is {group: {arm: {metric: mean}}}; `cost` is in US dollars."""
 
@@ -139,6 +148,7 @@ class Finetuned(Frozen):
     model_digest: str | None = None  # tells the model from others of the same name
     continue_from: str | None = None  # what a next link starts from, where that is not `model`
     simulated: str | None = None  # what stood in for a provider; its numbers are nobody's
+    promotion: Promotion | None = None  # where the gate was asked
 
 
 class Checked(Frozen):

@@ -138,6 +138,20 @@ class Comparing(Frozen):
     )
 
 
+class Forgetting(Frozen):
+    """What a chain may forget: after each link, questions on the holdouts of all earlier shards."""
+
+    questions: int = Field(8, ge=1, le=1_000, title="Questions per shard", description="Asked of every later link.")
+    bound: float = Field(
+        5.0, ge=0, le=100, title="Bound", description="chrF points that a link may lose on the holdout of one shard."
+    )
+    then: Literal["stop", "branch"] = Field(
+        "stop",
+        title="Beyond the bound",
+        description="stop: the chain ends with an error; branch: it goes on from the link before.",
+    )
+
+
 class Recipe(Frozen):
     """One run, from the catalogue to the evidence."""
 
@@ -160,6 +174,12 @@ class Recipe(Frozen):
         False,
         title="Chain",
         description="One link per shard, each starting from the model of the one before; off: one link on all shards.",
+    )
+    forgetting: Forgetting | None = Field(
+        Forgetting(), title="Forgetting", description="Of a chain; empty: it is not measured."
+    )
+    promote: bool = Field(
+        False, title="Promote", description="Register the model; it becomes champion if a verdict says it is better."
     )
     budget_usd: float | None = Field(
         None,

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parent.parent
-VERBS = {"prepare.py", "links.py", "check.py", "tune.py", "evaluate.py", "answer.py", "compare.py", "__init__.py"}
+VERBS = {
+    "prepare.py",
+    "links.py",
+    "check.py",
+    "tune.py",
+    "evaluate.py",
+    "answer.py",
+    "compare.py",
+    "forgetting.py",
+    "__init__.py",
+}
 NOUNS = ("catalogue", "examples", "backends", "answers")
 HEAVY = {
     "torch",

@@ -14,6 +14,7 @@ from mlflow.utils.time import get_current_time_millis
 
 from tasks import settings, store
 from tasks.answers import picture
+from tasks.answers.forgetting import Forgetting, heat_map
 from tasks.backends.contract import Decoding, Link, Quote, Status
 from tasks.models import Asked, Finetuned
 from tasks.record import attempts
@@ -106,6 +107,16 @@ def _about(run_id: str, link: Link, model: str) -> dict[str, Any]:
         recipe["catalogue"]["uri"] = str(place.resolve())  # it is served from another folder
     about = {"style": link.style, "key": link.key, "recipe": recipe, "model": model}
     return about | {"tune": link.tune.model_dump(mode="json")}
+
+
+def forgetting(run_id: str, told: Forgetting) -> None:
+    """What the link of this run still knows of the shards before it: the matrix, its picture, and the worst drop."""
+    api = client()
+    api.log_dict(run_id, told.model_dump(mode="json"), "forgetting.json")
+    api.log_figure(run_id, heat_map(told), "forgetting.png")
+    if told.drops and "forgetting/worst_drop" not in api.get_run(run_id).data.metrics:
+        api.log_metric(run_id, "forgetting/worst_drop", max(told.drops.values()))
+    api.set_tag(run_id, "shardtune.forgotten", told.told if told.forgotten else "")
 
 
 def _costs(status: Status, quote: Quote) -> dict[str, float | None]:

@@ -1,0 +1,41 @@
+"""Promote: register a model, compare it with the base and the champion, and set an alias by the verdict."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.compare import between
+from tasks.answers import gate
+from tasks.answers.forgetting import Forgetting
+from tasks.errors import AnswerError
+from tasks.models import Finetuned, Prepared
+from tasks.recipe import Recipe
+from tasks.record import aliases
+
+ATTEMPTS = 5
+
+
+@flow(name="promote", flow_run_name="promote-{recipe.name}")
+def promote(recipe: Recipe, result: Finetuned, prepared: Prepared, forgetting: Forgetting | None = None) -> Finetuned:
+    """Champion, where the verdict over base and present champion says better and no guard says worse; else challenger.
+
+    Killed at any moment, the same call goes on: the version is registered once, the comparison is served from its
+    record, and the alias comes last. Where the champion changed meanwhile, the new one is compared with.
+    """
+    version = aliases.register(recipe.name, result)
+    for _ in range(ATTEMPTS):
+        champion = aliases.champion(recipe.name)
+        if champion == version:
+            return result
+        others = ("base", champion) if champion else ("base",)
+        compared = between(recipe, (*others, version), prepared)
+        decided = gate.decide(compared, version, others, version, forgetting)
+        if aliases.settle(recipe.name, decided, champion):
+            return result.model_copy(update={"promotion": decided})
+    raise AnswerError(f"the champion of {recipe.name!r} changed {ATTEMPTS} times meanwhile: run the same command again")
+
+
+@flow(name="rollback", flow_run_name="rollback-{name}")
+def rollback(name: str) -> str:
+    """Make the champion before the present one champion again; returns its version."""
+    return aliases.rollback(name)

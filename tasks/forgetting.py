@@ -1,0 +1,78 @@
+"""Prefect policy for chains: what each link still knows of the shards before it, and what the chain goes on from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from prefect.artifacts import create_markdown_artifact
+
+from tasks import evaluate
+from tasks.answers import forgetting
+from tasks.answers.asking import Exam
+from tasks.answers.forgetting import Forgetting
+from tasks.backends.contract import Link
+from tasks.errors import TrainingError
+from tasks.models import Finetuned, Prepared
+from tasks.recipe import Recipe
+from tasks.record import evidence
+
+log = logging.getLogger(__name__)
+Ended = tuple[Link, Finetuned]
+
+
+def after(recipe: Recipe, prepared: Prepared, chain: Sequence[Ended], before: Forgetting | None) -> Forgetting | None:
+    """The matrix with the row of the last link of `chain` added, recorded in its run; None where none is wanted."""
+    if recipe.forgetting is None or not recipe.chain:
+        return None
+    row = [_score(recipe, prepared, chain[-1], link) for link, _ in chain]
+    made = Forgetting(
+        shards=tuple(link.train[0].shard for link, _ in chain),
+        keys=tuple(result.key for _, result in chain),
+        scores=(*(before.scores if before else ()), tuple(row)),
+        kept=(*(before.kept if before else ()), True),
+        bound=recipe.forgetting.bound,
+    )
+    if made.forgotten:
+        made = made.model_copy(update={"kept": (*made.kept[:-1], False)})
+        log.warning("%s", made.told)
+    evidence.forgetting(chain[-1][1].mlflow_run_id, made)
+    _show(made)
+    return made
+
+
+def goes_on(recipe: Recipe, known: Forgetting | None, last: Finetuned, parent: Finetuned | None) -> Finetuned | None:
+    """What the next link starts from: the last one, or where that forgot too much, the one before.
+
+    Raises TrainingError where the recipe says that the chain stops then.
+    """
+    if known is None or not known.forgotten or recipe.forgetting is None:
+        return last
+    if recipe.forgetting.then == "stop":
+        raise TrainingError(
+            f"chain {recipe.name!r} stopped: {known.told}; see forgetting.png in MLflow run {last.mlflow_run_id}; "
+            "raise forgetting.bound, or set forgetting.then=branch to go on from the link before"
+        )
+    return parent
+
+
+def _score(recipe: Recipe, prepared: Prepared, asked: Ended, taught: Link) -> float:
+    """How the asked link's model answers questions on the holdout of the shard that `taught` was tuned on."""
+    assert recipe.forgetting is not None
+    link, result = asked
+    exam = evaluate.draw_exam((), taught.holdout, prepared.shards, 0, recipe.forgetting.questions, recipe.seed)
+    _, likeliest = evaluate.decodings(recipe.evaluate, recipe.seed)
+    only = Exam(seen=(), unseen=exam.unseen)
+    answers = evaluate.ask(link.endpoint, result.model, result.model_digest, link.tune, only, likeliest)
+    return forgetting.mean(only.all, answers)
+
+
+def _show(made: Forgetting) -> None:
+    """The matrix, in the Prefect UI."""
+    lines = [f"| after the link on | {' | '.join(f'shard {s}' for s in made.shards)} |"]
+    lines.append("|---|" + "---:|" * len(made.shards))
+    for shard, row in zip(made.shards, made.scores, strict=True):
+        lines.append(f"| shard {shard} | {' | '.join(f'{value:.1f}' for value in row)} |")
+    if made.forgotten:
+        lines += ["", f"**{made.told}**"]
+    create_markdown_artifact("\n".join(lines), key="forgetting", description="chrF on the holdouts of earlier shards")
