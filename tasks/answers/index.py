@@ -199,9 +199,10 @@ class Index:
         different = {(row.uid, row.digest): row for row in rows if absent is None or key_of(row.title) != absent}
         weights = {word: self._weight(word) for row in different.values() for word in words(row.title)}
         weights |= {word: self._weight(word) for word in asked}
+        spelt = {word for word in asked if self._searcher.doc_freq("title", word)}
         judged = []
         for row in different.values():
-            score, fits = matching.judge(asked, telling(row.title), words(row.content), weights)
+            score, fits = matching.judge(asked, telling(row.title), words(row.content), weights, spelt)
             judged.append(Candidate(row=row, score=round(score, 4), fits=fits))
         return sorted(judged, key=lambda c: (not c.fits, -c.score))
 

@@ -2,7 +2,8 @@
 
 An answer is supported where the cited row exists and is the product asked about, and every number (with its unit),
 every capitalised name and every word for a colour or a material in it stands in that row or in the question; and
-where at least half of its telling words do, so that an answer about nothing in particular is none.
+where at least half of its telling words do, one of them from the description and not from the question alone: an answer
+about nothing in particular is none, and neither is the title said again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tasks.answers.words import STOP, listed, words
 from tasks.examples.styles import ABSTAIN, SOURCE
 from tasks.models import Frozen
 
-Rule = Literal["citation", "product", "number", "name", "colour", "material", "words"]
+Rule = Literal["citation", "product", "number", "name", "colour", "material", "words", "nothing"]
 CITED = re.compile(r"\s*\[([^\[\]\s]{1,64})\]")  # where a grounded answer begins; a bracket within is text
 WORDS = 0.5  # share of the telling words that row or question must have
 _UNITS = {
@@ -72,7 +73,8 @@ def problems(answer: str, question: str, row: Row | None, cites: bool = False) -
     elif cited is not None and cited not in (row.uid, *row.also):
         found.append(Problem(rule="citation", said=cited))
     source = f"{row.title}\n{row.content}\n{question}"
-    return (*found, *_numbers(text, source), *_names(text, source), *_listed(text, source), *_words(text, source))
+    found += [*_numbers(text, source), *_names(text, source), *_listed(text, source), *_words(text, source)]
+    return (*found, *_nothing(text, f"{row.title}\n{question}", row.content))
 
 
 def measures(text: str) -> list[tuple[str, str | None]]:
@@ -143,6 +145,13 @@ def _words(text: str, source: str) -> list[Problem]:
     said = [w for w in words(text) if w not in STOP and len(w) > 3 and not w[0].isdigit()]
     share = sum(w[:5] in held for w in said) / len(said) if said else float(bool(measures(text)))
     return [] if share >= WORDS else [Problem(rule="words", said=f"{share:.0%} of its words")]
+
+
+def _nothing(text: str, asked: str, content: str) -> list[Problem]:
+    """An answer must say something of the description that question and title do not say already."""
+    known, held = set(words(asked)), set(words(content))
+    new = [w for w in words(text) if w not in STOP and w not in known and w in held]
+    return [] if new or not held - known - STOP else [Problem(rule="nothing", said="only what was asked")]
 
 
 def told(found: Sequence[Problem]) -> str:

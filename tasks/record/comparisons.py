@@ -29,6 +29,7 @@ def finished(key: str) -> Compared | None:
 
 def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
     """Put a comparison into MLflow; returns it with its run and where its report is."""
+    page, picture = report.html(compared, marks), report.picture(compared)
     api = ledger.client()
     tags = {KEY: compared.key, "mlflow.runName": f"compare {compared.recipe} {compared.key[:8]}"}
     run = api.create_run(ledger.experiment(api) or ledger.made(api), tags=tags | describe.source())
@@ -50,9 +51,9 @@ def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
     data = [[m.model_dump(mode="json")[name] for name in columns] for m in marks]
     api.log_dict(run_id, {"columns": columns, "data": data}, "marks.json")
     api.set_tag(run_id, "mlflow.loggedArtifacts", '[{"path": "marks.json", "type": "table"}]')
-    api.log_figure(run_id, report.picture(compared), "comparison.png")
+    api.log_figure(run_id, picture, "comparison.png")
     compared = compared.model_copy(update={"mlflow_run_id": run_id, "report": f"{run.info.artifact_uri}/report.html"})
-    api.log_text(run_id, report.html(compared, marks), "report.html")
+    api.log_text(run_id, page, "report.html")
     api.log_dict(run_id, compared.model_dump(mode="json"), "compared.json")
     api.set_terminated(run_id, "FINISHED")
     return compared

@@ -37,7 +37,7 @@ def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
         raise AnswerError(f"model {spec!r}: run {run.info.run_id!r} has no tuned model yet: finish it with finetune")
     made, by = Finetuned.model_validate(result), Link.model_validate(link)
     found = Target(
-        name=spec,
+        name=f"{own['name']} {made.key[:8]}" if spec == made.key or spec.startswith("run:") else spec,
         tune=by.tune,
         style=by.style,
         model=made.model,

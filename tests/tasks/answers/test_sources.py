@@ -51,6 +51,7 @@ def test_what_the_row_says_is_supported(answer):
         ("[B00OTHER] High quality ballet tutu.", "citation"),
         ("A great gift that everybody will love for many happy hours.", "words"),
         ("", "words"),
+        ("Girls Ballet Tutu Neon Pink.", "nothing"),
     ],
 )
 def test_what_it_does_not_say_is_named(answer, rule):
