@@ -40,8 +40,8 @@ def judge(
     """How well a row answers to the words asked (0 to 1), and whether it is what they name.
 
     It is named where title and content have nearly all that the question says, the title most of it and its rarest
-    word, and the question enough of the title; every number asked must be there. Or where the question is a piece of the
-    description. Words that are `spelt` as in other titles are meant as they stand, and are no slip of the pen.
+    word, and the question enough of the title; every number asked must be there. Or where the question is a piece of
+    the description. Words that are `spelt` as in other titles are meant as they stand, and are no slip of the pen.
     """
     everywhere = set(content) | set(title)
     in_title = {w: w in title if w in spelt else any(same(w, other) for other in title) for w in asked}

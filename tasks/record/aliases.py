@@ -5,9 +5,10 @@ The alias is set last, under a lock, from a decision that is recorded in the reg
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 import mlflow
 from filelock import FileLock
@@ -43,7 +44,8 @@ def register(name: str, result: Finetuned) -> str:
         }
         tags |= {"shardtune.model_digest": result.model_digest or "", "shardtune.simulated": result.simulated or ""}
         mlflow.set_tracking_uri(settings.tracking_uri())
-        made = mlflow.register_model(uri, name, tags=tags)
+        with redirect_stderr(io.StringIO()):  # it prints what the caller is told anyway
+            made = mlflow.register_model(uri, name, tags=tags)
         return f"{name}/{made.version}"
 
 
@@ -69,7 +71,7 @@ def settle(name: str, decided: Promotion, expected: str | None) -> bool:
             return True
         if expected and expected != decided.version:
             _remember(api, name, [*_history(api, name), expected.rpartition("/")[2]])
-        if api.get_registered_model(name).aliases.get(CHALLENGER) == version:
+        if str(api.get_registered_model(name).aliases.get(CHALLENGER)) == version:
             api.delete_registered_model_alias(name, CHALLENGER)
         api.set_registered_model_alias(name, CHAMPION, version)
     return True

@@ -22,8 +22,9 @@ RECIPE = recipes.load(None, ["evaluate.max_new_tokens=40", "ask.product_url='htt
 KETTLE = "What is the Copper Tea Kettle product?"
 
 
-@pytest.fixture
-def opened(tmp_path):
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("index")
     index.update(tmp_path / "index", run(source(tmp_path, PRODUCTS), tmp_path).prepared.shards)
     return index.Index(tmp_path / "index")
 

@@ -38,8 +38,9 @@ def question(uid: str) -> Question:
 EXAM = Exam(seen=tuple(question(u) for u in ("B0", "B1", "B2")), unseen=tuple(question(u) for u in ("B3", "B4", "B5")))
 
 
-@pytest.fixture
-def opened(tmp_path):
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("index")
     lines = [line(uid, *row) for uid, row in ROWS.items()]
     index.update(tmp_path / "index", run(source(tmp_path, lines), tmp_path).prepared.shards)
     return index.Index(tmp_path / "index")
