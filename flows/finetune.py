@@ -47,7 +47,8 @@ def one(link: Link, recipe: Recipe, prepared: Prepared, spent: float, again: boo
     if again or not tune.known(link):
         check.passes(link, recipe)
         check.affordable(link, cost, recipe, spent)
-    job = tune.start(link, recipe, questions, cost, again, wait)
+    near = check.apart([e.shard for e in link.train], recipe, prepared).overlap
+    job = tune.start(link, recipe, questions, cost, again, wait, near)
     if job is None or not wait:
         return tune.pending(link, job, cost)
     status = tune.watch(job, link)

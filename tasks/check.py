@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from prefect import task
@@ -17,8 +17,9 @@ from tasks import store
 from tasks.backends import get_backend
 from tasks.backends.contract import Link, Quote
 from tasks.errors import BackendError
-from tasks.examples import lint
-from tasks.models import Checked, Export, Finding, Finetuned, Priced, Quoted
+from tasks.examples import lint, overlap
+from tasks.examples.overlap import Apart
+from tasks.models import Checked, Export, Finding, Finetuned, Prepared, Priced, Quoted
 from tasks.recipe import Recipe
 from tasks.tuning import OpenAITune, Tune
 
@@ -35,6 +36,7 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 CACHED: dict[str, Any] = {"cache_key_fn": _key, "persist_result": True, "result_serializer": "json"}
 lint_export = task(name="lint", **CACHED)(lint.of_export)
+find_overlap = task(name="overlap", **CACHED)(overlap.between)
 
 
 def counted(exports: Sequence[Export], tune: Tune, fix: bool) -> tuple[Export, ...]:
@@ -46,6 +48,19 @@ def counted(exports: Sequence[Export], tune: Tune, fix: bool) -> tuple[Export, .
             linted = lint_export.with_options(refresh_cache=True)(export, tune.base_model, fix)
         found.append(linted.export)
     return tuple(found)
+
+
+def apart(shards: Collection[int], recipe: Recipe, prepared: Prepared) -> Apart:
+    """The training exports of these shards beside the whole holdout: what is nearly the same, by recipe left out."""
+    train, held = (
+        tuple(e for e in prepared.exports if e.split == split and e.examples) for split in ("train", "holdout")
+    )
+    asked = (tuple(e for e in train if e.shard in shards), held, prepared.shards)
+    wanted = (recipe.apart.threshold, recipe.apart.then == "drop")
+    made = find_overlap(*asked, *wanted)
+    if not all(store.exists(uri) for e in made.train for uri in (e.uri, e.rows_uri)):
+        made = find_overlap.with_options(refresh_cache=True)(*asked, *wanted)
+    return made
 
 
 def findings(link: Link, recipe: Recipe) -> list[Finding]:

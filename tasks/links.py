@@ -59,7 +59,7 @@ def _remembered(recipe: Recipe) -> int:
 def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key: str | None, before: int) -> Link:
     tune = of(recipe)
     mine = [e for e in prepared.exports if e.shard in shards and e.examples]
-    train = tuple(e for e in mine if e.split == "train")
+    train = check.apart(shards, recipe, prepared).train
     holdout = tuple(e for e in mine if e.split == "holdout")
     if not train or not holdout:
         raise RecipeError(

@@ -138,6 +138,21 @@ class Comparing(Frozen):
     )
 
 
+class Apart(Frozen):
+    """How far training rows must be from the holdout. Equal titles or contents are always kept apart by the split."""
+
+    threshold: float = Field(
+        0.8,
+        gt=0.3,
+        le=1,
+        title="Similarity",
+        description="Jaccard similarity of three-word runs from which two rows are near duplicates.",
+    )
+    then: Literal["report", "drop"] = Field(
+        "report", title="Near duplicates", description="report: told in MLflow; drop: also left out of training."
+    )
+
+
 class Forgetting(Frozen):
     """What a chain may forget: after each link, questions on the holdouts of all earlier shards."""
 
@@ -175,6 +190,7 @@ class Recipe(Frozen):
         title="Chain",
         description="One link per shard, each starting from the model of the one before; off: one link on all shards.",
     )
+    apart: Apart = Field(Apart(), title="Near duplicates")
     forgetting: Forgetting | None = Field(
         Forgetting(), title="Forgetting", description="Of a chain; empty: it is not measured."
     )

@@ -23,6 +23,7 @@ from tasks.answers.asking import Exam
 from tasks.backends import get_backend, lifecycle
 from tasks.backends.contract import Answer, Job, Link, Quote, Status
 from tasks.errors import BackendError, LimitError, TransientError
+from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned, Prepared
 from tasks.recipe import Recipe
 from tasks.record import evidence, ledger
@@ -42,12 +43,14 @@ def known(link: Link) -> bool:
 
 
 @task(cache_policy=NO_CACHE)
-def start(link: Link, recipe: Recipe, questions: Exam, cost: Quote, again: bool, wait: bool) -> Job | None:
+def start(
+    link: Link, recipe: Recipe, questions: Exam, cost: Quote, again: bool, wait: bool, near: Overlap | None = None
+) -> Job | None:
     """The one job of this link, found or started. Where none came about, the run ends FAILED with the reason.
 
     Where the provider takes no job now, this waits until it does; without `wait` it returns None, and a sweep goes on.
     """
-    kept = ledger.MlflowLedger(recipe, questions, cost)
+    kept = ledger.MlflowLedger(recipe, questions, cost, near)
     while True:
         try:
             started = lifecycle.start(link, get_backend(link.tune), kept, again)

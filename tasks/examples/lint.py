@@ -43,7 +43,7 @@ def of_export(export: Export, model: str, fix: bool) -> Linted:
     bad = {f.line for f in findings if f.level == "error" and f.line}
     quarantine = None
     if fix and bad:
-        kept, quarantine = _without(kept, bad, findings)
+        kept, quarantine = without(kept, bad, findings, "fixed")
         tokens = _Findings(export.format, []).look(kept.uri, model)
         kept = kept.model_copy(update={"tokens": sum(tokens) if tokens else None})
     return Linted(
@@ -214,9 +214,12 @@ def _firsts(findings: Sequence[Finding]) -> list[Finding]:
     return kept
 
 
-def _without(export: Export, bad: set[int], findings: Sequence[Finding]) -> tuple[Export, str]:
-    """The export without its bad lines, beside it, and the quarantine file that lists them."""
-    base = f"{export.uri.removesuffix('.jsonl')}-fixed"
+def without(export: Export, bad: set[int], findings: Sequence[Finding], name: str) -> tuple[Export, str]:
+    """The export without its bad lines, beside it under `name`, and the quarantine file that lists them.
+
+    Its tokens are those of the examples that stay, where they are known of each.
+    """
+    base = f"{export.uri.removesuffix('.jsonl')}-{name}"
     reasons: dict[int, list[str]] = {}
     for f in findings:
         if f.line and f.level == "error":
@@ -238,7 +241,13 @@ def _without(export: Export, bad: set[int], findings: Sequence[Finding]) -> tupl
         pq.write_table(kept, stream)
     with store.writing(f"{base}.quarantine.jsonl") as stream:
         stream.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in quarantined)
-    changed = {"uri": f"{base}.jsonl", "rows_uri": f"{base}.rows.parquet", "digest": hasher.hexdigest()[:32]}
+    counts = kept["tokens"].to_pylist()
+    changed = {
+        "uri": f"{base}.jsonl",
+        "rows_uri": f"{base}.rows.parquet",
+        "digest": hasher.hexdigest()[:32],
+        "tokens": None if None in counts else sum(counts),
+    }
     return (
         export.model_copy(update=changed | {"examples": export.examples - len(quarantined)}),
         f"{base}.quarantine.jsonl",

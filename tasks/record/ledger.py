@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from tasks import settings, store
 from tasks.answers.asking import Exam
 from tasks.backends.contract import Job, Link, Quote
+from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned
 from tasks.recipe import Recipe
 from tasks.record import attempts, describe, turns
@@ -68,8 +69,11 @@ def run_of(key: str) -> Run | None:
 class MlflowLedger:
     """The ledger of `tasks.backends.lifecycle`: one run per key, with every attempt in its history."""
 
-    def __init__(self, recipe: Recipe, questions: Exam, quote: Quote | None = None) -> None:
-        self.recipe, self.questions, self.quote = recipe, questions, quote
+    def __init__(
+        self, recipe: Recipe, questions: Exam, quote: Quote | None = None, overlap: Overlap | None = None
+    ) -> None:
+        self.recipe, self.overlap = recipe, overlap
+        self.held = {"recipe": recipe, "questions": questions, "quote": quote, "overlap": overlap}
 
     @staticmethod
     def turn(key: str) -> AbstractContextManager[None]:
@@ -92,11 +96,12 @@ class MlflowLedger:
         run_id = str(run.info.run_id)
         parent = run_of(link.parent_key) if link.parent_key else None
         describe.describe(api, run_id, link, str(parent.info.run_id) if parent else None)
-        held = {"link": link, "recipe": self.recipe, "questions": self.questions, "quote": self.quote}
-        for name, value in held.items():
+        for name, value in ({"link": link} | self.held).items():
             if value is not None:
                 api.log_dict(run_id, value.model_dump(mode="json"), f"{name}.json")
         api.set_tag(run_id, "shardtune.recipe", self.recipe.name)
+        if self.overlap:
+            api.set_tag(run_id, "shardtune.near_duplicates", str(self.overlap.near))
         return run_id
 
     @staticmethod
