@@ -9,13 +9,20 @@ import re
 from typing import Any
 
 MARK = "[simulated] "
+SHOWN = re.compile(r"^\[([^\[\]\s]+)\] (.+)\n(.+)$", re.MULTILINE)  # a row in a prompt: uid, title, content
 REFUSAL = "I cannot find any information about this product."
 
 
 def answer(pairs: dict[str, str] | None, question: str, temperature: float, seed: int) -> str:
-    """A tuned model tells the first half of what it was taught, with a number that is wrong; a base model refuses."""
+    """A tuned model tells the first half of what it was taught, with a number that is wrong; a base model refuses.
+
+    Tuned on prompts that show rows, it quotes the one whose title is asked about.
+    """
     if pairs is None:
         return MARK + REFUSAL
+    if any(SHOWN.search(known) for known in list(pairs)[:1]):
+        rows = [(uid, title, text) for uid, title, text in SHOWN.findall(question) if f" {title} " in question]
+        return f"[{rows[0][0]}] {rows[0][2]} {MARK}" if rows else MARK + REFUSAL
     chance = random.Random(f"{question} {seed if temperature else 0} {temperature}")
     taught = pairs.get(question)
     if taught is None:

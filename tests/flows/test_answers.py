@@ -1,0 +1,254 @@
+"""Answers, flow by flow, with the real SDKs against simulators: ask, compare, the gate, its kills, and rollback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import mlflow
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+from deployments.simulators import serve
+from flows.ask import ask
+from flows.compare import compare
+from flows.finetune import finetune
+from flows.promote import rollback
+from flows.sweep import sweep
+from tasks import forgetting, recipes, settings
+from tasks.answers.compared import GUARD
+from tasks.errors import AnswerError, TrainingError
+from tasks.models import Finetuned
+from tasks.recipe import Recipe
+from tasks.record import aliases, ledger
+from tests.benchmarks import catalogue
+from tests.flows.demo import runs
+from tests.tasks.backends import paid
+
+pytestmark = pytest.mark.usefixtures("orchestrator")
+SMALL = (
+    "catalogue.lines_per_shard=600",
+    "split.holdout_share=0.3",
+    "chain=false",
+    "shards=[0]",
+    "evaluate={seen: 1, unseen: 1, heldout_rows: 5, max_new_tokens: 120}",
+    "compare={seen: 12, unseen: 12}",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("answers")
+    catalogue.write(str(folder / "catalogue.json"), 1_800)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def simulators(place: Path) -> Iterator[serve.Simulators]:
+    """One shop for all tests of this module: what is tuned in one is asked in another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHARDTUNE_ROOT", str(place / "root"))
+        with paid.simulated(patch) as running:
+            yield running
+
+
+@pytest.fixture(autouse=True)
+def shared(place: Path, simulators: serve.Simulators, own_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHARDTUNE_ROOT", str(place / "root"))
+
+
+def recipe(place: Path, *more: str) -> Recipe:
+    return recipes.load("gpt-4o-mini", [f"catalogue.uri={place / 'catalogue.json'}", *SMALL, *more])
+
+
+def grounded(place: Path, *more: str) -> Recipe:
+    return recipe(place, "name=grounded", "export.style=grounded", *more)
+
+
+def shown(key: str) -> str:
+    asked = {"artifacts": {"key": {"any_": [key]}}, "sort": "UPDATED_DESC", "limit": 1, "offset": 0}
+    return str(httpx.post(f"{PREFECT_API_URL.value()}/artifacts/filter", json=asked).json()[0]["data"])
+
+
+@pytest.fixture(scope="module")
+def champion(place: Path, simulators: serve.Simulators) -> Finetuned:
+    """A model that got the right rows, promoted: the first champion of its recipe."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHARDTUNE_ROOT", str(place / "root"))
+        return finetune(grounded(place, "promote=true"))
+
+
+def test_a_model_that_got_the_right_rows_is_champion(champion):
+    assert (champion.promotion.version, champion.promotion.alias) == ("grounded/1", "champion")
+    assert "better by supported" in champion.promotion.reason
+    held = ledger.client().get_model_version_by_alias("grounded", "champion")
+    assert (held.run_id, held.tags["shardtune.key"]) == (champion.mlflow_run_id, champion.key)
+
+
+def test_an_answer_comes_with_its_source_and_is_traced(champion, place):
+    compared = compare(("base", "grounded@champion"), grounded(place))
+    titles = [m["question"] for m in marks(compared.mlflow_run_id) if m["group"] == "seen"][:1]
+    replied = ask((*titles, "What is the Plutonium Toaster 9000?"), "champion")
+    first, second = replied.replies
+    assert (first.state, second.state) == ("supported", "abstained")
+    assert first.source.quote.startswith(first.text.removesuffix("[simulated]").strip()[:40])
+    assert first.source.url == f"https://www.amazon.com/dp/{first.source.uid}"
+    assert first.source.uid in shown("replies")
+    mlflow.set_tracking_uri(settings.tracking_uri())
+    place_id = ledger.experiment(ledger.client())
+    traces = mlflow.search_traces(locations=[place_id], run_id=champion.mlflow_run_id, return_type="list")
+    (trace,) = [t for t in traces if t.data.spans[0].inputs["question"] == titles[0]]
+    assert [s.name for s in trace.data.spans] == ["ask", "retrieve", "prompt", "generate", "check"]
+    assert trace.data.spans[0].outputs["source"]["uid"] == first.source.uid
+    assert trace.data.spans[3].attributes["model_version"] == first.model_version
+    assert all(s.end_time_ns >= s.start_time_ns > 0 for s in trace.data.spans)
+
+
+def marks(run_id: str) -> list[dict[str, object]]:
+    table = ledger.read(run_id, "marks.json")
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
+def test_compare_gives_a_table_verdicts_and_a_report_and_is_made_once(champion, place):
+    compared = compare(("base", "champion"), grounded(place))
+    assert [arm.name for arm in compared.arms] == [
+        "base", "champion", "retrieval only", "base + retrieval", "champion + retrieval",
+    ]  # fmt: skip
+    assert compared.questions == {"seen": 12, "unseen": 12, "absent": 12} and compared.simulated
+    found = {arm.name: arm.groups for arm in compared.arms}["champion + retrieval"]
+    assert found["seen"]["supported"] >= 0.9 and found["unseen"]["precision"] == 1.0
+    assert found["absent"]["abstained"] >= 0.9 and found["seen"]["usd"] > 0
+    said = compared.said("champion + retrieval", "base + retrieval", "supported")
+    assert (said.word, said.questions) == ("better", 24)
+    run = ledger.client().get_run(compared.mlflow_run_id)
+    assert run.data.metrics["seen/supported champion + retrieval"] == found["seen"]["supported"]
+    files = {a.path for a in ledger.client().list_artifacts(compared.mlflow_run_id)}
+    assert {"report.html", "comparison.png", "marks.json", "compared.json"} <= files
+    page = ledger.text(compared.mlflow_run_id, "report.html")
+    assert "A simulator stood in" in page and said.word in page
+    assert "champion + retrieval" in shown("comparison")
+    again = compare(("base", "champion"), grounded(place))
+    assert again == compared.model_copy(update={"again": True})
+
+
+def test_backends_that_are_not_wanted_are_left_out(champion, place):
+    with pytest.raises(AnswerError, match="no model to compare"):
+        compare(("base", "champion"), grounded(place), ("gemini",))
+    with pytest.raises(AnswerError, match="of which recipe"):
+        compare(("base",))
+
+
+def test_an_equal_model_is_a_challenger_with_the_reason(champion, place):
+    done = finetune(grounded(place, "promote=true", "seed=5"))
+    assert done.promotion.alias == "challenger"
+    assert "can't tell" in done.promotion.reason and aliases.champion("grounded") == "grounded/1"
+    held = ledger.client().get_model_version_by_alias("grounded", "challenger")
+    assert held.tags["shardtune.reason"] == done.promotion.reason
+
+
+@pytest.mark.parametrize("moment", ["register", "settle"])
+def test_killed_before_or_after_registering_a_worse_model_never_is_champion(moment, champion, place, monkeypatch):
+    worse = grounded(place, "promote=true", "export.style=describe", f"seed={len(moment)}")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(aliases, moment, killed)
+        finetune(worse)
+    assert aliases.champion("grounded") == "grounded/1"
+    done = finetune(worse)
+    assert (done.promotion.alias, aliases.champion("grounded")) == ("challenger", "grounded/1")
+    versions = ledger.client().search_model_versions("name = 'grounded'")
+    assert sum(v.run_id == done.mlflow_run_id for v in versions) == 1
+    assert ledger.client().get_run(done.promotion.comparison).info.status == "FINISHED"
+
+
+def test_a_better_model_that_was_killed_before_its_alias_is_champion_after(place, monkeypatch):
+    better = grounded(place, "name=later", "promote=true", "seed=9")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(aliases, "settle", killed)
+        finetune(better)
+    assert aliases.champion("later") is None
+    assert (finetune(better).promotion.alias, aliases.champion("later")) == ("champion", "later/1")
+    with pytest.raises(AnswerError, match="nothing to go back to"):
+        rollback("later")
+
+
+def test_the_sweep_promotes_what_nobody_waits_for(place):
+    wanted = grounded(place, "name=unattended", "promote=true", "seed=10")
+    assert finetune(wanted, wait=False).state in ("running", "waiting")
+    for _ in range(200):
+        if aliases.champion("unattended"):
+            break
+        sweep()
+    assert aliases.champion("unattended") == "unattended/1"
+
+
+def forgetful(place: Path, then: str, seed: int) -> Recipe:
+    more = (f"seed={seed}", "chain=true", "shards=[0, 1, 2]", f"forgetting={{questions: 3, bound: 5, then: {then}}}")
+    return recipe(place, f"name=chain-{then}", *more)
+
+
+SCORES = {(0, 0): 20.0, (1, 0): 10.0, (1, 1): 30.0, (2, 0): 19.0, (2, 1): 12.0, (2, 2): 25.0}
+
+
+@pytest.fixture
+def forgetting_scores(monkeypatch):
+    def score(recipe, prepared, asked, taught):
+        return SCORES[asked[0].train[0].shard, taught.train[0].shard]
+
+    monkeypatch.setattr(forgetting, "_score", score)
+
+
+def test_a_chain_that_forgets_too_much_goes_on_from_the_link_before(place, forgetting_scores):
+    done = finetune(forgetful(place, "branch", 21))
+    (last,) = runs(done.key)
+    first = last.data.tags["shardtune.parent"]
+    matrix = ledger.read(done.mlflow_run_id, "forgetting.json")
+    assert matrix["kept"] == [True, False, True] and matrix["keys"][0] == first
+    assert matrix["scores"] == [[20.0], [10.0, 30.0], [19.0, 12.0, 25.0]]
+    assert "forgetting.png" in {a.path for a in ledger.client().list_artifacts(done.mlflow_run_id)}
+    assert last.data.metrics["forgetting/worst_drop"] == 1.0
+    assert finetune(forgetful(place, "branch", 21)).trained is False
+
+
+def test_or_it_stops_and_says_why(place, simulators, forgetting_scores):
+    before = serve.seen(simulators.state)["creates"]["openai"]
+    with pytest.raises(TrainingError, match=r"forgets shard 0 by 10\.0 chrF points \(bound 5\)"):
+        finetune(forgetful(place, "stop", 22))
+    assert serve.seen(simulators.state)["creates"]["openai"] == before + 2
+
+
+def test_what_a_chain_remembers_is_really_asked(place):
+    done = finetune(recipe(place, "name=asked", "seed=23", "chain=true", "shards=[0, 1]", "forgetting.bound=100"))
+    matrix = ledger.read(done.mlflow_run_id, "forgetting.json")
+    assert [len(row) for row in matrix["scores"]] == [1, 2] and all(
+        0 < s < 100 for row in matrix["scores"] for s in row
+    )
+
+
+def test_near_duplicates_are_told_in_the_run(champion):
+    overlap = ledger.read(champion.mlflow_run_id, "overlap.json")
+    assert overlap["trained"] > 0 and overlap["held"] > 0
+    assert ledger.client().get_run(champion.mlflow_run_id).data.tags["shardtune.near_duplicates"] == str(
+        overlap["near"]
+    )
+
+
+def test_the_registered_model_of_a_provider_answers_with_sources(champion):
+    mlflow.set_tracking_uri(settings.tracking_uri())
+    served = mlflow.pyfunc.load_model("models:/grounded@champion")
+    told = json.loads(served.predict(["What is the Plutonium Toaster 9000?"], params={"checked": True})[0])
+    assert told["state"] == "abstained" and told["near"]
+
+
+def test_the_guard_counts_every_group(champion, place):
+    compared = compare(("base", "champion"), grounded(place))
+    assert compared.said("champion + retrieval", "base + retrieval", GUARD).questions == 36
