@@ -8,7 +8,7 @@ import traceback
 
 import click
 
-from flows import show, talk
+from flows import show, talk, trace
 from flows.options import AS_JSON, DEBUG, enter, running
 from tasks import recipes, settings
 from tasks.errors import ShardtuneError
@@ -132,7 +132,7 @@ def listed(as_json: bool) -> None:
     click.echo(json.dumps(known) if as_json else "\n".join(f"{name:24} {told}" for name, told in known.items()))
 
 
-for command in talk.COMMANDS:
+for command in (*talk.COMMANDS, *trace.COMMANDS):
     cli.add_command(command)
 
 

@@ -47,8 +47,7 @@ def one(link: Link, recipe: Recipe, prepared: Prepared, spent: float, again: boo
     if again or not tune.known(link):
         check.passes(link, recipe)
         check.affordable(link, cost, recipe, spent)
-    near = check.apart([e.shard for e in link.train], recipe, prepared).overlap
-    job = tune.start(link, recipe, questions, cost, again, wait, near)
+    job = tune.start(link, recipe, questions, cost, again, wait, tune.beside(recipe, link, prepared))
     if job is None or not wait:
         return tune.pending(link, job, cost)
     status = tune.watch(job, link)

@@ -18,13 +18,13 @@ ATTEMPTS = 3
 
 
 @flow(name="prepare", flow_run_name="prepare-{recipe.name}")
-def prepare(recipe: Recipe, rendering: Rendering | None = None) -> Prepared:
+def prepare(recipe: Recipe, rendering: Rendering | None = None, root: str | None = None) -> Prepared:
     """Every line of the catalogue kept, dropped by a rule, or in quarantine; kept rows as clean shards and exports.
 
-    A catalogue that changes under the run is planned again. Raises CatalogueError when it keeps changing, cannot be
-    read, or holds no usable row.
+    All of it lies under `root` (by default the settings'). A catalogue that changes under the run is planned again.
+    Raises CatalogueError when it keeps changing, cannot be read, or holds no usable row.
     """
-    root = settings.root()
+    root = root or settings.root()
     with pool.opened():
         for attempt in range(ATTEMPTS):
             plan = verbs.plan(recipe.catalogue, root, refresh=attempt > 0)

@@ -71,7 +71,7 @@ def run(recipe: Recipe, targets: Sequence[Target], asked: Sequence[Asked], opene
         questions={group: sum(a.group == group for a in asked) for group in dict.fromkeys(a.group for a in asked)},
         arms=arms(marks),
         verdicts=verdicts(marks, recipe.compare.measure, recipe.seed),
-        simulated=any(t.endpoint == "loopback" for t in targets),
+        simulated=any(t.simulated for t in targets),
     )
     return comparisons.record(compared, marks)
 

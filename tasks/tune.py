@@ -17,13 +17,12 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks import evaluate, progress, settings
+from tasks import check, evaluate, progress, settings
 from tasks.answers import asking
 from tasks.answers.asking import Exam
 from tasks.backends import get_backend, lifecycle
 from tasks.backends.contract import Answer, Job, Link, Quote, Status
 from tasks.errors import BackendError, LimitError, TransientError
-from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned, Prepared
 from tasks.recipe import Recipe
 from tasks.record import evidence, ledger
@@ -37,6 +36,15 @@ def exam(recipe: Recipe, link: Link, prepared: Prepared) -> Exam:
     return evaluate.draw_exam(link.train, link.holdout, prepared.shards, wanted.seen, wanted.unseen, recipe.seed)
 
 
+def beside(recipe: Recipe, link: Link, prepared: Prepared) -> ledger.Beside:
+    """Where the link's examples come from."""
+    mine = {e.shard for e in link.train}
+    held = prepared.model_copy(
+        update={"shards": tuple(s for s in prepared.shards if s.index in mine), "exports": (*link.train, *link.holdout)}
+    )
+    return ledger.Beside(held, check.apart(mine, recipe, prepared).overlap)
+
+
 def known(link: Link) -> bool:
     """Whether the ledger or the provider has a job of this link: then nothing is to be paid for it any more."""
     return bool(ledger.job_id(link.key)) or get_backend(link.tune).find(link.key) is not None
@@ -44,13 +52,19 @@ def known(link: Link) -> bool:
 
 @task(cache_policy=NO_CACHE)
 def start(
-    link: Link, recipe: Recipe, questions: Exam, cost: Quote, again: bool, wait: bool, near: Overlap | None = None
+    link: Link,
+    recipe: Recipe,
+    questions: Exam,
+    cost: Quote,
+    again: bool,
+    wait: bool,
+    beside: ledger.Beside | None = None,
 ) -> Job | None:
     """The one job of this link, found or started. Where none came about, the run ends FAILED with the reason.
 
     Where the provider takes no job now, this waits until it does; without `wait` it returns None, and a sweep goes on.
     """
-    kept = ledger.MlflowLedger(recipe, questions, cost, near)
+    kept = ledger.MlflowLedger(recipe, questions, cost, beside)
     while True:
         try:
             started = lifecycle.start(link, get_backend(link.tune), kept, again)

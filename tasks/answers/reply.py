@@ -26,6 +26,7 @@ class Target(Frozen):
     key: str | None = None  # of the link
     run_id: str | None = None
     version: str | None = None  # in the registry, as NAME/2
+    simulated: str | None = None  # what stood in for its provider
 
 
 class Source(Frozen):

@@ -61,4 +61,4 @@ def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
 
 def _plain(name: str) -> str:
     """A name that MLflow takes for a metric."""
-    return "".join(c if c.isalnum() or c in "_-. /:" else " " for c in name)
+    return "".join(c if c.isalnum() or c in "_-. /:" else " " for c in name.replace("+", "with"))

@@ -21,7 +21,7 @@ from tasks import settings, store
 from tasks.answers.asking import Exam
 from tasks.backends.contract import Job, Link, Quote
 from tasks.examples.overlap import Overlap
-from tasks.models import Finetuned
+from tasks.models import Finetuned, Frozen, Prepared
 from tasks.recipe import Recipe
 from tasks.record import attempts, describe, turns
 from tasks.record.names import JOB, KEY, STATE, UNATTENDED, UNTIL
@@ -66,14 +66,27 @@ def run_of(key: str) -> Run | None:
     return found[0] if found else None
 
 
+class Beside(NamedTuple):
+    """What is kept of where a link's examples come from: the shards that it is tuned on, and near duplicates."""
+
+    prepared: Prepared
+    overlap: Overlap
+
+
 class MlflowLedger:
     """The ledger of `tasks.backends.lifecycle`: one run per key, with every attempt in its history."""
 
     def __init__(
-        self, recipe: Recipe, questions: Exam, quote: Quote | None = None, overlap: Overlap | None = None
+        self, recipe: Recipe, questions: Exam, quote: Quote | None = None, beside: Beside | None = None
     ) -> None:
-        self.recipe, self.overlap = recipe, overlap
-        self.held = {"recipe": recipe, "questions": questions, "quote": quote, "overlap": overlap}
+        self.recipe, self.overlap = recipe, beside.overlap if beside else None
+        self.held: dict[str, Frozen | None] = {
+            "recipe": recipe,
+            "questions": questions,
+            "quote": quote,
+            "overlap": self.overlap,
+        }
+        self.held["prepared"] = beside.prepared if beside else None
 
     @staticmethod
     def turn(key: str) -> AbstractContextManager[None]:

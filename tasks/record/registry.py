@@ -46,6 +46,7 @@ def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
         key=made.key,
         run_id=run.info.run_id,
         version=version,
+        simulated=made.simulated,
     )
     return found, recipe or Recipe.model_validate(own)
 

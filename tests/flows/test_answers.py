@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import mlflow
+import pyarrow.parquet as pq
 import pytest
 from prefect.settings import PREFECT_API_URL
 
@@ -16,13 +17,14 @@ from flows.ask import ask
 from flows.compare import compare
 from flows.finetune import finetune
 from flows.promote import rollback
+from flows.reproduce import reproduce
 from flows.sweep import sweep
 from tasks import forgetting, recipes, settings
 from tasks.answers.compared import GUARD
 from tasks.errors import AnswerError, TrainingError
 from tasks.models import Finetuned
 from tasks.recipe import Recipe
-from tasks.record import aliases, ledger
+from tasks.record import aliases, ledger, lineage
 from tests.benchmarks import catalogue
 from tests.flows.demo import runs
 from tests.tasks.backends import paid
@@ -123,7 +125,7 @@ def test_compare_gives_a_table_verdicts_and_a_report_and_is_made_once(champion, 
     said = compared.said("champion + retrieval", "base + retrieval", "supported")
     assert (said.word, said.questions) == ("better", 24)
     run = ledger.client().get_run(compared.mlflow_run_id)
-    assert run.data.metrics["seen/supported champion + retrieval"] == found["seen"]["supported"]
+    assert run.data.metrics["seen/supported champion with retrieval"] == found["seen"]["supported"]
     files = {a.path for a in ledger.client().list_artifacts(compared.mlflow_run_id)}
     assert {"report.html", "comparison.png", "marks.json", "compared.json"} <= files
     page = ledger.text(compared.mlflow_run_id, "report.html")
@@ -242,13 +244,55 @@ def test_near_duplicates_are_told_in_the_run(champion):
     )
 
 
-def test_the_registered_model_of_a_provider_answers_with_sources(champion):
+def test_the_registered_model_of_a_provider_answers_with_sources(champion, place):
+    known = marks(compare(("base", "champion"), grounded(place)).mlflow_run_id)[0]
     mlflow.set_tracking_uri(settings.tracking_uri())
     served = mlflow.pyfunc.load_model("models:/grounded@champion")
-    told = json.loads(served.predict(["What is the Plutonium Toaster 9000?"], params={"checked": True})[0])
-    assert told["state"] == "abstained" and told["near"]
+    asked = [known["question"], "What is the Plutonium Toaster 9000?"]
+    first, second = map(json.loads, served.predict(asked, params={"checked": True}))
+    assert (first["state"], first["source"]["uid"], second["state"]) == ("supported", known["uid"], "abstained")
 
 
 def test_the_guard_counts_every_group(champion, place):
     compared = compare(("base", "champion"), grounded(place))
     assert compared.said("champion + retrieval", "base + retrieval", GUARD).questions == 36
+
+
+def test_a_model_tells_where_it_comes_from(champion):
+    found = lineage.explain("grounded@champion")
+    (link,) = found.links
+    (shard,) = link.shards
+    assert (link.key, link.job, link.model) == (champion.key, champion.job, champion.model)
+    assert shard["lines"] == shard["kept"] + sum(shard["dropped"].values()) + shard["quarantined"] == 600
+    assert {e.split for e in link.exports} == {"train", "holdout"} and all(e.digest for e in link.exports)
+    assert any("better by supported" in verdict for verdict in found.verdicts)
+    assert [(v.name, v.aliases) for v in found.versions] == [("grounded/1", ("champion",))]
+    assert link.cost["usd"] > 0
+
+
+def test_who_was_trained_on_a_product_and_who_goes_on_from_it(champion, place):
+    last = finetune(recipe(place, "name=asked", "seed=23", "chain=true", "shards=[0, 1]", "forgetting.bound=100"))
+    first = lineage.explain(last.key).links[0]
+    assert [link.key for link in lineage.explain(last.key).links] == [first.key, last.key]
+    (train,) = [e for e in first.exports if e.split == "train"]
+    uid = pq.read_table(train.rows_uri)["uid"][4].as_py()
+    told = {one.key: one for one in lineage.who_trained_on(uid)}
+    assert (told[first.key].example, told[first.key].heirs, told[first.key].shard) == (5, (last.key,), 0)
+    assert last.key not in told and "grounded/1" in {v.name for v in told[champion.key].versions}
+    assert lineage.who_trained_on("nobody") == ()
+
+
+def test_exports_come_out_bit_for_bit_the_same(champion, place):
+    found = reproduce("grounded@champion")
+    assert found.errors == 0 and len(found.exports) == 2 and found.links == {champion.key: True}
+
+
+def test_a_catalogue_that_is_another_one_now_is_told(champion, place):
+    path = place / "catalogue.json"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole.replace(b"steel", b"stale"))
+        found = reproduce("grounded@champion")
+    finally:
+        path.write_bytes(whole)
+    assert found.errors > 0 and found.links == {champion.key: False}

@@ -1,0 +1,63 @@
+"""Reproduce: a model's exports made anew from the catalogue, in an empty place, and compared bit for bit."""
+
+from __future__ import annotations
+
+import tempfile
+
+from prefect import flow
+
+from flows.prepare import prepare
+from tasks import links
+from tasks.errors import AnswerError
+from tasks.models import Frozen
+from tasks.record import lineage, registry
+
+
+class Rebuilt(Frozen):
+    """One export then and now; `made` is None where it was not made any more."""
+
+    link: str
+    shard: int
+    split: str
+    recorded: str
+    made: str | None
+
+    @property
+    def same(self) -> bool:
+        return self.recorded == self.made
+
+
+class Reproduced(Frozen):
+    """The result of the flow `reproduce`. `links` tells of each link whether its key came out again."""
+
+    model: str
+    exports: tuple[Rebuilt, ...]
+    links: dict[str, bool]
+    errors: int  # exports or keys that differ
+
+
+@flow(name="reproduce", flow_run_name="reproduce-{model}")
+def reproduce(model: str) -> Reproduced:
+    """Prepare the model's catalogue again, from its lines, with no cache; digests and keys must come out the same."""
+    explained = lineage.explain(model)
+    recipe = registry.target(model)[1]
+    if not explained.links:
+        raise AnswerError(f"model {model!r} has no recorded link: its MLflow run was deleted")
+    recipe = links.exporting(recipe)
+    with tempfile.TemporaryDirectory(prefix="shardtune-") as root:
+        prepared = prepare(recipe, links.rendering(recipe), root)
+        made = {
+            (link.key, e.shard, e.split): e.digest
+            for link in links.chain(recipe, prepared)
+            for e in (*link.train, *link.holdout)
+        }
+    exports = tuple(
+        Rebuilt(
+            link=link.key, shard=e.shard, split=e.split, recorded=e.digest, made=made.get((link.key, e.shard, e.split))
+        )
+        for link in explained.links
+        for e in link.exports
+    )
+    keys = {link.key: any(key == link.key for key, _, _ in made) for link in explained.links}
+    errors = sum(not e.same for e in exports) + sum(not same for same in keys.values())
+    return Reproduced(model=model, exports=exports, links=keys, errors=errors)

@@ -1,0 +1,190 @@
+"""Lineage: where a model comes from, and which models a product went into, read back from what the runs hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow.parquet as pq
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from tasks import store
+from tasks.answers.compared import GUARD, Compared
+from tasks.answers.report import told
+from tasks.backends.contract import Link
+from tasks.models import Export, Frozen
+from tasks.record import aliases, attempts, comparisons, ledger, registry
+from tasks.record.names import JOB, KEY, STATE
+
+
+class LinkTold(Frozen):
+    """One link of a model's history. `shards` and `exports` are their records as they were then."""
+
+    key: str
+    mlflow_run_id: str
+    recipe: str
+    commit: str | None
+    backend: str
+    base_model: str
+    parent: str | None  # key
+    catalogue: str | None
+    shards: tuple[dict[str, Any], ...]
+    exports: tuple[Export, ...]
+    near_duplicates: int | None
+    state: str
+    job: str | None
+    attempts: tuple[dict[str, Any], ...]
+    cost: dict[str, Any]
+    heldout_loss: dict[str, float | None]
+    scores: dict[str, Any]
+    model: str | None
+    model_digest: str | None
+
+
+class Version(Frozen):
+    """A registered version of a model, what it is called, and why."""
+
+    name: str  # NAME/VERSION
+    aliases: tuple[str, ...]
+    reason: str
+
+
+class Explained(Frozen):
+    """All that is known of a model: its links, first to last, its verdicts, and its names in the registry."""
+
+    model: str
+    links: tuple[LinkTold, ...]
+    verdicts: tuple[str, ...]
+    versions: tuple[Version, ...]
+
+
+class Trained(Frozen):
+    """A link with this product among its training examples; `models` are its own name and those of later links."""
+
+    key: str
+    mlflow_run_id: str
+    recipe: str
+    shard: int
+    line: int  # of the catalogue
+    example: int  # line of the export
+    export: str
+    state: str
+    heirs: tuple[str, ...]  # keys of links that go on from it
+    versions: tuple[Version, ...]  # of it and its heirs
+
+
+def explain(spec: str) -> Explained:
+    """Shards -> rows -> exports -> jobs -> metrics -> verdicts -> aliases of the model that `spec` names."""
+    found, _ = registry.target(spec)
+    links: list[LinkTold] = []
+    key: str | None = found.key
+    while key:
+        run = ledger.run_of(key)
+        if run is None:
+            break  # its parent's run was deleted
+        links.insert(0, _link(run))
+        key = links[0].parent
+    return Explained(
+        model=spec, links=tuple(links), verdicts=_verdicts(str(found.key)), versions=tuple(versions(str(found.run_id)))
+    )
+
+
+def _link(run: Run) -> LinkTold:
+    run_id, tags = run.info.run_id, run.data.tags
+    link = Link.model_validate(ledger.read(run_id, "link.json"))
+    prepared, result = ledger.read(run_id, "prepared.json") or {}, ledger.read(run_id, "result.json") or {}
+    near = tags.get("shardtune.near_duplicates")
+    return LinkTold(
+        key=link.key,
+        mlflow_run_id=run_id,
+        recipe=tags.get("shardtune.recipe", link.name),
+        commit=tags.get("mlflow.source.git.commit"),
+        backend=link.backend,
+        base_model=link.base_model,
+        parent=link.parent_key,
+        catalogue=prepared.get("catalogue"),
+        shards=tuple(prepared.get("shards", ())),
+        exports=(*link.train, *link.holdout),
+        near_duplicates=int(near) if near else None,
+        state=tags.get(STATE, ""),
+        job=json.loads(tags[JOB])["id"] if tags.get(JOB) else None,
+        attempts=tuple(attempts.ended(run)),
+        cost=result.get("cost", {}),
+        heldout_loss=result.get("heldout_loss", {}),
+        scores=result.get("scores", {}),
+        model=result.get("model"),
+        model_digest=result.get("model_digest"),
+    )
+
+
+def _verdicts(key: str) -> tuple[str, ...]:
+    """Every recorded verdict over another model, newest first."""
+    api = ledger.client()
+    place = ledger.experiment(api)
+    found: list[str] = []
+    for run in api.search_runs([str(place)], f"tags.`{comparisons.KEY}` != '' and attributes.status = 'FINISHED'"):
+        compared = Compared.model_validate(ledger.read(run.info.run_id, "compared.json"))
+        names = {t.name for t in compared.targets if t.key == key}
+        mine = {arm for name in names for arm in (name, f"{name} + retrieval")}
+        found += [told(v) for v in compared.verdicts if v.new in mine and v.old not in mine and v.measure != GUARD]
+    return tuple(dict.fromkeys(found))
+
+
+def versions(run_id: str) -> list[Version]:
+    """The registered versions of this run's model."""
+    api = ledger.client()
+    try:
+        held = api.search_model_versions(f"run_id = '{run_id}'")
+    except MlflowException:
+        return []
+    found = []
+    for version in held:
+        names = api.get_registered_model(version.name).aliases
+        mine = tuple(sorted(name for name, number in names.items() if str(number) == str(version.version)))
+        reason = version.tags.get(aliases.REASON, "")
+        found.append(Version(name=f"{version.name}/{version.version}", aliases=mine, reason=reason))
+    return found
+
+
+def who_trained_on(uid: str) -> tuple[Trained, ...]:
+    """Every link whose training examples hold the product, with the links and registered models that go on from it."""
+    api = ledger.client()
+    place = ledger.experiment(api)
+    runs = [] if place is None else api.search_runs([place], f"tags.`{KEY}` != ''", max_results=50_000)
+    children: dict[str, list[Run]] = {}
+    for run in runs:
+        children.setdefault(run.data.tags.get("shardtune.parent", ""), []).append(run)
+    found = []
+    for run in runs:
+        told = ledger.read(run.info.run_id, "link.json")
+        for export in Link.model_validate(told).train if told else ():
+            found += [_trained(run, export, *where, children) for where in _where(export, uid)]
+    return tuple(found)
+
+
+def _where(export: Export, uid: str) -> list[tuple[int, int]]:
+    """Lines of the export, and of the catalogue, at which the product stands."""
+    with store.reading(export.rows_uri) as stream:
+        rows = pq.read_table(stream, columns=["uid", "line"]).to_pylist()
+    return [(number, row["line"]) for number, row in enumerate(rows, 1) if row["uid"] == uid]
+
+
+def _trained(run: Run, export: Export, example: int, line: int, children: dict[str, list[Run]]) -> Trained:
+    heirs, waiting = [], [run]
+    while waiting:
+        heirs.append(waiting.pop())
+        waiting += children.get(heirs[-1].data.tags[KEY], [])
+    tags = run.data.tags
+    return Trained(
+        key=tags[KEY],
+        mlflow_run_id=run.info.run_id,
+        recipe=tags.get("shardtune.recipe", ""),
+        shard=export.shard,
+        line=line,
+        example=example,
+        export=export.uri,
+        state=tags.get(STATE, ""),
+        heirs=tuple(heir.data.tags[KEY] for heir in heirs[1:]),
+        versions=tuple(version for heir in heirs for version in versions(heir.info.run_id)),
+    )
