@@ -54,6 +54,7 @@ bench: $(STAMP)  ## speed and memory, side by side with other ways to do the sam
 	@$(BIN)/python -m tests.benchmarks.prepare
 	@$(BIN)/python -m tests.benchmarks.train
 	@$(BIN)/python -m tests.benchmarks.lint
+	@$(BIN)/python -m tests.benchmarks.index
 
 gpu-check: $(STAMP)  ## the tinyllama-unsloth recipe's shape in 4 bits on a CUDA GPU, both engines
 	@$(BIN)/python -m tests.benchmarks.gpu
