@@ -45,7 +45,7 @@ def one(link: Link, recipe: Recipe, prepared: Prepared, spent: float, again: boo
     questions = tune.exam(recipe, link, prepared)
     cost = check.quote(link, recipe)
     if again or not tune.known(link):
-        check.passes(link, recipe)
+        check.passes(link, recipe, questions)
         check.affordable(link, cost, recipe, spent)
     job = tune.start(link, recipe, questions, cost, again, wait, tune.beside(recipe, link, prepared))
     if job is None or not wait:

@@ -121,6 +121,31 @@ class Asked(Frozen):
     after_t0: str
 
 
+class Parity(Frozen):
+    """Whether the adapter that was kept answers as the model in training did.
+
+    `same` of `asked` answers are the same, token for token. `merged` is the mean distance (Kullback-Leibler, nats a
+    token) of the merged model's predictions from the unmerged one's, on those answers; `bound` is what it may be.
+    """
+
+    asked: int
+    same: int
+    merged: float
+    bound: float
+
+    @property
+    def holds(self) -> bool:
+        return self.same == self.asked and self.merged <= self.bound
+
+    @property
+    def told(self) -> str:
+        """What was found, as a sentence."""
+        return (
+            f"the adapter read back gives {self.same} of {self.asked} answers token for token as the model in training "
+            f"did; merged into its base its predictions move by {self.merged:.4f} nats a token (bound {self.bound:g})"
+        )
+
+
 class Promotion(Frozen):
     """What the gate decided of a registered model, and why. `comparison` is the MLflow run with the verdicts."""
 
@@ -148,6 +173,7 @@ class Finetuned(Frozen):
     model_digest: str | None = None  # tells the model from others of the same name
     continue_from: str | None = None  # what a next link starts from, where that is not `model`
     simulated: str | None = None  # what stood in for a provider; its numbers are nobody's
+    parity: Parity | None = None  # of the adapter in MLflow with the model in training; None for a provider's model
     promotion: Promotion | None = None  # where the gate was asked
 
 

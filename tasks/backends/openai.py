@@ -15,6 +15,8 @@ from typing import Any
 from tasks.backends import account, offers, place, pricing, prompting, standing, uploads
 from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
 from tasks.errors import BackendError, MissingExtraError, VanishedError
+from tasks.examples.lines import line
+from tasks.examples.questions import asked
 from tasks.models import Finding, Format, Message
 from tasks.tuning import OpenAITune
 
@@ -182,6 +184,13 @@ class OpenAI:
         except BackendError:
             if self.status(job).state not in ("succeeded", "failed", "cancelled"):
                 raise
+
+    def prompts(self, tune: OpenAITune, conversations: Sequence[Sequence[Message]]) -> list[str]:
+        """All turns of an example of this format but the answer."""
+        return [asked(line(turns, "", "openai")) for turns in conversations]
+
+    def parity(self, link: Any, kept: str) -> None:
+        """None: the provider keeps the model, and there is but one of it."""
 
     def answer(
         self,

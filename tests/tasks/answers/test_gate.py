@@ -9,6 +9,7 @@ from tasks.answers.forgetting import Forgetting, heat_map
 from tasks.answers.gate import decide
 from tasks.answers.reply import Target
 from tasks.answers.verdict import Verdict
+from tasks.models import Parity
 from tasks.tuning import LocalTune
 
 
@@ -35,8 +36,8 @@ def compared(style: str = "describe", before: str = "describe", **words: str) ->
     )  # fmt: skip
 
 
-def decided(forgetting: Forgetting | None = None, **changes: str):
-    return decide(compared(**changes), "shop/2", ("base", "shop/1"), "shop/2", forgetting)
+def decided(forgetting: Forgetting | None = None, parity: Parity | None = None, **changes: str):
+    return decide(compared(**changes), "shop/2", ("base", "shop/1"), "shop/2", forgetting, parity)
 
 
 @pytest.mark.parametrize("style", ["describe", "grounded"])
@@ -59,6 +60,14 @@ def test_not_better_than_one_of_them_is_challenger_with_the_reason(other, word):
 def test_better_at_the_price_of_more_unsupported_answers_is_challenger(other):
     found = decided(**{f"{other}_guard": "worse"})
     assert found.alias == "challenger" and "more unsupported answers" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("same", "merged", "alias"), [(4, 0.0, "champion"), (3, 0.0, "challenger"), (4, 0.1, "challenger")]
+)
+def test_an_adapter_that_answers_otherwise_than_in_training_is_challenger(same, merged, alias):
+    found = decided(parity=Parity(asked=4, same=same, merged=merged, bound=0.02))
+    assert found.alias == alias and (f"{same} of 4 answers" in found.reason) is (alias == "challenger")
 
 
 def matrix(*rows: tuple[float, ...], kept: tuple[bool, ...] = (), bound: float = 5.0) -> Forgetting:
