@@ -1,6 +1,6 @@
 """Whether an embedding model that ranks the five candidates anew finds the right row more often than the index alone.
 
-`python -m tests.benchmarks.rerank CATALOGUE MODEL`, MODEL being a sentence-embedding model's folder (all-MiniLM-L6-v2, say).
+`python -m tests.benchmarks.rerank CATALOGUE MODEL`, MODEL being the folder of a sentence-embedding model.
 """
 
 from __future__ import annotations
