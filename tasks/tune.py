@@ -26,7 +26,7 @@ from tasks.backends.contract import Answer, Job, Link, Quote, Status
 from tasks.errors import BackendError, LimitError, TransientError
 from tasks.models import Finetuned, Parity, Prepared
 from tasks.recipe import Recipe
-from tasks.record import evidence, ledger
+from tasks.record import address, evidence, ledger
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ def _cost(cost: Quote, status: Status | None) -> dict[str, int | float | str | N
 
 def show(result: Finetuned) -> None:
     """Answers and a link to the MLflow run, in the Prefect UI."""
-    address = ledger.address(result.mlflow_run_id)
-    evaluate.show(result, address or f"run `{result.mlflow_run_id}` in {settings.tracking_uri()}")
-    if address:
-        create_link_artifact(address, key="mlflow-run", link_text="the run in MLflow", description="loss and answers")
+    place = address.of(result.mlflow_run_id)
+    evaluate.show(result, place or f"run `{result.mlflow_run_id}` in {settings.tracking_uri()}")
+    if place:
+        create_link_artifact(place, key="mlflow-run", link_text="the run in MLflow", description="loss and answers")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,16 +9,15 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-import pyarrow.parquet as pq
 import xxhash
 
 from tasks import store
 from tasks.examples import counting, rules
+from tasks.examples.quarantine import uids, without
 from tasks.models import Export, Finding, Format, Frozen
 
 SHOWN = 1_000  # findings that are kept; of more, the first of each rule
 AT_ONCE = 4_096  # examples whose tokens are counted together
-SNIPPET = 200  # characters of a bad line in quarantine
 
 
 class Linted(Frozen):
@@ -79,12 +77,6 @@ def of_link(train: Sequence[Export], holdout: Sequence[Export], rows: int) -> li
                 message = f"held-out line {line} of shard {export.shard} asks what is trained on: prepare again"
                 found.append(Finding(rule="overlap", level="error", message=message, line=line, uid=names[line - 1]))
     return found
-
-
-def uids(export: Export) -> list[str]:
-    """The product of each line."""
-    with store.reading(export.rows_uri) as stream:
-        return [str(uid) for uid in pq.read_table(stream, columns=["uid"])["uid"].to_pylist()]
 
 
 def _prompts(uri: str, format: Format) -> Iterator[tuple[int, int]]:
@@ -212,43 +204,3 @@ def _firsts(findings: Sequence[Finding]) -> list[Finding]:
         if told[finding.rule] <= each:
             kept.append(finding)
     return kept
-
-
-def without(export: Export, bad: set[int], findings: Sequence[Finding], name: str) -> tuple[Export, str]:
-    """The export without its bad lines, beside it under `name`, and the quarantine file that lists them.
-
-    Its tokens are those of the examples that stay, where they are known of each.
-    """
-    base = f"{export.uri.removesuffix('.jsonl')}-{name}"
-    reasons: dict[int, list[str]] = {}
-    for f in findings:
-        if f.line and f.level == "error":
-            reasons.setdefault(f.line, []).append(f"{f.rule}: {f.message}")
-    hasher, names, quarantined = hashlib.sha256(), uids(export), []
-    with store.reading(export.uri) as stream, store.writing(f"{base}.jsonl") as good:
-        for line, raw in enumerate(stream, 1):
-            if line not in bad:
-                hasher.update(raw)
-                good.write(raw)
-                continue
-            snippet = raw.decode("utf-8", "replace")[:SNIPPET]
-            uid = names[line - 1] if line <= len(names) else None
-            quarantined.append({"line": line, "uid": uid, "rule": "; ".join(reasons[line]), "snippet": snippet})
-    with store.reading(export.rows_uri) as stream:
-        rows = pq.read_table(stream)
-    kept = rows.take([n for n in range(rows.num_rows) if n + 1 not in bad])
-    with store.writing(f"{base}.rows.parquet") as stream:
-        pq.write_table(kept, stream)
-    with store.writing(f"{base}.quarantine.jsonl") as stream:
-        stream.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in quarantined)
-    counts = kept["tokens"].to_pylist()
-    changed = {
-        "uri": f"{base}.jsonl",
-        "rows_uri": f"{base}.rows.parquet",
-        "digest": hasher.hexdigest()[:32],
-        "tokens": None if None in counts else sum(counts),
-    }
-    return (
-        export.model_copy(update=changed | {"examples": export.examples - len(quarantined)}),
-        f"{base}.quarantine.jsonl",
-    )

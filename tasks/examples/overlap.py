@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from rensa import RMinHash, RMinHashLSH
 
 from tasks import store
-from tasks.examples import lint
 from tasks.examples.export import of_split
+from tasks.examples.quarantine import without
 from tasks.models import CleanShard, Export, Finding, Frozen
 
 SHINGLE = 3  # words
@@ -109,7 +109,7 @@ def _without(export: Export, pairs: dict[tuple[int, int], Pair]) -> Export:
         Finding(rule="near duplicate", level="error", line=p.line, uid=p.uid, message=f"of held-out {p.held_uid!r}")
         for p in near
     ]
-    return lint.without(export, {p.line for p in near}, findings, "apart")[0] if near else export
+    return without(export, {p.line for p in near}, findings, "apart")[0] if near else export
 
 
 def shingles(text: str) -> set[str]:

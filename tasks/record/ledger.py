@@ -244,11 +244,3 @@ def job_id(key: str) -> str:
     """The id of the job recorded for `key`."""
     job = MlflowLedger.job(key)
     return job.id if job else ""
-
-
-def address(run: str) -> str | None:
-    """Where a browser finds the run; None where MLflow is a file and no server."""
-    uri = settings.tracking_uri()
-    if not uri.startswith("http"):
-        return None
-    return f"{uri.rstrip('/')}/#/experiments/{client().get_run(run).info.experiment_id}/runs/{run}"
