@@ -55,6 +55,7 @@ def enter() -> None:
     defaults = {
         "PREFECT_HOME": prefect_home(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # whoever can write a pickle runs code where it is read
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # The first start makes the database, which takes longer than the default 20 s on a small machine.

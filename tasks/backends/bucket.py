@@ -14,6 +14,7 @@ import gcsfs
 import google.auth.exceptions
 from gcsfs.retry import HttpError
 
+from tasks import reach
 from tasks.backends.contract import LossPoint
 from tasks.backends.uploads import Upload
 from tasks.backends.vertex import LOGIN
@@ -29,6 +30,7 @@ def of(tune: GeminiTune) -> str:
             f"no bucket is named (it is {found!r}): Vertex reads training data from Cloud Storage only, set "
             "tune.bucket or SHARDTUNE_BUCKET to gs://BUCKET/FOLDER"
         )
+    reach.check("tune.bucket", found, os.environ.get("SHARDTUNE_BUCKET"))
     return found.rstrip("/")
 
 

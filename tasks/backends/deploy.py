@@ -11,16 +11,19 @@ import time
 
 import httpx
 
+from tasks import reach
 from tasks.errors import BackendError
 from tasks.store import digest_of
 from tasks.tuning import Deploy
 
 VERSION = "2024-10-01"
+OFFICIAL = "https://management.azure.com"
 LOOKS = 240
 
 
 def deployed(deploy: Deploy, model: str, poll: tuple[float, float]) -> str:
     """The name under which `model` answers; it is deployed if it is not. BackendError where it cannot be."""
+    reach.check("tune.deploy.management_url", deploy.management_url, OFFICIAL)
     token = os.environ.get(deploy.token_variable)
     if not token:
         raise BackendError(

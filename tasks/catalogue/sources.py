@@ -7,10 +7,13 @@ breaks off is not an error: the stream ends early and says so.
 from __future__ import annotations
 
 import fnmatch
+import lzma
+import os
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -18,11 +21,15 @@ from typing import IO, Any
 import fsspec
 import msgspec
 
-from tasks import store
-from tasks.errors import CatalogueError
+from tasks import reach, store
+from tasks.errors import CatalogueError, ShardtuneError
 
 BLOCK = 1 << 20
+RATIO, SLACK = 100, 1 << 26  # the published catalogue unpacks to 3 or 4 times its size
+LIST = 1 << 23  # bytes of the list of files in a zip archive: some 80,000 of them
+TABLES = ("arrow", "csv", "json", "parquet", "text")  # those whose readers run no code and load no pickle
 LINES = ("*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.jsonl.gz", "*.ndjson.gz")
+WHAT, SETS = "catalogue.uri", "hf://datasets/"
 REPOSITORY = re.compile(r"(?:hf://datasets/)?([\w.-]+/[\w.-]+)/?")
 
 
@@ -45,7 +52,15 @@ class Source:
         for number, name in enumerate(self.files):
             last = b"\n"
             with store.reading(name) as stream:
+                most = RATIO * stream.seek(0, os.SEEK_END) + SLACK
+                stream.seek(0)
                 for block in self._open(name, stream):
+                    most -= len(block)
+                    if most < 0:
+                        raise CatalogueError(
+                            f"{name!r} unpacks to more than {RATIO} times its size, which no catalogue does: "
+                            "it is broken or made to fill the disk; unpack it yourself if it is neither"
+                        )
                     yield block
                     last = block
             if number + 1 < len(self.files) and not last.endswith(b"\n"):
@@ -63,10 +78,7 @@ class Source:
                 yield block
 
     def _members(self, name: str, stream: IO[bytes]) -> Iterator[bytes]:
-        try:
-            archive = zipfile.ZipFile(stream)
-        except zipfile.BadZipFile as error:
-            raise CatalogueError(f"{name!r} is a zip archive that cannot be read ({error}): fetch it again") from error
+        archive = _archive(name, stream)
         names = sorted(n for n in archive.namelist() if _is_lines(n))
         # The published archive also holds a test file and labels beside the catalogue itself.
         names = [n for n in names if Path(n).name.startswith("trn.json")] or names
@@ -74,7 +86,7 @@ class Source:
             raise CatalogueError(f"{name!r} holds no JSON lines ({', '.join(LINES)}): name the right archive")
         for number, member in enumerate(names):
             last = b"\n"
-            with archive.open(member) as inner:
+            with _told(name), archive.open(member) as inner:
                 for block in self._inflate(inner) if member.endswith(".gz") else iter(lambda: inner.read(BLOCK), b""):
                     yield block
                     last = block
@@ -102,8 +114,33 @@ class Source:
         self.cut = self.cut or (started and not inflate.eof)
 
 
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What a zip archive cannot do becomes one line: broken, encrypted, packed in a way nobody here unpacks."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, lzma.LZMAError) as error:
+        raise CatalogueError(f"{name!r} is a zip archive that cannot be read ({error}): fetch it again") from error
+
+
+def _archive(name: str, stream: IO[bytes]) -> zipfile.ZipFile:
+    """The archive, opened; its members are only ever read as a stream, whatever they are called."""
+    with _told(name):
+        # Opening reads the whole list of members into memory, at ten times its size.
+        ends = zipfile._EndRecData(stream)  # type: ignore[attr-defined]
+        if ends and ends[zipfile._ECD_SIZE] > LIST:  # type: ignore[attr-defined]
+            raise CatalogueError(
+                f"the list of files in {name!r} is longer than {LIST:,} bytes: give fewer, larger files"
+            )
+        return zipfile.ZipFile(stream)
+
+
 def find(uri: str) -> Source:
-    """Look at `uri` and say what it is; CatalogueError when nothing readable is there."""
+    """Look at `uri` and say what it is; CatalogueError when nothing readable is there.
+
+    RecipeError where workers may not read it: see `tasks.reach`.
+    """
+    reach.check(WHAT, uri, hub=SETS)
     path = store.local(uri)
     if path is not None and path.is_file():
         stat = path.stat()
@@ -127,6 +164,8 @@ def _folder(path: Path) -> Source:
     if not inside:
         raise CatalogueError(f"the folder {str(path)!r} is empty: name a folder of JSON lines or of a data set")
     identity = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in inside]
+    for file in inside:
+        reach.check(WHAT, str(file))  # a link in it may lead out of it
     saved = any((path / name).exists() for name in ("dataset_dict.json", "state.json"))
     lines = [str(p) for p in inside if _is_lines(p.name)]
     if saved or not lines:
@@ -166,16 +205,34 @@ def _rows(uri: str) -> Iterator[bytes]:
 
     try:
         saved = [n for n in ("dataset_dict.json", "state.json") if (Path(uri) / n).exists()]
-        found = datasets.load_from_disk(uri) if saved else datasets.load_dataset(uri, streaming=True)
-    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+        found = datasets.load_from_disk(uri) if saved else _streamed(uri)
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, ShardtuneError):
+            raise
         raise CatalogueError(f"cannot open the data set {uri!r}: {error}") from error
     parts = [found[name] for name in found] if isinstance(found, dict) else [found]
+    for file in (file for part in parts for file in getattr(part, "cache_files", ())):
+        reach.check(WHAT, file["filename"])  # its state.json names them
     encoder = msgspec.json.Encoder(enc_hook=str)
     for part in parts:
         known = [n for n in ("uid", "title", "content") if n in (part.column_names or ("uid", "title", "content"))]
         for batch in (part.select_columns(known) if known else part).iter(batch_size=1_000):
             rows = zip(*(batch[name] for name in known), strict=True)
             yield b"".join(encoder.encode(dict(zip(known, row, strict=True))) + b"\n" for row in rows)
+
+
+def _streamed(uri: str) -> Any:
+    """A data set of plain tables. Its card may name any file or address as its data, so each is looked at."""
+    import datasets
+
+    builder = datasets.load_dataset_builder(uri)
+    kind = type(builder).__module__.rpartition(".")[2]
+    if kind not in TABLES:
+        raise CatalogueError(f"the data set {uri!r} is made of {kind!r}: give one of {', '.join(TABLES)}")
+    for files in (builder.config.data_files or {}).values():
+        for file in files:
+            reach.check(WHAT, str(file))
+    return builder.as_streaming_dataset()
 
 
 def _is_lines(name: str) -> bool:
