@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
@@ -43,6 +44,16 @@ def artifact_location() -> str | None:
 def prefect_home() -> str:
     """Where Prefect keeps its own state."""
     return os.environ.get("PREFECT_HOME") or str(local_root() / "prefect")
+
+
+def secret(variable: str) -> str | None:
+    """The value of an environment variable, or in a flow of the Prefect Secret block that stands for it."""
+    value = os.environ.get(variable)
+    if value or "prefect" not in sys.modules:
+        return value
+    from tasks import vault
+
+    return vault.read(variable)
 
 
 def enter() -> None:

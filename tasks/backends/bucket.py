@@ -17,7 +17,7 @@ from gcsfs.retry import HttpError
 from tasks import reach
 from tasks.backends.contract import LossPoint
 from tasks.backends.uploads import Upload
-from tasks.backends.vertex import LOGIN
+from tasks.backends.vertex import LOGIN, credentials
 from tasks.errors import BackendError, TransientError
 from tasks.tuning import GeminiTune
 
@@ -92,6 +92,7 @@ def _point(raw: bytes) -> LossPoint | None:
 
 def _files() -> Any:
     """A file system without a memory: others write to the bucket too."""
+    credentials()
     return gcsfs.GCSFileSystem(
         token="google_default",
         endpoint_url=os.environ.get("STORAGE_EMULATOR_HOST") or None,

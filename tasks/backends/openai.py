@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from tasks import reach
+from tasks import reach, settings
 from tasks.backends import account, offers, place, pricing, prompting, standing, uploads
 from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
 from tasks.errors import BackendError, MissingExtraError, VanishedError
@@ -51,11 +51,11 @@ class OpenAI:
     @cached_property
     def client(self) -> openai.OpenAI:
         """The SDK's client; BackendError where there is no key."""
-        key = os.environ.get(self.tune.key_variable)
+        key = settings.secret(self.tune.key_variable)
         if not key:
             raise BackendError(
-                f"there is no API key: set {self.tune.key_variable}, or try everything without one by "
-                "`shardtune rehearse`"
+                f"there is no API key: set {self.tune.key_variable} (or make a Prefect Secret block of it), or try "
+                "everything without one by `shardtune rehearse`"
             )
         return openai.OpenAI(api_key=key, base_url=self.base_url, timeout=60.0)
 
