@@ -79,8 +79,8 @@ def _same(plan: Plan, learned: CleanShard) -> None:
         )
         raise CatalogueError(
             f"shard {learned.index} of {plan.catalogue!r}, learned with digest {learned.source[:16]!r}, is not there "
-            f"as it was ({told}); nothing was trained. A catalogue may only grow at its end: undo the change, give a new "
-            "file a name that sorts after the old ones, or start a new chain under another `name`"
+            f"as it was ({told}); nothing was trained. A catalogue may only grow at its end: undo the change, give a "
+            "new file a name that sorts after the old ones, or start a new chain under another `name`"
         )
 
 

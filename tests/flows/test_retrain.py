@@ -11,7 +11,6 @@ from deployments.simulators import serve
 from flows.retrain import retrain
 from tasks import recipes
 from tasks.recipe import Recipe
-from tasks.record import ledger
 from tests.benchmarks import catalogue
 from tests.flows.demo import runs
 from tests.tasks.backends import paid
