@@ -21,6 +21,8 @@ VERBS = {
     "forgetting.py",
     "vault.py",
     "results.py",
+    "retrain.py",
+    "resume.py",
     "__init__.py",
 }
 NOUNS = ("catalogue", "examples", "backends", "answers")

@@ -6,29 +6,22 @@ breaks off is not an error: the stream ends early and says so.
 
 from __future__ import annotations
 
-import fnmatch
-import lzma
-import os
+import glob
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import fsspec
 import msgspec
 
 from tasks import reach, store
+from tasks.catalogue.unpack import LINES, Unpacker, is_lines
 from tasks.errors import CatalogueError, ShardtuneError
 
-BLOCK = 1 << 20
-RATIO, SLACK = 100, 1 << 26  # the published catalogue unpacks to 3 or 4 times its size
-LIST = 1 << 23  # bytes of the list of files in a zip archive: some 80,000 of them
 TABLES = ("arrow", "csv", "json", "parquet", "text")  # those whose readers run no code and load no pickle
-LINES = ("*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.jsonl.gz", "*.ndjson.gz")
 WHAT, SETS = "catalogue.uri", "hf://datasets/"
 REPOSITORY = re.compile(r"(?:hf://datasets/)?([\w.-]+/[\w.-]+)/?")
 
@@ -49,90 +42,16 @@ class Source:
         if self.dataset:
             yield from _rows(self.uri)
             return
+        unpacked = Unpacker()
         for number, name in enumerate(self.files):
             last = b"\n"
             with store.reading(name) as stream:
-                most = RATIO * stream.seek(0, os.SEEK_END) + SLACK
-                stream.seek(0)
-                for block in self._open(name, stream):
-                    most -= len(block)
-                    if most < 0:
-                        raise CatalogueError(
-                            f"{name!r} unpacks to more than {RATIO} times its size, which no catalogue does: "
-                            "it is broken or made to fill the disk; unpack it yourself if it is neither"
-                        )
+                for block in unpacked.blocks(name, stream):
                     yield block
                     last = block
             if number + 1 < len(self.files) and not last.endswith(b"\n"):
                 yield b"\n"
-
-    def _open(self, name: str, stream: IO[bytes]) -> Iterator[bytes]:
-        magic = stream.read(4)
-        stream.seek(0)
-        if magic.startswith(b"PK\x03\x04"):
-            yield from self._members(name, stream)
-        elif magic.startswith(b"\x1f\x8b"):
-            yield from self._inflate(stream)
-        else:
-            while block := stream.read(BLOCK):
-                yield block
-
-    def _members(self, name: str, stream: IO[bytes]) -> Iterator[bytes]:
-        archive = _archive(name, stream)
-        names = sorted(n for n in archive.namelist() if _is_lines(n))
-        # The published archive also holds a test file and labels beside the catalogue itself.
-        names = [n for n in names if Path(n).name.startswith("trn.json")] or names
-        if not names:
-            raise CatalogueError(f"{name!r} holds no JSON lines ({', '.join(LINES)}): name the right archive")
-        for number, member in enumerate(names):
-            last = b"\n"
-            with _told(name), archive.open(member) as inner:
-                for block in self._inflate(inner) if member.endswith(".gz") else iter(lambda: inner.read(BLOCK), b""):
-                    yield block
-                    last = block
-            if number + 1 < len(names) and not last.endswith(b"\n"):
-                yield b"\n"
-
-    def _inflate(self, stream: IO[bytes]) -> Iterator[bytes]:
-        # zlib by hand, as gzip.open drops what it has already decoded when the file breaks off.
-        inflate = zlib.decompressobj(wbits=31)
-        started = True
-        try:
-            while data := stream.read(BLOCK):
-                while data:
-                    if inflate.eof:
-                        inflate, started = zlib.decompressobj(wbits=31), False
-                        data = data.lstrip(b"\0")  # padding after a member is allowed
-                        continue
-                    started = True
-                    if block := inflate.decompress(data, BLOCK):
-                        yield block
-                    data = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
-        except (zlib.error, zipfile.BadZipFile):
-            self.cut = True
-            return
-        self.cut = self.cut or (started and not inflate.eof)
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """What a zip archive cannot do becomes one line: broken, encrypted, packed in a way nobody here unpacks."""
-    try:
-        yield
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, lzma.LZMAError) as error:
-        raise CatalogueError(f"{name!r} is a zip archive that cannot be read ({error}): fetch it again") from error
-
-
-def _archive(name: str, stream: IO[bytes]) -> zipfile.ZipFile:
-    """The archive, opened; its members are only ever read as a stream, whatever they are called."""
-    with _told(name):
-        # Opening reads the whole list of members into memory, at ten times its size.
-        ends = zipfile._EndRecData(stream)  # type: ignore[attr-defined]
-        if ends and ends[zipfile._ECD_SIZE] > LIST:  # type: ignore[attr-defined]
-            raise CatalogueError(
-                f"the list of files in {name!r} is longer than {LIST:,} bytes: give fewer, larger files"
-            )
-        return zipfile.ZipFile(stream)
+        self.cut = unpacked.cut
 
 
 def find(uri: str) -> Source:
@@ -141,6 +60,13 @@ def find(uri: str) -> Source:
     RecipeError where workers may not read it: see `tasks.reach`.
     """
     reach.check(WHAT, uri, hub=SETS)
+    found = _found(uri)
+    for file in found.files:
+        reach.check(WHAT, file)  # a link in a folder may lead out of it
+    return found
+
+
+def _found(uri: str) -> Source:
     path = store.local(uri)
     if path is not None and path.is_file():
         stat = path.stat()
@@ -151,8 +77,10 @@ def find(uri: str) -> Source:
         return Source(name, [name, stat.st_size, stat.st_mtime_ns], plain=plain, files=[name])
     if path is not None and path.is_dir():
         return _folder(path.resolve())
+    if glob.has_magic(uri) and not uri.startswith("http"):
+        return _matching(uri)
     repository = REPOSITORY.fullmatch(uri)
-    if repository and not _is_lines(uri):
+    if repository and not is_lines(uri):
         return Source(repository[1], _revision(repository[1]), dataset=True)
     if path is not None:
         raise CatalogueError(f"no catalogue at {uri!r}: name a file, a folder, a URI, or a Hugging Face data set")
@@ -160,33 +88,82 @@ def find(uri: str) -> Source:
 
 
 def _folder(path: Path) -> Source:
-    inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    inside = [str(p) for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")]
     if not inside:
         raise CatalogueError(f"the folder {str(path)!r} is empty: name a folder of JSON lines or of a data set")
-    identity = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in inside]
-    for file in inside:
-        reach.check(WHAT, str(file))  # a link in it may lead out of it
     saved = any((path / name).exists() for name in ("dataset_dict.json", "state.json"))
-    lines = [str(p) for p in inside if _is_lines(p.name)]
+    lines = [name for name in inside if is_lines(name)]
     if saved or not lines:
-        return Source(str(path), identity, dataset=True)
-    return Source(str(path), identity, files=lines)
+        return Source(str(path), _stamps(sorted(inside)), dataset=True)
+    lines.sort(key=natural)
+    return Source(str(path), _stamps(lines), files=lines)
+
+
+def _stamps(names: list[str]) -> list[Any]:
+    """What tells whether one of these files changed."""
+    told = [(name, Path(name).stat()) for name in names]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in told]
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Order of files: by name, numbers in it by their value, so that part-10 comes after part-9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
+
+
+def _matching(uri: str) -> Source:
+    """All files of JSON lines that a pattern names, here or in object storage."""
+    path = store.local(uri)
+    if path is not None:
+        found = glob.glob(str(path.absolute()), recursive=True)
+        names = sorted((n for n in found if is_lines(n) and Path(n).is_file()), key=natural)
+        if names:
+            return Source(str(path.absolute()), _stamps(names), files=names)
+    else:
+        with _asking(uri):
+            fs, pattern = fsspec.core.url_to_fs(uri)
+            fs.invalidate_cache()
+            return _listed(uri, fs, fs.glob(pattern, detail=True))
+    raise CatalogueError(f"no file of JSON lines ({', '.join(LINES)}) matches {uri!r}: check the pattern")
+
+
+def _listed(uri: str, fs: Any, found: dict[str, Any]) -> Source:
+    """Files of JSON lines in object storage, in order."""
+    infos = {str(fs.unstrip_protocol(name)): info for name, info in found.items() if info["type"] == "file"}
+    names = sorted((name for name in infos if is_lines(name)), key=natural)
+    if not names:
+        raise CatalogueError(f"no file of JSON lines ({', '.join(LINES)}) is in {uri!r}: check the address")
+    marks = [[name, infos[name].get("size"), _marks(infos[name])] for name in names]
+    return Source(uri, marks if all(mark[2] for mark in marks) else None, files=names)
+
+
+@contextmanager
+def _asking(uri: str) -> Iterator[None]:
+    """Whatever keeps a store from answering is a CatalogueError of one line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CatalogueError(f"no catalogue at {uri!r}: check the address and your rights to read it") from error
+    except CatalogueError:
+        raise
+    except (ImportError, ValueError, OSError) as error:
+        raise CatalogueError(f"cannot open {uri!r}: {error}; check the address and your rights to read it") from error
 
 
 def _remote(uri: str) -> Source:
-    try:
+    with _asking(uri):
         fs, name = fsspec.core.url_to_fs(uri)
+        fs.invalidate_cache()  # a listing of a minute ago lacks what has arrived since
         info = fs.info(name)
-    except FileNotFoundError as error:
-        raise CatalogueError(f"no catalogue at {uri!r}: check the address and your rights to read it") from error
-    except (ImportError, ValueError, OSError) as error:
-        raise CatalogueError(f"cannot open {uri!r}: {error}; check the address and your rights to read it") from error
-    if info["type"] == "directory":
-        raise CatalogueError(f"{uri!r} is a folder: name one file in it")
-    marks = {
-        k: str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "md5Hash", "blob_id", "created") if k in info
-    }
-    return Source(uri, [uri, info.get("size"), marks] if marks else None, files=[uri])
+        if info["type"] == "directory":
+            return _listed(uri, fs, fs.find(name, detail=True))
+        marks = _marks(info)
+        return Source(uri, [uri, info.get("size"), marks] if marks else None, files=[uri])
+
+
+def _marks(info: dict[str, Any]) -> dict[str, str]:
+    """What a store says that changes with a file's bytes."""
+    known = ("ETag", "etag", "LastModified", "mtime", "md5Hash", "blob_id", "created")
+    return {name: str(info[name]) for name in known if name in info}
 
 
 def _revision(repository: str) -> list[Any] | None:
@@ -233,8 +210,3 @@ def _streamed(uri: str) -> Any:
         for file in files:
             reach.check(WHAT, str(file))
     return builder.as_streaming_dataset()
-
-
-def _is_lines(name: str) -> bool:
-    base = Path(name).name.lower()
-    return not base.startswith(".") and any(fnmatch.fnmatch(base, pattern) for pattern in LINES)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tarfile
@@ -17,7 +18,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from tasks.catalogue import sources
+from tasks.catalogue import sources, unpack
 from tasks.catalogue.plan import plan
 from tasks.errors import CatalogueError
 from tasks.recipe import Catalogue
@@ -151,13 +152,51 @@ def test_what_cannot_be_read_is_told_in_one_line(tmp_path, monkeypatch, uri, tol
         plan(Catalogue(uri=uri), str(tmp_path))
 
 
-def test_s3_tells_a_missing_file_from_a_folder(bucket, tmp_path):
+NAMES = {"part-9.json": (0, 5), "part-10.jsonl": (5, 5), "part-11.json.gz": (10, 15)}
+
+
+def parts(name: str) -> bytes:
+    """What lies in the file of this name: its rows, and no line end after the last."""
+    start, count = NAMES[name]
+    data = b"".join(lines(count, start)).rstrip()
+    return gzip.compress(data, mtime=0) if name.endswith(".gz") else data
+
+
+def test_a_prefix_a_folder_and_a_pattern_are_their_files_in_the_order_of_their_numbers(bucket, tmp_path):
+    (tmp_path / "local").mkdir()
+    for place in (f"{bucket}/folder", str(tmp_path / "local")):
+        for name in (*NAMES, "notes.txt"):
+            with fsspec.open(f"{place}/{name}", "wb") as stream:
+                stream.write(parts(name) if name in NAMES else b"no catalogue")
+    places = [f"{bucket}/folder/", f"{bucket}/folder", f"{bucket}/folder/part-*", f"{bucket}/fold*/*.*"]
+    places += [str(tmp_path / "local"), str(tmp_path / "loc*" / "part-*")]
+    for place in places:
+        assert read(place) == ROWS, place
+    plans = [plan(Catalogue(uri=place, lines_per_shard=10), str(tmp_path / "root")) for place in places]
+    assert len({tuple(s.digest for s in made.shards) for made in plans}) == 1
+    assert read(f"{bucket}/folder/part-1*") == ROWS[5:]
+
+
+def test_a_file_that_arrives_under_a_prefix_is_seen(bucket):
+    for name in NAMES:
+        with fsspec.open(f"{bucket}/feed/{name}", "wb") as stream:
+            stream.write(parts(name))
+        known = sources.find(f"{bucket}/feed/")
+        assert [file.rpartition("/")[2] for file in known.files] == list(NAMES)[: list(NAMES).index(name) + 1]
+        assert known.identity == sources.find(f"{bucket}/feed/").identity is not None
+
+
+@pytest.mark.parametrize("place", ["shop/nowhere/", "shop/no*", "shop/txt/", "shop/txt/*"])
+def test_a_prefix_or_pattern_of_nothing_is_told(bucket, place):
+    with fsspec.open(f"{bucket}/txt/notes.txt", "wb") as stream:
+        stream.write(b"nothing")
+    with pytest.raises(CatalogueError, match=f"no .* '?s3://{re.escape(place)}|{re.escape(place)}"):
+        sources.find(f"s3://{place}")
+
+
+def test_s3_tells_a_missing_file(bucket):
     with pytest.raises(CatalogueError, match="no catalogue at 's3://shop/nowhere"):
         sources.find(f"{bucket}/nowhere.json")
-    with fsspec.open(f"{bucket}/folder/trn.json", "wb") as stream:
-        stream.write(DATA)
-    with pytest.raises(CatalogueError, match="is a folder: name one file in it"):
-        sources.find(f"{bucket}/folder")
 
 
 @pytest.mark.parametrize(
@@ -176,8 +215,8 @@ def test_an_archive_of_no_use_says_so(tmp_path, name, data, told):
 @pytest.fixture
 def little(monkeypatch) -> None:
     """Limits as they are, on files that a test can afford."""
-    monkeypatch.setattr(sources, "SLACK", 1 << 16)
-    monkeypatch.setattr(sources, "LIST", 4_096)
+    monkeypatch.setattr(unpack, "SLACK", 1 << 16)
+    monkeypatch.setattr(unpack, "LIST", 4_096)
 
 
 ZEROS = b"\0" * (1 << 25)
@@ -195,7 +234,7 @@ ZEROS = b"\0" * (1 << 25)
 )
 def test_a_bomb_is_left_in_its_wrapping(tmp_path, little, name, data):
     (tmp_path / name).write_bytes(data)
-    read, most = 0, sources.RATIO * len(data) + sources.SLACK
+    read, most = 0, unpack.RATIO * len(data) + unpack.SLACK
     with pytest.raises(CatalogueError, match="unpacks to more than 100 times its size"):
         for block in sources.find(str(tmp_path / name)).blocks():
             read += len(block)
@@ -214,10 +253,11 @@ def test_a_catalogue_that_repeats_itself_is_no_bomb(tmp_path, little):
 
 def test_a_long_line_of_nothing_takes_no_memory(tmp_path):
     script = (
-        "import gzip, resource, sys\n"
+        "import re, sys\n"
+        "from pathlib import Path\n"
         "from tasks.catalogue import sources\n"
         "seen = sum(len(block) for block in sources.find(sys.argv[1]).blocks())\n"
-        "print(seen, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(seen, re.search('VmHWM:\\\\s+(\\\\d+)', Path('/proc/self/status').read_text())[1])\n"
     )
     peaks = []
     for mebibytes in (1, 60):
