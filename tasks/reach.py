@@ -30,6 +30,14 @@ def entries() -> tuple[str, ...] | None:
     return tuple(place(entry.strip()) for entry in told.split(",") if entry.strip())
 
 
+def usual(root: str) -> str:
+    """The list for workers where nobody wrote one: folders `catalogues` and `demo` of the root, and the hub.
+
+    Not the root itself: the databases in it hold what no catalogue shall.
+    """
+    return ",".join([store.join(root, "catalogues"), store.join(root, "demo"), HUB])
+
+
 def place(value: str, hub: str = "") -> str:
     """What `value` really means: a path without links and dots, or a URI. `hub` begins names that are no path here.
 

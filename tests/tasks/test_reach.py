@@ -102,6 +102,16 @@ def test_without_a_list_a_person_reads_their_own_files(shop, monkeypatch):
     assert b"".join(sources.find("../shop-of-others/trn.json").blocks()) == DATA
 
 
+def test_the_usual_list_is_the_catalogues_and_not_the_databases(own_root, monkeypatch):
+    monkeypatch.setenv(reach.VARIABLE, reach.usual(str(own_root)))
+    for folder in ("catalogues", "prefect"):
+        (own_root / folder).mkdir(parents=True)
+        (own_root / folder / "prefect.db").write_bytes(DATA)
+    assert sources.find(str(own_root / "catalogues" / "prefect.db")).files
+    with pytest.raises(RecipeError):
+        sources.find(str(own_root / "prefect" / "prefect.db"))
+
+
 def test_an_empty_list_allows_nothing(shop, monkeypatch):
     monkeypatch.setenv(reach.VARIABLE, "")
     with pytest.raises(RecipeError):
