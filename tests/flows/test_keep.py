@@ -24,7 +24,7 @@ from tasks.recipe import Recipe
 from tasks.record import lineage
 from tests.benchmarks import catalogue
 from tests.flows import demo
-from tests.tasks.backends import paid
+from tests.tasks.backends import models, paid
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 SMALL = ("catalogue.lines_per_shard=300", "evaluate={seen: 2, unseen: 1, heldout_rows: 5, max_new_tokens: 20}")
@@ -74,9 +74,10 @@ def test_what_was_paid_for_is_there_after_all_was_lost(simulators, own_root, tmp
     assert asked["replies"][0]["state"] == "abstained"
 
 
-def test_a_local_adapter_comes_back_too(own_root, place, tmp_path, capsys):
+def test_a_local_adapter_comes_back_too(own_root, tmp_path):
     """The record of a trained adapter counts only where the adapter is."""
-    wanted = demo.recipe(place, "seed=7", "tune.max_steps=2", "tune.engine=transformers")
+    small = ("tune.engine=transformers", "tune.load_in_4bit=false", "tune.max_length=320", "tune.max_steps=2")
+    wanted = demo.recipe(tmp_path, f"tune.base_model={models.build(tmp_path / 'tiny', 'llama')}", *small)
     done = finetune(wanted)
     run(keep.backup, str(tmp_path / "kept"))
     shutil.rmtree(own_root)
