@@ -12,12 +12,18 @@ import os
 from pathlib import Path
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
+DASK_VARIABLE = "SHARDTUNE_DASK"
 
 
 def root() -> str:
     """The root URI: absolute when it is a local path, as given when it has a scheme (`s3://…`)."""
     value = os.environ.get(ROOT_VARIABLE) or ".shardtune"
     return value.rstrip("/") if "://" in value else str(Path(value).expanduser().resolve())
+
+
+def dask() -> str | None:
+    """The address of the Dask scheduler (`tcp://…`, `tls://…`) that runs data tasks; None: they run here."""
+    return os.environ.get(DASK_VARIABLE) or None
 
 
 def local_root() -> Path:

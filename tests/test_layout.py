@@ -12,6 +12,7 @@ import pytest
 TOP = Path(__file__).parent.parent
 VERBS = {
     "prepare.py",
+    "runner.py",
     "links.py",
     "check.py",
     "tune.py",
