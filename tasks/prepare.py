@@ -48,9 +48,7 @@ class Progress:
         update_progress_artifact(self._id, 100.0 * self._done / self._steps)
 
 
-def each(
-    engine: Runner, verb: Task[..., Any], items: Sequence[Any], *rest: Any, progress: Progress
-) -> list[Any]:
+def each(engine: Runner, verb: Task[..., Any], items: Sequence[Any], *rest: Any, progress: Progress) -> list[Any]:
     """`verb` on batches of `items`, side by side wherever `engine` runs them."""
     size = engine.size(len(items))
     batches = [tuple(items[n : n + size]) for n in range(0, len(items), size)]

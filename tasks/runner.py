@@ -86,7 +86,7 @@ def opened() -> Iterator[Runner]:
             from prefect_dask import DaskTaskRunner
         except ImportError as error:
             raise MissingExtraError("prefect-dask", "dask") from error
-        with DaskTaskRunner(address=address) as tasks:
+        with DaskTaskRunner(address=address, client_kwargs={"timeout": PATIENCE}) as tasks:
             _alike(tasks, address)
             yield Cluster(tasks)
 

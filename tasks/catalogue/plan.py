@@ -1,8 +1,9 @@
 """Plan: cut a catalogue into shards of consecutive lines, in one streaming pass.
 
-A plain local file is not copied: its shards are byte ranges. Every other source is streamed once and each shard's
-bytes are kept as a file of their own under the root, named by their digest. A plan is cached by what tells the source
-apart (path, size, time of change; entity tag), so an unchanged catalogue is not read again.
+A plain file, on disk or in object storage, is not copied: its shards are byte ranges. Every other source is streamed
+once and each shard's bytes are kept as a file of their own under the root, named by their digest. So is a file on disk
+where the root is in object storage, since machines that share the root need not share the disk. A plan is cached by
+what tells the source apart (path, size, time of change; entity tag), so an unchanged catalogue is not read again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tasks.catalogue import decode, sources
 from tasks.errors import CatalogueError
 from tasks.models import Plan, Shard
 
-VERSION = 1  # bump when the same source gives another plan
+VERSION = 2  # bump when the same source gives another plan
 ATTEMPTS = 3
 
 
@@ -68,20 +69,21 @@ def _make(source: sources.Source, catalogue: recipe.Catalogue, root: str) -> Pla
     shards: list[Shard] = []
     tail = _Tail(catalogue.max_line_bytes)
     line, offset = 1, 0
+    ranged = source.plain and (store.local(source.uri) is None or store.local(root) is not None)
     with ThreadPoolExecutor(1) as hashing:
-        writer = _Writer(hashing, None if source.plain else root)
+        writer = _Writer(hashing, None if ranged else root)
         for piece, lines, ends in pieces(tail.watch(source.blocks()), catalogue.lines_per_shard):
             writer.add(piece, lines)
             if ends:
                 digest, uri, size = writer.close()
-                start, end = (offset, offset + size) if source.plain else (0, size)
+                start, end = (offset, offset + size) if ranged else (0, size)
                 shard = Shard(
                     index=len(shards), uri=uri or source.uri, start=start, end=end, first_line=line,
                     lines=writer.lines, digest=digest,
                 )  # fmt: skip
                 shards.append(shard)
                 line, offset = line + writer.lines, offset + size
-                writer = _Writer(hashing, None if source.plain else root)
+                writer = _Writer(hashing, None if ranged else root)
     if not shards:
         raise CatalogueError(f"the catalogue {catalogue.uri!r} is empty: give a file with at least one line")
     cut = source.cut or tail.cut()

@@ -23,6 +23,8 @@ from tasks.errors import CatalogueError
 
 BLOCK = 1 << 20
 LINES = ("*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.jsonl.gz", "*.ndjson.gz")
+RANGED = ("s3://", "gs://")  # any part of an object is as near as a copy of it would be
+PACKED = (b"\x1f\x8b", b"PK\x03\x04")
 REPOSITORY = re.compile(r"(?:hf://datasets/)?([\w.-]+/[\w.-]+)/?")
 
 
@@ -32,7 +34,7 @@ class Source:
 
     uri: str
     identity: list[Any] | None
-    plain: bool = False  # a local file of JSON lines as they are: byte ranges of it will do
+    plain: bool = False  # JSON lines as they are, on disk or in object storage: byte ranges of the file will do
     files: list[str] = field(default_factory=list)
     dataset: bool = False
     cut: bool = False  # set while streaming: a compressed file broke off
@@ -109,7 +111,7 @@ def find(uri: str) -> Source:
         stat = path.stat()
         with path.open("rb") as stream:
             magic = stream.read(4)
-        plain = not magic.startswith((b"\x1f\x8b", b"PK\x03\x04"))
+        plain = not magic.startswith(PACKED)
         name = str(path.resolve())
         return Source(name, [name, stat.st_size, stat.st_mtime_ns], plain=plain, files=[name])
     if path is not None and path.is_dir():
@@ -138,6 +140,8 @@ def _remote(uri: str) -> Source:
     try:
         fs, name = fsspec.core.url_to_fs(uri)
         info = fs.info(name)
+        ranged = uri.startswith(RANGED) and info["type"] == "file" and info["size"] > 0
+        plain = ranged and not fs.cat_file(name, start=0, end=4).startswith(PACKED)
     except FileNotFoundError as error:
         raise CatalogueError(f"no catalogue at {uri!r}: check the address and your rights to read it") from error
     except (ImportError, ValueError, OSError) as error:
@@ -147,7 +151,7 @@ def _remote(uri: str) -> Source:
     marks = {
         k: str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "md5Hash", "blob_id", "created") if k in info
     }
-    return Source(uri, [uri, info.get("size"), marks] if marks else None, files=[uri])
+    return Source(uri, [uri, info.get("size"), marks] if marks else None, plain=plain, files=[uri])
 
 
 def _revision(repository: str) -> list[Any] | None:

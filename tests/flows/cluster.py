@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -52,6 +51,11 @@ class Cluster:
     def worker(self, name: str) -> psutil.Popen:
         """The process of a worker."""
         return self._running[name]
+
+    def seconds(self) -> list[float]:
+        """CPU seconds that each worker has spent."""
+        times = [process.cpu_times() for name, process in self._running.items() if name != "scheduler"]
+        return [one.user + one.system for one in times]
 
     def _start(self, name: str, module: str, *options: str) -> psutil.Popen:
         home = self.home(name)
