@@ -1,8 +1,9 @@
 """Scaling: prepare with one and two workers, here and on Dask, and what the engine costs.
 
-`python -m tests.benchmarks.scaling [--rows N]`. Ways take turns, so a busy machine is busy for all of them. The root is a folder that the workers share by its file://
-address: a simulated object store would be the busiest process of a small machine. CPU seconds are those of the process
-of the flow, its pool, and the Dask workers; scheduler, Prefect server and start-up of all processes are apart.
+`python -m tests.benchmarks.scaling [--rows N]`. Ways take turns, so a busy machine is busy for all of them. The root is
+a folder that the workers share by its file:// address: a simulated object store would be the busiest process of a small
+machine. CPU seconds are those of the flow's process, its pool and the Dask workers; scheduler, Prefect server and
+start-up of all processes are apart.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from tests.flows import conftest
 
 ROWS, PER = 300_000, 10_000
-TINY = 128  # shards of two lines each
+TINY = 64  # shards of two lines each
 
 
 def main() -> None:
