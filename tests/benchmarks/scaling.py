@@ -56,13 +56,18 @@ def work(folder: Path, clusters: dict[int, Any], rows: int, per: int, runs: int)
 
     source = folder / "catalogue.json"
     size = catalogue.write(str(source), rows)
-    once(folder, source, clusters[1], 1, per)  # imports, and files in the page cache
-    once(folder, source, clusters[2], 2, per)
+    for count, cluster in clusters.items():
+        once(folder, source, cluster, count, per)  # imports, and files in the page cache
     done = taken(runs, lambda cluster, count: once(folder, source, cluster, count, per), clusters)
-    print(f"\n{rows:,} lines, {size / 1e6:,.0f} MB, {-(-rows // per)} shards, median of {runs}")
-    print(f"{'way':<16}{'wall s':>8}{'CPU s':>8}{'x one worker':>14}")
-    for (way, count), (wall, cpu) in done.items():
-        print(f"{way + ', ' + str(count):<16}{wall:>8.2f}{cpu:>8.2f}{done[way, 1][0] / wall:>14.2f}")
+    print(f"\n{rows:,} lines, {size / 1e6:,.0f} MB, {-(-rows // per)} shards, median of {runs}, seconds")
+    print(
+        f"{'way, workers':<14}{'wall':>8}{'CPU':>8}{'of flow':>9}{'of busiest worker':>19}{'x one: wall':>13}{'CPU':>7}"
+    )
+    for (way, count), (wall, flow, busiest, cpu) in done.items():
+        first = done[way, 1]
+        # On idle processors, the flow's own seconds and those of the busiest worker follow each other.
+        ratios = f"{first[0] / wall:>13.2f}{(first[1] + first[2]) / (flow + busiest):>7.2f}"
+        print(f"{way + ', ' + str(count):<14}{wall:>8.2f}{cpu:>8.2f}{flow:>9.2f}{busiest:>19.2f}{ratios}", flush=True)
 
 
 def tiny(folder: Path, clusters: dict[int, Any], runs: int) -> None:
@@ -73,29 +78,32 @@ def tiny(folder: Path, clusters: dict[int, Any], runs: int) -> None:
     source = folder / "tiny.json"
     catalogue.write(str(source), 2 * TINY)
     print(f"\n{TINY} shards of 2 lines, median of {runs}: milliseconds a shard")
-    print(f"{'way':<16}{'batches of':>11}{'wall':>8}{'CPU':>8}")
+    print(f"{'way, workers':<14}{'batches of':>11}{'wall':>8}{'CPU':>8}")
     before = batch.SIZE
     for size in (before, 1):
         batch.SIZE = size
         done = taken(runs, lambda cluster, count: once(folder, source, cluster, count, 2), clusters)
-        for (way, count), (wall, cpu) in done.items():
+        for (way, count), (wall, *_, cpu) in done.items():
             each = "".join(f"{spent / TINY * 1e3:>8.1f}" for spent in (wall, cpu))
-            print(f"{way + ', ' + str(count):<16}{'at most ' + str(size):>11}{each}")
+            print(f"{way + ', ' + str(count):<14}{'at most ' + str(size):>11}{each}", flush=True)
     batch.SIZE = before
 
 
-def taken(runs: int, run: Any, clusters: dict[int, Any]) -> dict[tuple[str, int], tuple[float, float]]:
-    """Medians of wall and CPU seconds by way, run in turns."""
+Taken = tuple[float, float, float, float]  # seconds: wall; CPU of the flow, of the busiest worker, of all
+
+
+def taken(runs: int, run: Any, clusters: dict[int, Any]) -> dict[tuple[str, int], Taken]:
+    """Medians by way, run in turns."""
     ways = [(way, count) for way in ("here", "dask") for count in clusters]
-    each: dict[tuple[str, int], list[tuple[float, float]]] = {way: [] for way in ways}
+    each: dict[tuple[str, int], list[Taken]] = {way: [] for way in ways}
     for _ in range(runs):
         for way, count in ways:
             each[way, count].append(run(clusters[count] if way == "dask" else None, count))
     return {way: tuple(statistics.median(column) for column in zip(*told, strict=True)) for way, told in each.items()}
 
 
-def once(folder: Path, source: Path, cluster: Any, count: int, per: int) -> tuple[float, float]:
-    """Wall and CPU seconds of one prepare, from nothing."""
+def once(folder: Path, source: Path, cluster: Any, count: int, per: int) -> Taken:
+    """One prepare, from nothing."""
     from flows.prepare import prepare
     from tasks import settings
     from tasks.recipe import Recipe
@@ -106,15 +114,17 @@ def once(folder: Path, source: Path, cluster: Any, count: int, per: int) -> tupl
         os.environ.update(own | {settings.DASK_VARIABLE: cluster.address if cluster else ""})
         started, before = time.perf_counter(), seconds(cluster)
         prepared = prepare(recipe)
-        wall, cpu = time.perf_counter() - started, seconds(cluster) - before
+        wall = time.perf_counter() - started
+        flow, pool, *workers = (after - then for after, then in zip(seconds(cluster), before, strict=True))
         assert prepared.made == len(prepared.shards)
-    return wall, cpu
+    # The pool's processes have ended and are counted together; each of them did about the same.
+    return wall, flow, max(workers, default=pool / count), flow + pool + sum(workers)
 
 
-def seconds(cluster: Any) -> float:
-    """CPU seconds so far of this process, of those that it has seen end, and of the workers."""
+def seconds(cluster: Any) -> list[float]:
+    """CPU seconds so far of this process, of those that it has seen end, and of each Dask worker."""
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in spent) + sum(cluster.seconds() if cluster else [])
+    return [one.ru_utime + one.ru_stime for one in spent] + (cluster.seconds() if cluster else [])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.prepare import prepare
 from tasks import runner, settings, store
-from tasks.errors import RunnerError
+from tasks.errors import MissingExtraError, RunnerError
 from tasks.examples.templates import Rendering
 from tasks.models import Prepared
 from tasks.recipe import Recipe
@@ -119,7 +120,18 @@ def test_the_place_must_be_one_that_workers_reach(source, monkeypatch):
     monkeypatch.setenv("SHARDTUNE_DASK", "tcp://127.0.0.1:1")
     with pytest.raises(RunnerError, match=r"needs a root that every worker reaches, .* SHARDTUNE_ROOT is '/.*s3://"):
         prepare(recipe(source))
+    monkeypatch.setenv("SHARDTUNE_ROOT", "s3://shop/root")
     with temporary_settings({PREFECT_API_URL: None}), pytest.raises(RunnerError, match="set PREFECT_API_URL"):
+        enter()
+
+
+def test_a_missing_extra_is_named(bucket, monkeypatch):
+    monkeypatch.setenv("SHARDTUNE_DASK", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("SHARDTUNE_ROOT", f"{bucket}/root")
+    monkeypatch.setitem(sys.modules, "prefect_dask", None)
+    with pytest.raises(
+        MissingExtraError, match=r"'prefect-dask' is not installed: run `pip install 'shardtune\[dask\]'`"
+    ):
         enter()
 
 
