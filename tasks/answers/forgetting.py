@@ -13,8 +13,8 @@ from tasks.models import Frozen
 
 
 class Forgetting(Frozen):
-    """`scores[i][j]`: mean chrF of link i's answers to holdout questions of the j-th shard of the chain, j <= i. A row is
-    empty where nobody asked.
+    """`scores[i][j]`: mean chrF of link i's answers to holdout questions of the j-th shard of the chain, j <= i. A
+    row is empty where nobody asked.
 
     `kept` are the links that the chain went on from; a forgotten shard is one on which the last link scores more than
     `bound` points below the best of the kept ones before it.
