@@ -19,6 +19,8 @@ VERBS = {
     "answer.py",
     "compare.py",
     "forgetting.py",
+    "vault.py",
+    "results.py",
     "retrain.py",
     "resume.py",
     "__init__.py",

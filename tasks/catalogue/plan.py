@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from tasks import recipe, store
-from tasks.catalogue import decode, sources
+from tasks.catalogue import decode, sources, unpack
 from tasks.errors import CatalogueError
 from tasks.models import Plan, Shard
 
@@ -146,7 +146,7 @@ class _Writer:
             if not store.exists(uri):
                 self._copy.seek(0)
                 with store.writing(uri) as target:
-                    shutil.copyfileobj(self._copy, target, sources.BLOCK)
+                    shutil.copyfileobj(self._copy, target, unpack.BLOCK)
             self._copy.close()
         return digest, uri, self._size
 
