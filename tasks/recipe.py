@@ -20,8 +20,8 @@ class Catalogue(Frozen):
     uri: str | None = Field(
         None,
         title="Catalogue",
-        description="Path or URI of JSON lines (plain, gzip, zip; local, s3://, gs://, hf://), or a Hugging Face "
-        "dataset directory or repository. Required for prepare.",
+        description="Path or URI of JSON lines (plain, gzip, zip; local, s3://, gs://, hf://), a folder or prefix of "
+        "such files, a pattern (feed/*.json), or a Hugging Face dataset directory or repository. Required for prepare.",
     )
     lines_per_shard: int = Field(
         32_124,
@@ -217,6 +217,7 @@ class Recipe(Frozen):
     max_wait_hours: float | None = Field(
         168.0,
         ge=0,
+        le=100_000,
         title="Longest wait for a full shard",
         description="Hours after which retrain takes a last shard that is still filling; empty: only when it is full.",
     )

@@ -7,6 +7,7 @@ Links that forgot too much hang beside it: their shards were tried, and nothing 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -65,7 +66,8 @@ def past(name: str) -> Past:
             underway.append(found)
     if best is None:
         return Past(underway=tuple(underway))
-    taught = tuple(_whole(run) for run in tried[best])
+    with ThreadPoolExecutor(8) as pool:  # a store may be far away
+        taught = tuple(pool.map(_whole, tried[best]))
     last = ledger.finished(best)
     if last is None:
         raise BackendError(
