@@ -29,7 +29,7 @@ def promote(recipe: Recipe, result: Finetuned, prepared: Prepared, forgetting: F
             return result
         others = ("base", champion) if champion else ("base",)
         compared = between(recipe, (*others, version), prepared)
-        decided = gate.decide(compared, version, others, version, forgetting)
+        decided = gate.decide(compared, version, others, version, forgetting, result.parity)
         if aliases.settle(recipe.name, decided, champion):
             return result.model_copy(update={"promotion": decided})
     raise AnswerError(f"the champion of {recipe.name!r} changed {ATTEMPTS} times meanwhile: run the same command again")

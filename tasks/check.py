@@ -13,7 +13,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
-from tasks import store
+from tasks import results, store
+from tasks.answers import asking
+from tasks.answers.asking import Exam
 from tasks.backends import get_backend
 from tasks.backends.contract import Link, Quote
 from tasks.errors import BackendError
@@ -34,7 +36,7 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return store.digest_of([context.task.name, VERSION, values])
 
 
-CACHED: dict[str, Any] = {"cache_key_fn": _key, "persist_result": True, "result_serializer": "json"}
+CACHED: dict[str, Any] = {"cache_key_fn": _key, **results.KEPT}
 lint_export = task(name="lint", **CACHED)(lint.of_export)
 find_overlap = task(name="overlap", **CACHED)(overlap.between)
 
@@ -73,8 +75,10 @@ def findings(link: Link, recipe: Recipe) -> list[Finding]:
 
 
 @task(name="check", cache_policy=NO_CACHE)
-def passes(link: Link, recipe: Recipe) -> None:
-    """Stop before the start where something speaks against it; warn of the rest."""
+def passes(link: Link, recipe: Recipe, questions: Exam) -> None:
+    """Stop before the start where something speaks against it, also questions that would be asked by other prompts than
+    the exports hold; warn of the rest."""
+    asking.same_prompts(questions, link.tune)
     found = findings(link, recipe)
     errors = [_told(f) for f in found if f.level == "error"]
     warnings = [f for f in found if f.level == "warning"]

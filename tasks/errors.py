@@ -61,5 +61,9 @@ class ParityError(ShardtuneError, AssertionError):
     """The prompt at sampling is not the prompt at export: the answers would prove nothing."""
 
 
+class BackupError(ShardtuneError, OSError):
+    """A backup cannot be made, is damaged, or does not belong where it is to be put."""
+
+
 class AnswerError(ShardtuneError, LookupError):
     """There is no index to look in, or it cannot be opened."""

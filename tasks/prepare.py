@@ -12,7 +12,7 @@ from prefect.context import TaskRunContext
 from prefect.tasks import Task
 from pydantic_core import to_jsonable_python
 
-from tasks import store
+from tasks import results, store
 from tasks.catalogue import batch, clean, settle, split
 from tasks.catalogue.plan import plan as make_plan
 from tasks.catalogue.records import Cleaned, Finished
@@ -27,7 +27,7 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return store.digest_of([context.task.name, VERSIONS, to_jsonable_python(parameters)])
 
 
-CACHED: dict[str, Any] = {"cache_key_fn": _key, "persist_result": True, "result_serializer": "json"}
+CACHED: dict[str, Any] = {"cache_key_fn": _key, **results.KEPT}
 
 # The plan has a cache of its own, which knows what tells one state of a source from another.
 plan = task(name="plan", cache_policy=NO_CACHE)(make_plan)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
@@ -51,6 +52,16 @@ def prefect_home() -> str:
     return os.environ.get("PREFECT_HOME") or str(local_root() / "prefect")
 
 
+def secret(variable: str) -> str | None:
+    """The value of an environment variable, or in a flow of the Prefect Secret block that stands for it."""
+    value = os.environ.get(variable)
+    if value or "prefect" not in sys.modules:
+        return value
+    from tasks import vault
+
+    return vault.read(variable)
+
+
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
@@ -61,6 +72,7 @@ def enter() -> None:
     defaults = {
         "PREFECT_HOME": prefect_home(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # whoever can write a pickle runs code where it is read
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # The first start makes the database, which takes longer than the default 20 s on a small machine.

@@ -6,6 +6,7 @@ Nothing that starts a job is cached or retried here: `tasks.backends.lifecycle` 
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from tasks.answers.asking import Exam
 from tasks.backends import get_backend, lifecycle
 from tasks.backends.contract import Answer, Job, Link, Quote, Status
 from tasks.errors import BackendError, LimitError, TransientError
-from tasks.models import Finetuned, Prepared
+from tasks.models import Finetuned, Parity, Prepared
 from tasks.recipe import Recipe
 from tasks.record import evidence, ledger
 
@@ -105,9 +106,9 @@ def found(link: Link, job: Job | None) -> Job | None:
         return job
 
 
-def pending(link: Link, job: Job | None, cost: Quote) -> Finetuned:
-    """What is known of a link whose job nobody waits for."""
-    ledger.leave(link.key)
+def pending(link: Link, job: Job | None, cost: Quote, by: str) -> Finetuned:
+    """What is known of a link whose job nobody waits for; a sweep goes on by the flow called `by`."""
+    ledger.leave(link.key, by)
     return Finetuned(
         key=link.key,
         state="waiting" if job is None else "running",
@@ -174,11 +175,23 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
             raise BackendError(f"job of {link.name!r} ended {status.state}: {reason}")
         try:
             result = _proved(run_id, link, recipe, questions, status, cost)
+            result = result.model_copy(update={"parity": _parity(run_id, link, result.model)})
             evidence.finish(run_id, link, status, cost, result)
         except Exception as error:
             evidence.fail(run_id, "failed", f"the job succeeded, its evidence did not: {error}")
             raise
         return result
+
+
+def _parity(run_id: str, link: Link, model: str | None) -> Parity | None:
+    """Whether the model that MLflow hands out is the one that training made; told aloud where it is not."""
+    kept = evidence.keep(run_id, link, model)
+    with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
+        adapter = evidence.fetched(kept, folder) if kept else None
+        found = get_backend(link.tune).parity(link, adapter) if adapter else None
+    if found and not found.holds:
+        log.warning("%s", found.told)
+    return found
 
 
 def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: Status, cost: Quote) -> Finetuned:

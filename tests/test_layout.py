@@ -20,6 +20,10 @@ VERBS = {
     "answer.py",
     "compare.py",
     "forgetting.py",
+    "vault.py",
+    "results.py",
+    "retrain.py",
+    "resume.py",
     "__init__.py",
 }
 NOUNS = ("catalogue", "examples", "backends", "answers")

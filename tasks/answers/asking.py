@@ -9,6 +9,7 @@ from tasks.backends import get_backend
 from tasks.backends.contract import Answer, Decoding
 from tasks.errors import ParityError
 from tasks.examples.questions import Question, draw
+from tasks.examples.templates import prompt_hash
 from tasks.models import Asked, CleanShard, Export, Frozen, Message
 from tasks.tuning import Tune
 
@@ -33,6 +34,21 @@ def exam(
     return Exam(seen=draw(train, shards, seen, seed), unseen=draw(holdout, shards, unseen, seed))
 
 
+def same_prompts(questions: Exam, tune: Tune) -> None:
+    """Raise ParityError where a question would not be asked by the prompt that the export holds; asks nothing."""
+    sent = get_backend(tune).prompts(tune, [q.messages for q in questions.all])
+    for question, prompt in zip(questions.all, sent, strict=True):
+        _same(question, prompt_hash(prompt))
+
+
+def _same(question: Question, found: str) -> None:
+    if question.prompt_hash != found:
+        raise ParityError(
+            f"the prompt for {question.title!r} (line {question.line}) has hash {found!r} at sampling "
+            f"and {question.prompt_hash!r} at export: the template changed between them; prepare again"
+        )
+
+
 def ask(
     endpoint: str | None, model: str | None, digest: str | None, tune: Tune, questions: Exam, decoding: Decoding
 ) -> tuple[Answer, ...]:
@@ -43,11 +59,7 @@ def ask(
     """
     told = answers(endpoint, model, digest, tune, [q.messages for q in questions.all], decoding)
     for question, answer in zip(questions.all, told, strict=True):
-        if question.prompt_hash != answer.prompt_hash:
-            raise ParityError(
-                f"the prompt for {question.title!r} (line {question.line}) has hash {answer.prompt_hash!r} at sampling "
-                f"and {question.prompt_hash!r} at export: the template changed between them; prepare again"
-            )
+        _same(question, answer.prompt_hash)
     return told
 
 

@@ -10,16 +10,21 @@ from tasks.answers.reply import Target
 from tasks.answers.report import told
 from tasks.answers.trial import name_of
 from tasks.examples.styles import STYLES
-from tasks.models import Promotion
+from tasks.models import Parity, Promotion
 
 
 def decide(
-    compared: Compared, candidate: str, others: Sequence[str], version: str, forgetting: Forgetting | None = None
+    compared: Compared,
+    candidate: str,
+    others: Sequence[str],
+    version: str,
+    forgetting: Forgetting | None = None,
+    parity: Parity | None = None,
 ) -> Promotion:
     """Champion where `candidate` is better than each of `others` by the measure, and worse by no guard.
 
     Each model is judged in its own way of answering: with rows where it was tuned to, by itself where not. A base is
-    judged in the candidate's way.
+    judged in the candidate's way. A model that answers otherwise than the one in training did never becomes it.
     """
     targets = {t.name: t for t in compared.targets}
     mine = _arm(targets[candidate], targets[candidate])
@@ -34,6 +39,8 @@ def decide(
             lacking.append(f"more unsupported answers than {other}: {told(guarded)}")
     if forgetting and forgetting.forgotten:
         lacking.append(forgetting.told)
+    if parity and not parity.holds:
+        lacking.append(parity.told)
     return Promotion(
         version=version,
         alias="challenger" if lacking else "champion",

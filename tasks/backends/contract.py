@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from tasks.examples.templates import Rendering
-from tasks.models import Export, Finding, Format, Frozen, Message, StyleName
+from tasks.models import Export, Finding, Format, Frozen, Message, Parity, StyleName
 from tasks.store import digest_of
 from tasks.tuning import OPERATIONAL, Tune
 
@@ -185,6 +185,12 @@ class Backend(Protocol):
 
     def cancel(self, job: Job) -> None:
         """Ask for the end of the job; no error when it has ended already."""
+
+    def prompts(self, tune: Any, conversations: Sequence[Sequence[Message]]) -> list[str]:
+        """Each conversation as `answer` would send it: what the hash of a prompt is made of."""
+
+    def parity(self, link: Link, kept: str) -> Parity | None:
+        """Whether the model in the folder `kept` answers as the one in training did; None where nobody can tell."""
 
     def answer(
         self, model: str | None, tune: Any, conversations: Sequence[Sequence[Message]], decoding: Decoding

@@ -15,6 +15,8 @@ from tasks.backends import offers, place, pricing, uploads
 from tasks.backends.account import needed_until, today
 from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
 from tasks.errors import BackendError, MissingExtraError, VanishedError
+from tasks.examples.lines import line
+from tasks.examples.questions import asked
 from tasks.models import Finding, Format, Message
 from tasks.tuning import GeminiTune
 
@@ -171,6 +173,13 @@ class Gemini:
         except BackendError:
             if self.status(job).state not in ("succeeded", "failed", "cancelled"):
                 raise
+
+    def prompts(self, tune: GeminiTune, conversations: Sequence[Sequence[Message]]) -> list[str]:
+        """All turns of an example of this format but the answer."""
+        return [asked(line(turns, "", "gemini")) for turns in conversations]
+
+    def parity(self, link: Any, kept: str) -> None:
+        """None: the provider keeps the model, and there is but one of it."""
 
     def answer(
         self, model: str | None, tune: GeminiTune, conversations: Sequence[Sequence[Message]], decoding: Decoding

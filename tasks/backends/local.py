@@ -17,11 +17,11 @@ from pathlib import Path
 import psutil
 
 from tasks import settings, store
-from tasks.backends import base, engines, jobs, memory
+from tasks.backends import base, engines, jobs, memory, parity
 from tasks.backends.contract import ENDED, Answer, Decoding, Job, Quote, Status
 from tasks.errors import BackendError, ShardtuneError
-from tasks.examples.templates import Rendering
-from tasks.models import Finding, Format, Message
+from tasks.examples.templates import Rendering, load_tokenizer, render
+from tasks.models import Finding, Format, Message, Parity
 from tasks.tuning import LocalTune
 
 CANCELLED = "cancelled.json"  # in a job's folder: somebody asked for its end
@@ -160,6 +160,16 @@ class Local:
             if lock is not None and folder.read("job.json") and folder.status.state not in ENDED:
                 ended = folder.status.model_copy(update={"state": "cancelled", "detail": "cancelled"})
                 folder.write("status.json", ended.model_dump(mode="json"))
+
+    def prompts(self, tune: LocalTune, conversations: Sequence[Sequence[Message]]) -> list[str]:
+        """The text that the base model's template makes of each conversation."""
+        drawn = base.rendering(tune)
+        tokenizer = load_tokenizer(drawn)
+        return [render(turns, drawn.template, tokenizer) for turns in conversations]
+
+    def parity(self, link: jobs.LocalLink, kept: str) -> Parity | None:
+        """What a process of its own finds; None for a job that noted no answers."""
+        return parity.asked(jobs.Folder.of(link.key), kept)
 
     def answer(
         self, model: str | None, tune: LocalTune, conversations: Sequence[Sequence[Message]], decoding: Decoding

@@ -89,7 +89,7 @@ def run(folder: jobs.Folder) -> None:
     _say(folder, _described(model, link, max(trained.lengths)))
     pad = pad_token(tokenizer)
     trainer, watch = _assembled(folder, link, model, tokenizer, trained, pad)
-    from tasks.backends import measure  # brings torch and trl
+    from tasks.backends import measure, parity  # bring torch and trl
 
     before = measure.before(folder, trainer.model, measured, pad)
     _say(folder, heldout_before=before, detail="training")
@@ -97,6 +97,7 @@ def run(folder: jobs.Folder) -> None:
     _trained(folder, trainer)
     _say(folder, detail="measuring")
     after = measure.heldout_loss(trainer.model, measured.examples, pad)
+    folder.write("said.json", parity.noted(trainer.model, measured).model_dump(mode="json"))
     uri, digest = save(folder, trainer.model, tokenizer)
     ended = {"eta_seconds": 0.0, "peak_memory_bytes": memory.peak(), "seconds": round(time.monotonic() - began, 1)}
     _say(folder, ended, state="succeeded", detail="succeeded", heldout_after=after, model=uri, model_digest=digest)

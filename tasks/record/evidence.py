@@ -10,6 +10,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
+from mlflow.models import Model
 from mlflow.utils.time import get_current_time_millis
 
 from tasks import settings, store
@@ -20,7 +21,7 @@ from tasks.models import Asked, Finetuned
 from tasks.record import attempts
 from tasks.record.describe import LIBRARIES, LONGEST, library
 from tasks.record.ledger import client, read
-from tasks.record.names import EVENTS, REASON, SIMULATED, STATE, UNTIL
+from tasks.record.names import EVENTS, FORGOTTEN, REASON, SIMULATED, STATE, UNTIL
 
 DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
 SHOWN = ("group", "question", "before", "after", "after_t0", "content")  # first in the table of answers
@@ -74,6 +75,11 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     # MLflow has a section of charts for each name before a slash, in the order of the alphabet: loss comes first.
     measured = {f"run/{name}": float(v) for name, v in status.facts.items() if isinstance(v, int | float)}
     measured |= {f"run/{name}": float(v) for name, v in _costs(status, quote).items() if v is not None}
+    if result.parity:
+        measured |= {
+            "run/parity_same": result.parity.same / result.parity.asked,
+            "run/parity_merged": result.parity.merged,
+        }
     measured |= {f"heldout_loss_{when}": v for when, v in result.heldout_loss.items() if v is not None}
     for group, arms in result.scores.items():
         for arm, values in arms.items():
@@ -91,12 +97,33 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     _tables(api, run_id, result)
     if status.points:
         api.log_figure(run_id, picture.curve(status.points), "loss.png")
-    if result.model and "shardtune.mlflow_model" not in api.get_run(run_id).data.tags:
-        api.set_tag(run_id, "shardtune.mlflow_model", _model(run_id, link, result.model))
+    if result.parity:
+        api.set_tag(run_id, "shardtune.parity", result.parity.told)
+    keep(run_id, link, result.model)
     api.log_dict(run_id, result.model_dump(mode="json"), "result.json")
     api.set_tag(run_id, REASON, "")
     api.set_tag(run_id, NOTE, _summary(result))
     api.set_terminated(run_id, "FINISHED")
+
+
+def keep(run_id: str, link: Link, model: str | None) -> str | None:
+    """The model as MLflow keeps it, logged once; its URI, or None where there is no model."""
+    api = client()
+    kept = api.get_run(run_id).data.tags.get("shardtune.mlflow_model")
+    if model and not kept:
+        kept = _model(run_id, link, model)
+        api.set_tag(run_id, "shardtune.mlflow_model", kept)
+    return kept
+
+
+def fetched(uri: str, into: str) -> str | None:
+    """The adapter of a kept model as a folder under `into`, as MLflow hands it out; None for a provider's model."""
+    import mlflow
+
+    mlflow.set_tracking_uri(settings.tracking_uri())
+    place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=into))
+    held = Model.load(str(place)).flavors["python_function"]["artifacts"].get("adapter")
+    return str(place / held["path"]) if held else None
 
 
 def _about(run_id: str, link: Link, model: str) -> dict[str, Any]:
@@ -116,7 +143,7 @@ def forgetting(run_id: str, told: Forgetting) -> None:
     api.log_figure(run_id, heat_map(told), "forgetting.png")
     if told.drops and "forgetting/worst_drop" not in api.get_run(run_id).data.metrics:
         api.log_metric(run_id, "forgetting/worst_drop", max(told.drops.values()))
-    api.set_tag(run_id, "shardtune.forgotten", told.told if told.forgotten else "")
+    api.set_tag(run_id, FORGOTTEN, told.told if told.forgotten else "")
 
 
 def _costs(status: Status, quote: Quote) -> dict[str, float | None]:

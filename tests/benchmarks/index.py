@@ -1,7 +1,7 @@
 """Index: building and asking, beside bm25s and DuckDB's full-text search, on a made-up catalogue of the real size.
 
-`python -m tests.benchmarks.index [--rows N]`. Each way runs in a process of its own; DuckDB's extension `fts` comes from
-its own site, so where it is not installed that way is left out, and says so.
+`python -m tests.benchmarks.index [--rows N]`. Each way runs in a process of its own; DuckDB's extension `fts` comes
+from its own site, so where it is not installed that way is left out, and says so.
 """
 
 from __future__ import annotations

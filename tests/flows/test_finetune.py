@@ -64,6 +64,12 @@ def test_the_logged_model_answers_as_the_evidence_says(done):
     assert model.predict(asked, params={"max_new_tokens": 12}) == [row.after_t0 for row in done.answers]
 
 
+def test_the_adapter_that_mlflow_hands_out_answers_token_for_token_as_in_training(done):
+    assert done.parity.holds and done.parity.asked == 4
+    run = ledger.client().get_run(done.mlflow_run_id)
+    assert run.data.metrics["run/parity_same"] == 1.0 and "4 of 4 answers" in run.data.tags["shardtune.parity"]
+
+
 def shown(key: str) -> Any:
     """The data of the newest artifact of `key`, as the Prefect UI asks for it."""
     asked = {"artifacts": {"key": {"any_": [key]}}, "sort": "UPDATED_DESC", "limit": 1, "offset": 0}

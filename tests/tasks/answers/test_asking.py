@@ -9,6 +9,7 @@ from tasks.answers.asking import ARMS, Exam, scores, table
 from tasks.backends.contract import Answer, Decoding
 from tasks.errors import ParityError
 from tasks.examples.questions import Question
+from tasks.examples.templates import prompt_hash
 from tasks.models import Message
 from tasks.tuning import LocalTune
 
@@ -69,6 +70,18 @@ def test_a_prompt_that_is_not_the_exported_one_is_an_error_that_names_the_questi
     parrot(skew=2)
     with pytest.raises(ParityError, match=r"'Drum 2' \(line 2\).*'hash 102'.*'hash 2'"):
         asking.ask("local", "m", None, LocalTune(base_model="b"), EXAM, Decoding())
+
+
+def test_other_prompts_are_found_before_anything_is_asked(monkeypatch):
+    class Template:
+        def prompts(self, tune, conversations):
+            return [f"<{talk[-1].content}>" for talk in conversations]
+
+    monkeypatch.setattr(asking, "get_backend", lambda name: Template())
+    right = [q.model_copy(update={"prompt_hash": prompt_hash(f"<{q.messages[-1].content}>")}) for q in EXAM.all]
+    asking.same_prompts(Exam(seen=tuple(right), unseen=()), LocalTune(base_model="b"))
+    with pytest.raises(ParityError, match=r"'Drum 2' \(line 2\).*prepare again"):
+        asking.same_prompts(Exam(seen=(right[0], question(2)), unseen=()), LocalTune(base_model="b"))
 
 
 def test_one_row_a_question_with_every_arm_beside_the_content():

@@ -9,6 +9,7 @@ from tasks.answers.forgetting import Forgetting, heat_map
 from tasks.answers.gate import decide
 from tasks.answers.reply import Target
 from tasks.answers.verdict import Verdict
+from tasks.models import Parity
 from tasks.tuning import LocalTune
 
 
@@ -35,8 +36,8 @@ def compared(style: str = "describe", before: str = "describe", **words: str) ->
     )  # fmt: skip
 
 
-def decided(forgetting: Forgetting | None = None, **changes: str):
-    return decide(compared(**changes), "shop/2", ("base", "shop/1"), "shop/2", forgetting)
+def decided(forgetting: Forgetting | None = None, parity: Parity | None = None, **changes: str):
+    return decide(compared(**changes), "shop/2", ("base", "shop/1"), "shop/2", forgetting, parity)
 
 
 @pytest.mark.parametrize("style", ["describe", "grounded"])
@@ -61,6 +62,14 @@ def test_better_at_the_price_of_more_unsupported_answers_is_challenger(other):
     assert found.alias == "challenger" and "more unsupported answers" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("same", "merged", "alias"), [(4, 0.0, "champion"), (3, 0.0, "challenger"), (4, 0.1, "challenger")]
+)
+def test_an_adapter_that_answers_otherwise_than_in_training_is_challenger(same, merged, alias):
+    found = decided(parity=Parity(asked=4, same=same, merged=merged, bound=0.02))
+    assert found.alias == alias and (f"{same} of 4 answers" in found.reason) is (alias == "challenger")
+
+
 def matrix(*rows: tuple[float, ...], kept: tuple[bool, ...] = (), bound: float = 5.0) -> Forgetting:
     many = len(rows)
     return Forgetting(
@@ -80,6 +89,12 @@ def test_what_is_forgotten_is_measured_from_the_best_link_that_was_kept():
     assert matrix((20.0,), (22.0, 30.0), (16.0, 28.0, 9.0)).forgotten == {0: 6.0}
     branched = matrix((20.0,), (10.0, 30.0), (19.0, 28.0, 9.0), kept=(True, False, True))
     assert branched.drops == {0: 1.0} and not branched.forgotten
+
+
+def test_links_that_nobody_asked_count_for_nothing():
+    gaps = matrix((), (), (16.0, 28.0, 9.0), (15.0, 20.0, 9.0, 8.0))
+    assert gaps.forgotten == {1: 8.0} and matrix((), ()).drops == {}
+    assert len(heat_map(gaps).axes[0].texts) == 7
 
 
 def test_the_heat_map_frames_what_was_forgotten():

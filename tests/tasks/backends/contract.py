@@ -12,6 +12,7 @@ import pytest
 from tasks.backends import lifecycle
 from tasks.backends.contract import ENDED, Backend, Decoding, Job, Link, Status
 from tasks.examples.questions import draw
+from tasks.examples.templates import prompt_hash
 from tasks.models import CleanShard
 
 STATES = {"queued", "running", "succeeded", "failed", "cancelled"}
@@ -80,6 +81,8 @@ class BackendContract:
         talks, decoding = [q.messages for q in questions], Decoding(max_new_tokens=6)
         told = backend.answer(model, quick.tune, talks, decoding)
         assert [a.prompt_hash for a in told] == [q.prompt_hash for q in questions]
+        sent = backend.prompts(quick.tune, talks)
+        assert [prompt_hash(prompt) for prompt in sent] == [q.prompt_hash for q in questions]
         turned = backend.answer(model, quick.tune, talks[::-1], decoding)[::-1]
         assert [(a.text, a.prompt_hash, a.answer_tokens) for a in turned] == [
             (a.text, a.prompt_hash, a.answer_tokens) for a in told

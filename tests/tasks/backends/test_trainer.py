@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.backends import trainer
+from tasks.backends import parity, trainer
 from tasks.backends.contract import Link
 from tasks.backends.jobs import Folder
 from tasks.errors import BackendError, TrainingError
@@ -217,3 +217,4 @@ def test_every_architecture_that_unsloth_knows_learns_with_it(bases, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     for folder in folders:
         learnt(folder, 4)
+    assert parity.asked(folders[0], str(folders[0].adapter)).holds  # read back without Unsloth
