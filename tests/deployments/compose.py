@@ -56,6 +56,11 @@ def example() -> dict[str, str]:
     return {m[1]: m[2] for m in (re.match(r"#?(\w+)=(.*)$", line) for line in lines) if m}
 
 
+def given_on() -> set[str]:
+    """Variables that a service names without a value."""
+    return {n for s in declared()["services"].values() for n, value in s["environment"].items() if value is None}
+
+
 class Native(NamedTuple):
     """A service as this machine runs it."""
 

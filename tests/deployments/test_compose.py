@@ -36,7 +36,7 @@ def test_the_file_is_what_the_compose_specification_says():
 
 def test_every_variable_is_explained_and_none_has_a_value_that_works():
     used, told = variables(compose.FILE.read_text()), compose.example()
-    given_on = {name for s in SERVICES.values() for name, value in s["environment"].items() if value is None}
+    given_on = compose.given_on()
     assert set(told) == set(used) | given_on
     secret = {name for name, rest in used.items() if rest.startswith(":?")}
     assert {name for name in used if SECRET.search(name)} == secret and len(secret) == 8
