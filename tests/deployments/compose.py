@@ -118,7 +118,7 @@ class Stack:
         environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.folder(f"{name}-home")),
-            "PYTHONPATH": str(TOP),
+            "PYTHONPATH": os.pathsep.join([str(TOP), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
             "HF_HUB_OFFLINE": "1",
         }
         for key, value in named.items():

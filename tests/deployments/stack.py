@@ -142,9 +142,9 @@ def stack() -> Iterator[Running]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and SIGKILL to its group where that is not enough."""
-    process.terminate()
+def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
+    """A signal, and SIGKILL to its group where that is not enough."""
+    process.send_signal(number)
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
@@ -185,7 +185,7 @@ def postgres(running: Running) -> Iterator[None]:
         run("sh", "-s", given=(compose.TOP / "deployments/compose/databases.sh").read_text())
         yield
     finally:
-        end(process)
+        end(process, signal.SIGINT)  # as its image is stopped: SIGTERM would wait for its clients
 
 
 @contextmanager
