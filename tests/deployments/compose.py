@@ -138,8 +138,9 @@ class Stack:
         for mount in service.get("tmpfs", []):
             target = mount.split(":")[0]
             places[target] = self.folder(name + target.replace("/", "-"))
-        for target, folder in places.items():
-            text = re.sub(rf"(?<![\w/.]){target}(?=/|$)", str(folder), text)
+        # In one pass: what a folder is translated into is not translated again.
+        targets = "|".join(sorted(map(re.escape, places), key=len, reverse=True))
+        text = re.sub(rf"(?<![\w/.])(?:{targets})(?=/|$)", lambda found: str(places[found[0]]), text)
         hosts = "|".join(self.services)
         text = re.sub(rf"(?<=//)(?:{hosts})(?=:)|\b0\.0\.0\.0\b", "127.0.0.1", text)
         return re.sub(rf"\b(?:{'|'.join(PORTS)})\b", lambda found: str(self.port(found[0], name)), text)
