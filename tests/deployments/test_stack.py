@@ -91,3 +91,11 @@ def test_what_the_worker_keeps_is_on_its_volume_and_is_no_pickle(running, source
     assert {"prefect"} <= {path.name for path in kept.iterdir()} <= {"local", "prefect", "huggingface"}
     results = [path.read_bytes() for path in (kept / "prefect/storage").iterdir()]
     assert results and all(json.loads(result)["metadata"]["serializer"]["type"] == "json" for result in results)
+
+
+def test_what_runs_once_may_run_again(running):
+    for name in ("buckets", "deploy"):
+        again = running.native(name).run()
+        assert again.returncode == 0 and "nothing" in again.stdout, again.stderr
+    pools = {pool["name"]: pool for pool in running.prefect("POST", "/work_pools/filter", json={}).json()}
+    assert set(pools) == {"cpu", "gpu"} and pools["gpu"]["concurrency_limit"] == 1
