@@ -27,6 +27,7 @@ def main() -> int:
         for bucket in ("shardtune", "rehearsal"):
             upload(running, bucket)
         demo(running)
+        ask(running)
         running.up("simulators", "deploy-rehearsal", "worker-rehearsal")
         rehearsal(running, "gpt-4o-mini", wanted=2)
         rehearsal(running, "gemini-describe", wanted=1)
@@ -55,6 +56,16 @@ def demo(running: Running) -> None:
         must(any(name.endswith("/adapter_model.safetensors") for name in adapters), f"no adapter among {adapters}")
         must(link["info"]["status"] == "FINISHED", f"its MLflow run is {link['info']['status']}")
         must(bool(running.objects("mlflow")), "MLflow kept no artifact in the object store")
+
+
+def ask(running: Running) -> None:
+    """A question to the demo's model, answered from an index that the worker made of the shards in the store."""
+    (link,) = links(running, "demo")
+    asked = {"questions": ["What is the tent?"], "model": tags(link)["shardtune.key"]}
+    finished(running, "ask/ask", asked)
+    index = running.folder("local") / "local/index"
+    must(any(index.glob("*/shards.json")), f"no index in {str(index)!r}")
+    print("asked", flush=True)
 
 
 def rehearsal(running: Running, name: str, wanted: int) -> None:
