@@ -69,6 +69,8 @@ class Running(compose.Stack):
             time.sleep(0.3)
 
     def down(self) -> None:
+        for process in self.started.values():
+            process.terminate()  # all at once, and then one after another is waited for
         self._ends.close()
 
     def prefect(self, method: str, path: str, auth: Any = "own", **more: Any) -> httpx.Response:
