@@ -1,6 +1,6 @@
 """Steps of `prefect deploy`: what deployments/prefect.yaml takes from this checkout instead of repeating it.
 
-Prefect puts what a step returns where the YAML says `{{ name }}`; a value that is wholly one placeholder keeps its type.
+Prefect puts what a step returns where the YAML says `{{ name }}`; what is wholly one placeholder keeps its type.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ENVIRONMENT = {
 
 
 def checkout() -> dict[str, Any]:
-    """`folder`, in which flow runs work, so that relative paths of a recipe mean what they mean here; `version`; `env`."""
+    """`folder`, in which flow runs work, so that relative paths mean what they mean here; `version`; and `env`."""
     commit = source().get("mlflow.source.git.commit", "")
     return {"folder": os.getcwd(), "version": f"{version('shardtune')} {commit[:8]}".strip(), "env": ENVIRONMENT}
 

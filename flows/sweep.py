@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from flows.finetune import finetune
-from tasks import check, tune
+from tasks import check, runs, tune
 from tasks.backends import get_backend, lifecycle
 from tasks.backends.contract import ENDED, Job
 from tasks.errors import BackendError, LimitError, ShardtuneError
@@ -18,12 +18,14 @@ from tasks.record import evidence, ledger
 log = logging.getLogger(__name__)
 
 
-@flow(name="sweep")
+@flow(name="sweep", on_running=[runs.sign])
 def sweep() -> tuple[Swept, ...]:
     """Refresh every MLflow run that is still open; conclude those whose job has ended. Waits for nobody.
 
-    A start that waited for its provider is tried again when it is due; a chain that nobody waits for goes on.
+    A start that waited for its provider is tried again when it is due; a chain that nobody waits for goes on. Flow runs
+    that lost their process are marked, and started again where they came from a deployment.
     """
+    runs.recover()
     swept = []
     for key in ledger.unfinished():
         try:
@@ -83,7 +85,7 @@ def unstarted(key: str, run: str) -> Swept:
     return Swept(key=key, state="failed", concluded=True, detail=reason)
 
 
-@flow(name="cancel", flow_run_name="cancel-{key}")
+@flow(name="cancel", flow_run_name="cancel-{key}", on_running=[runs.sign])
 def cancel(key: str) -> str:
     """Cancel the job of `key` and end its run KILLED; returns the state it ended in."""
     known = ledger.known(key)

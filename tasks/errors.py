@@ -59,3 +59,7 @@ class ParityError(ShardtuneError, AssertionError):
 
 class AnswerError(ShardtuneError, LookupError):
     """There is no index to look in, or it cannot be opened."""
+
+
+class ServiceError(ShardtuneError, RuntimeError):
+    """The servers and workers of this machine cannot be started."""
