@@ -18,16 +18,19 @@ ATTEMPTS = 3
 
 
 @flow(name="prepare", flow_run_name="prepare-{recipe.name}", on_running=[runs.sign])
-def prepare(recipe: Recipe, rendering: Rendering | None = None, root: str | None = None) -> Prepared:
+def prepare(
+    recipe: Recipe, rendering: Rendering | None = None, root: str | None = None, shards: int | None = None
+) -> Prepared:
     """Every line of the catalogue kept, dropped by a rule, or in quarantine; kept rows as clean shards and exports.
 
-    All of it lies under `root` (by default the settings'). A catalogue that changes under the run is planned again.
+    All of it lies under `root` (by default the settings'); `shards` are the first so many of them, by default all. A
+    catalogue that changes under the run is planned again.
     Raises CatalogueError when it keeps changing, cannot be read, or holds no usable row.
     """
     root = root or settings.root()
     with pool.opened():
         for attempt in range(ATTEMPTS):
-            plan = verbs.plan(recipe.catalogue, root, refresh=attempt > 0)
+            plan = verbs.plan(recipe.catalogue, root, refresh=attempt > 0).first(shards)
             try:
                 prepared = work(plan, recipe, rendering, root)
             except ChangedError as error:

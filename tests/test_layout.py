@@ -19,6 +19,8 @@ VERBS = {
     "answer.py",
     "compare.py",
     "forgetting.py",
+    "retrain.py",
+    "resume.py",
     "runs.py",
     "status.py",
     "__init__.py",

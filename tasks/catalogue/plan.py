@@ -11,8 +11,9 @@ import hashlib
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, repeat
 from typing import IO
 
 import numpy as np
@@ -53,6 +54,7 @@ def cached_at(catalogue: recipe.Catalogue, source: sources.Source, root: str) ->
     if source.identity is None:
         return None
     parts = [VERSION, source.identity, catalogue.lines_per_shard, catalogue.max_line_bytes]
+    parts += [catalogue.cuts] if catalogue.cuts else []
     return store.join(root, "catalogue", "plans", f"{store.digest_of(parts)}.json")
 
 
@@ -70,7 +72,7 @@ def _make(source: sources.Source, catalogue: recipe.Catalogue, root: str) -> Pla
     line, offset = 1, 0
     with ThreadPoolExecutor(1) as hashing:
         writer = _Writer(hashing, None if source.plain else root)
-        for piece, lines, ends in pieces(tail.watch(source.blocks()), catalogue.lines_per_shard):
+        for piece, lines, ends in pieces(tail.watch(source.blocks()), catalogue.lines_per_shard, catalogue.cuts):
             writer.add(piece, lines)
             if ends:
                 digest, uri, size = writer.close()
@@ -88,12 +90,16 @@ def _make(source: sources.Source, catalogue: recipe.Catalogue, root: str) -> Pla
     return Plan(catalogue=source.uri, lines=line - 1, bytes=offset, cut=cut, shards=tuple(shards))
 
 
-def pieces(blocks: Iterable[bytes], lines_per_shard: int) -> Iterator[tuple[bytes, int, bool]]:
+def pieces(
+    blocks: Iterable[bytes], lines_per_shard: int, cuts: Sequence[int] = ()
+) -> Iterator[tuple[bytes, int, bool]]:
     """Cut blocks at shard ends: (bytes, lines that end in them, whether the shard ends here).
 
-    Joined, the pieces are the blocks. A last line without a line end counts as a line.
+    `cuts` are the lines of the first shards. Joined, the pieces are the blocks. A last line without a line end counts
+    as a line.
     """
-    room, open_line, pending = lines_per_shard, False, False
+    rooms = chain(cuts, repeat(lines_per_shard))
+    room, open_line, pending = next(rooms), False, False
     for block in blocks:
         while block:
             ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
@@ -104,7 +110,7 @@ def pieces(blocks: Iterable[bytes], lines_per_shard: int) -> Iterator[tuple[byte
                 break
             here = int(ends[room - 1]) + 1
             yield block[:here], room, True
-            block, room, open_line, pending = block[here:], lines_per_shard, False, False
+            block, room, open_line, pending = block[here:], next(rooms), False, False
     if pending:
         yield b"", int(open_line), True
 

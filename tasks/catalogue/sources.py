@@ -7,10 +7,12 @@ breaks off is not an error: the stream ends early and says so.
 from __future__ import annotations
 
 import fnmatch
+import glob
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -114,6 +116,8 @@ def find(uri: str) -> Source:
         return Source(name, [name, stat.st_size, stat.st_mtime_ns], plain=plain, files=[name])
     if path is not None and path.is_dir():
         return _folder(path.resolve())
+    if glob.has_magic(uri) and not uri.startswith("http"):
+        return _matching(uri)
     repository = REPOSITORY.fullmatch(uri)
     if repository and not _is_lines(uri):
         return Source(repository[1], _revision(repository[1]), dataset=True)
@@ -123,31 +127,82 @@ def find(uri: str) -> Source:
 
 
 def _folder(path: Path) -> Source:
-    inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    inside = [str(p) for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")]
     if not inside:
         raise CatalogueError(f"the folder {str(path)!r} is empty: name a folder of JSON lines or of a data set")
-    identity = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in inside]
     saved = any((path / name).exists() for name in ("dataset_dict.json", "state.json"))
-    lines = [str(p) for p in inside if _is_lines(p.name)]
+    lines = [name for name in inside if _is_lines(name)]
     if saved or not lines:
-        return Source(str(path), identity, dataset=True)
-    return Source(str(path), identity, files=lines)
+        return Source(str(path), _stamps(sorted(inside)), dataset=True)
+    lines.sort(key=natural)
+    return Source(str(path), _stamps(lines), files=lines)
+
+
+def _stamps(names: list[str]) -> list[Any]:
+    """What tells whether one of these files changed."""
+    told = [(name, Path(name).stat()) for name in names]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in told]
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Order of files: by name, numbers in it by their value, so that part-10 comes after part-9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
+
+
+def _matching(uri: str) -> Source:
+    """All files of JSON lines that a pattern names, here or in object storage."""
+    path = store.local(uri)
+    if path is not None:
+        found = glob.glob(str(path.absolute()), recursive=True)
+        names = sorted((n for n in found if _is_lines(n) and Path(n).is_file()), key=natural)
+        if names:
+            return Source(str(path.absolute()), _stamps(names), files=names)
+    else:
+        with _asking(uri):
+            fs, pattern = fsspec.core.url_to_fs(uri)
+            fs.invalidate_cache()
+            return _listed(uri, fs, fs.glob(pattern, detail=True))
+    raise CatalogueError(f"no file of JSON lines ({', '.join(LINES)}) matches {uri!r}: check the pattern")
+
+
+def _listed(uri: str, fs: Any, found: dict[str, Any]) -> Source:
+    """Files of JSON lines in object storage, in order."""
+    infos = {str(fs.unstrip_protocol(name)): info for name, info in found.items() if info["type"] == "file"}
+    names = sorted((name for name in infos if _is_lines(name)), key=natural)
+    if not names:
+        raise CatalogueError(f"no file of JSON lines ({', '.join(LINES)}) is in {uri!r}: check the address")
+    marks = [[name, infos[name].get("size"), _marks(infos[name])] for name in names]
+    return Source(uri, marks if all(mark[2] for mark in marks) else None, files=names)
+
+
+@contextmanager
+def _asking(uri: str) -> Iterator[None]:
+    """Whatever keeps a store from answering is a CatalogueError of one line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CatalogueError(f"no catalogue at {uri!r}: check the address and your rights to read it") from error
+    except CatalogueError:
+        raise
+    except (ImportError, ValueError, OSError) as error:
+        raise CatalogueError(f"cannot open {uri!r}: {error}; check the address and your rights to read it") from error
 
 
 def _remote(uri: str) -> Source:
-    try:
+    with _asking(uri):
         fs, name = fsspec.core.url_to_fs(uri)
+        fs.invalidate_cache()  # a listing of a minute ago lacks what has arrived since
         info = fs.info(name)
-    except FileNotFoundError as error:
-        raise CatalogueError(f"no catalogue at {uri!r}: check the address and your rights to read it") from error
-    except (ImportError, ValueError, OSError) as error:
-        raise CatalogueError(f"cannot open {uri!r}: {error}; check the address and your rights to read it") from error
-    if info["type"] == "directory":
-        raise CatalogueError(f"{uri!r} is a folder: name one file in it")
-    marks = {
-        k: str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "md5Hash", "blob_id", "created") if k in info
-    }
-    return Source(uri, [uri, info.get("size"), marks] if marks else None, files=[uri])
+        if info["type"] == "directory":
+            return _listed(uri, fs, fs.find(name, detail=True))
+        marks = _marks(info)
+        return Source(uri, [uri, info.get("size"), marks] if marks else None, files=[uri])
+
+
+def _marks(info: dict[str, Any]) -> dict[str, str]:
+    """What a store says that changes with a file's bytes."""
+    known = ("ETag", "etag", "LastModified", "mtime", "md5Hash", "blob_id", "created")
+    return {name: str(info[name]) for name in known if name in info}
 
 
 def _revision(repository: str) -> list[Any] | None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import zipfile
 
 import datasets
@@ -146,13 +147,51 @@ def test_what_cannot_be_read_is_told_in_one_line(tmp_path, monkeypatch, uri, tol
         plan(Catalogue(uri=uri), str(tmp_path))
 
 
-def test_s3_tells_a_missing_file_from_a_folder(bucket, tmp_path):
+NAMES = {"part-9.json": (0, 5), "part-10.jsonl": (5, 5), "part-11.json.gz": (10, 15)}
+
+
+def parts(name: str) -> bytes:
+    """What lies in the file of this name: its rows, and no line end after the last."""
+    start, count = NAMES[name]
+    data = b"".join(lines(count, start)).rstrip()
+    return gzip.compress(data, mtime=0) if name.endswith(".gz") else data
+
+
+def test_a_prefix_a_folder_and_a_pattern_are_their_files_in_the_order_of_their_numbers(bucket, tmp_path):
+    (tmp_path / "local").mkdir()
+    for place in (f"{bucket}/folder", str(tmp_path / "local")):
+        for name in (*NAMES, "notes.txt"):
+            with fsspec.open(f"{place}/{name}", "wb") as stream:
+                stream.write(parts(name) if name in NAMES else b"no catalogue")
+    places = [f"{bucket}/folder/", f"{bucket}/folder", f"{bucket}/folder/part-*", f"{bucket}/fold*/*.*"]
+    places += [str(tmp_path / "local"), str(tmp_path / "loc*" / "part-*")]
+    for place in places:
+        assert read(place) == ROWS, place
+    plans = [plan(Catalogue(uri=place, lines_per_shard=10), str(tmp_path / "root")) for place in places]
+    assert len({tuple(s.digest for s in made.shards) for made in plans}) == 1
+    assert read(f"{bucket}/folder/part-1*") == ROWS[5:]
+
+
+def test_a_file_that_arrives_under_a_prefix_is_seen(bucket):
+    for name in NAMES:
+        with fsspec.open(f"{bucket}/feed/{name}", "wb") as stream:
+            stream.write(parts(name))
+        known = sources.find(f"{bucket}/feed/")
+        assert [file.rpartition("/")[2] for file in known.files] == list(NAMES)[: list(NAMES).index(name) + 1]
+        assert known.identity == sources.find(f"{bucket}/feed/").identity is not None
+
+
+@pytest.mark.parametrize("place", ["shop/nowhere/", "shop/no*", "shop/txt/", "shop/txt/*"])
+def test_a_prefix_or_pattern_of_nothing_is_told(bucket, place):
+    with fsspec.open(f"{bucket}/txt/notes.txt", "wb") as stream:
+        stream.write(b"nothing")
+    with pytest.raises(CatalogueError, match=f"no .* '?s3://{re.escape(place)}|{re.escape(place)}"):
+        sources.find(f"s3://{place}")
+
+
+def test_s3_tells_a_missing_file(bucket):
     with pytest.raises(CatalogueError, match="no catalogue at 's3://shop/nowhere"):
         sources.find(f"{bucket}/nowhere.json")
-    with fsspec.open(f"{bucket}/folder/trn.json", "wb") as stream:
-        stream.write(DATA)
-    with pytest.raises(CatalogueError, match="is a folder: name one file in it"):
-        sources.find(f"{bucket}/folder")
 
 
 @pytest.mark.parametrize(
