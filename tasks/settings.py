@@ -66,8 +66,8 @@ def served() -> dict[str, str]:
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
-    Nothing a person has set is changed; servers of a running `shardtune up` are found. Telemetry of all of them is off: a
-    run speaks to nobody unasked.
+    Nothing a person has set is changed. Servers of a running `shardtune up` are found. Telemetry of all of them is off:
+    a run speaks to nobody unasked.
     """
     home = local_root()
     home.mkdir(parents=True, exist_ok=True)
