@@ -17,7 +17,7 @@ from tasks.recipe import Recipe
 from tasks.record import ledger
 
 
-@flow(name="finetune", flow_run_name="finetune-{recipe.name}", on_running=[runs.sign])
+@flow(name="finetune", flow_run_name="finetune {recipe.name}", on_running=[runs.sign])
 def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetuned:
     """Fine-tune a model on the recipe's shards, each link once; started again, it goes on where it was.
 

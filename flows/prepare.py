@@ -17,7 +17,7 @@ from tasks.recipe import Recipe
 ATTEMPTS = 3
 
 
-@flow(name="prepare", flow_run_name="prepare-{recipe.name}", on_running=[runs.sign])
+@flow(name="prepare", flow_run_name="prepare {recipe.name}", on_running=[runs.sign])
 def prepare(
     recipe: Recipe, rendering: Rendering | None = None, root: str | None = None, shards: int | None = None
 ) -> Prepared:

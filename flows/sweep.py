@@ -95,7 +95,7 @@ def unstarted(key: str, run: str) -> Swept:
     return Swept(key=key, state="failed", concluded=True, detail=reason)
 
 
-@flow(name="cancel", flow_run_name="cancel-{key}", on_running=[runs.sign])
+@flow(name="cancel", flow_run_name="cancel {key}", on_running=[runs.sign])
 def cancel(key: str) -> str:
     """Cancel the job of `key` and end its run KILLED; returns the state it ended in."""
     known = ledger.known(key)

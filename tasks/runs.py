@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psutil
-from prefect import runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -166,14 +165,6 @@ def _since(run: FlowRun) -> datetime:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def rename(name: str) -> None:
-    """Give the flow run that this is called in a name that says what it is about."""
-    run_id = runtime.flow_run.id
-    if run_id:
-        with get_client(sync_client=True) as client:
-            client.update_flow_run(run_id, name=name)
 
 
 def begin() -> None:

@@ -21,6 +21,7 @@ VERBS = {
     "forgetting.py",
     "retrain.py",
     "resume.py",
+    "pages.py",
     "runs.py",
     "status.py",
     "__init__.py",

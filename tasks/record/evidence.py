@@ -59,6 +59,11 @@ def wait(run_id: str, until: str, reason: str) -> None:
         client().set_tag(run_id, name, value)
 
 
+def note(run_id: str, name: str, value: str) -> None:
+    """Set one tag of the run."""
+    client().set_tag(run_id, name, value)
+
+
 def fail(run_id: str, state: str, reason: str) -> None:
     """End the run FAILED, or KILLED where the job was cancelled, with the reason where people look."""
     api = client()
