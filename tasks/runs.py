@@ -17,6 +17,7 @@ import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.filters import EventFilter
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
@@ -64,9 +65,9 @@ def recover() -> list[str]:
 
 def found(client: SyncPrefectClient, criteria: dict[str, Any]) -> Iterator[FlowRun]:
     """All flow runs that meet the criteria."""
-    kept, size = FlowRunFilter.model_validate(criteria), 200
+    kept, order, size = FlowRunFilter.model_validate(criteria), FlowRunSort.ID_DESC, 200
     runs: list[FlowRun] = []
-    while page := client.read_flow_runs(flow_run_filter=kept, limit=size, offset=len(runs)):
+    while page := client.read_flow_runs(flow_run_filter=kept, sort=order, limit=size, offset=len(runs)):
         runs += page
     return iter(runs)
 
@@ -103,7 +104,7 @@ def silent(run: FlowRun, client: SyncPrefectClient) -> bool:
     if _since(run) > since:
         return False
     heartbeat = {
-        "occurred": {"since": since},
+        "occurred": {"since": since, "until": _now()},
         "event": {"name": ["prefect.flow-run.heartbeat"]},
         "resource": {"id": [f"prefect.flow-run.{run.id}"]},
     }
