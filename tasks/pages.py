@@ -11,14 +11,14 @@ from prefect.client.orchestration import get_client
 from tasks import settings
 from tasks.backends.contract import Job, Link
 from tasks.record import evidence, ledger
-from tasks.record.names import FLOW_RUN
 
 
 def about(name: str, link: Link) -> None:
     """Say in the name of this flow run which link it is about: "finetune gpt-4o-mini shard 1 on its parent"."""
     numbers = sorted({e.shard for e in link.train})
     told = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 2 else ", ".join(map(str, numbers))
-    _rename(f"{name} shard{'s' * (len(numbers) > 1)} {told}{' on its parent' * bool(link.parent_key)}")
+    after = " on its parent" if link.parent_key else ""
+    _rename(f"{runtime.flow_run.flow_name} {name} shard{'s' * (len(numbers) > 1)} {told}{after}")
 
 
 def outcome(text: str) -> None:
@@ -26,13 +26,13 @@ def outcome(text: str) -> None:
     if runtime.flow_run.id:
         with get_client(sync_client=True) as client:
             name = client.read_flow_run(runtime.flow_run.id).name
-        _rename(f"{name.partition(': ')[0].removeprefix(f'{runtime.flow_run.flow_name} ')}: {text}")
+        _rename(f"{name.partition(': ')[0]}: {text}")
 
 
 def _rename(name: str) -> None:
     if runtime.flow_run.id:
         with get_client(sync_client=True) as client:
-            client.update_flow_run(runtime.flow_run.id, name=f"{runtime.flow_run.flow_name} {name}")
+            client.update_flow_run(runtime.flow_run.id, name=name)
 
 
 def started(job: Job) -> None:
@@ -41,8 +41,8 @@ def started(job: Job) -> None:
     recorded(run_id)
     if job.url:
         create_link_artifact(job.url, key="provider-job", link_text="the job", description=f"at {job.backend}")
-    if runtime.flow_run.ui_url and (settings.served() or os.environ.get("PREFECT_API_URL")):
-        evidence.note(run_id, FLOW_RUN, runtime.flow_run.ui_url)  # else nobody will find that page
+    lasts = settings.served() or os.environ.get("PREFECT_API_URL")  # else the page is gone with this process
+    evidence.lead(run_id, runtime.flow_run.ui_url if lasts else None, job.url)
 
 
 def recorded(run_id: str) -> None:

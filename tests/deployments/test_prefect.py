@@ -88,7 +88,7 @@ def test_every_number_of_the_form_has_a_bound():
     for model, name, field in fields(FORM):
         for one in (field, *field.get("anyOf", [])):
             if one.get("type") in ("integer", "number"):
-                assert {"minimum", "exclusiveMinimum", "maximum"} & set(one), (model, name)
+                assert {"minimum", "exclusiveMinimum", "maximum", "enum"} & set(one), (model, name)
 
 
 def test_the_form_begins_with_what_a_person_sets_most():

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class Service:
     def deployment(self, name: str) -> dict[str, Any]:
         return dict(self.api("GET", f"/deployments/name/{name}").raise_for_status().json())
 
-    def begin(self, name: str, **changes: Any) -> httpx.Response:
+    def begin(self, name: str, /, **changes: Any) -> httpx.Response:
         """A run of the deployment as the form starts it, with changes of the recipe's keys."""
         found = self.deployment(name)
         for key, value in changes.items():
@@ -114,7 +115,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         known = made.known()
         made.process.kill()
         for child in known.values():
-            if psutil.pid_exists(child["pid"]):
+            with suppress(ProcessLookupError):
                 os.killpg(child["pid"], signal.SIGKILL)
 
 
