@@ -163,6 +163,8 @@ def prefect(environment: dict[str, str], port: int, root: Path) -> Child:
     url = f"http://{HOST}:{port}/api"
     env = {name: value for name, value in environment.items() if name != "PREFECT_API_URL"}
     env |= {"PREFECT_SERVER_UI_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    # Kept in memory, by default, a limit's slots are lost with the server, and every run that holds one ends itself.
+    env |= {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
     call = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     return Child("prefect", call, env, root / "logs" / "prefect.log", url, f"{url}/health")
 

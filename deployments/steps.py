@@ -6,6 +6,7 @@ Prefect puts what a step returns where the YAML says `{{ name }}`; what is wholl
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -29,7 +30,7 @@ def checkout() -> dict[str, Any]:
     return {"folder": os.getcwd(), "version": f"{version('shardtune')} {commit[:8]}".strip(), "env": ENVIRONMENT}
 
 
-def recipe(name: str) -> dict[str, Any]:
-    """`recipe`, whole, with every default written out, and `told`, its description."""
-    loaded = recipes.load(name)
+def recipe(name: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """`recipe`, whole, with every default written out, and `told`, its description; without a name the default one."""
+    loaded = recipes.load(name, overrides)
     return {"recipe": loaded.model_dump(mode="json"), "told": loaded.description}

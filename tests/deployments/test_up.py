@@ -26,6 +26,7 @@ from deployments import register
 from tests.benchmarks import catalogue
 
 TOP = Path(__file__).parent.parent.parent
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PATIENCE = 300.0  # seconds, after which a moment that never came fails the test
 
 
@@ -78,6 +79,12 @@ class Service:
             at[last] = value
         body = {"parameters": found["parameters"], "state": {"type": "SCHEDULED"}}
         return self.api("POST", f"/deployments/{found['id']}/create_flow_run", body)
+
+    def begun(self, name: str, /, **changes: Any) -> str:
+        """The id of a run that was begun."""
+        reply = self.begin(name, **changes)
+        assert reply.is_success, reply.text
+        return str(reply.json()["id"])
 
     def flow_run(self, run_id: str) -> dict[str, Any]:
         return dict(self.api("GET", f"/flow_runs/{run_id}").raise_for_status().json())
@@ -193,11 +200,11 @@ def test_a_bad_value_is_refused_with_the_name_of_its_field(service, key, value, 
 
 
 def test_a_worker_runs_what_the_form_starts(service, products):
-    run = service.begin("prepare/prepare", catalogue__uri=products(200), catalogue__lines_per_shard=100).json()
-    until(lambda: service.flow_run(run["id"])["state_type"] in ("COMPLETED", "FAILED", "CRASHED"), service)
-    ended = service.flow_run(run["id"])
-    assert ended["state_type"] == "COMPLETED"
-    assert ended["name"] == "prepare demo" and ended["labels"]["shardtune.machine"] == socket.gethostname()
+    run = service.begun("prepare/prepare", catalogue__uri=products(200), catalogue__lines_per_shard=100)
+    until(lambda: service.flow_run(run)["state_type"] in ENDED, service)
+    ended = service.flow_run(run)
+    assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    assert ended["name"] == "prepare recipe" and ended["labels"]["shardtune.machine"] == socket.gethostname()
     assert list((service.root / "shards").rglob("*.parquet"))
 
 
@@ -212,17 +219,17 @@ def test_a_killed_server_is_back_at_the_same_address(service):
 
 
 def test_after_everything_was_killed_a_next_up_drives_the_run_again(service, products):
-    run = service.begin("prepare/prepare", catalogue__uri=products(300_000)).json()
-    until(lambda: service.flow_run(run["id"])["state_type"] == "RUNNING", service)
+    run = service.begun("prepare/prepare", catalogue__uri=products(300_000))
+    until(lambda: service.flow_run(run)["state_type"] == "RUNNING", service)
     for process in service.processes():
         process.kill()
     service.process.wait()
     service.start()
-    until(lambda: "shardtune.again" in service.flow_run(run["id"])["labels"], service)
-    died = service.flow_run(run["id"])
+    until(lambda: "shardtune.again" in service.flow_run(run)["labels"], service)
+    died = service.flow_run(run)
     assert died["state_type"] == "CRASHED"
     new = died["labels"]["shardtune.again"]
-    until(lambda: service.flow_run(new)["state_type"] in ("COMPLETED", "FAILED", "CRASHED"), service)
+    until(lambda: service.flow_run(new)["state_type"] in ENDED, service)
     assert service.flow_run(new)["state_type"] == "COMPLETED"
     assert service.flow_run(new)["parameters"] == died["parameters"]
 
