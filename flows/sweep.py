@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from prefect import flow
 
 from flows.finetune import finetune
+from flows.retrain import retrain
 from tasks import check, tune
 from tasks.backends import get_backend, lifecycle
 from tasks.backends.contract import ENDED, Job
 from tasks.errors import BackendError, LimitError, ShardtuneError
 from tasks.models import Swept
+from tasks.recipe import Recipe
 from tasks.record import evidence, ledger
 
 log = logging.getLogger(__name__)
@@ -57,9 +59,17 @@ def look(key: str) -> Swept:
     except ShardtuneError as error:
         log.warning("%s", error)
         return Swept(key=key, state=status.state, concluded=True, detail=str(error))
-    if (known.recipe.chain or known.recipe.promote) and ledger.left(key):
-        finetune(known.recipe, wait=False)
+    if by := ledger.left(key):
+        go_on(known.recipe, by)
     return Swept(key=key, state=status.state, concluded=True)
+
+
+def go_on(recipe: Recipe, by: str) -> None:
+    """What follows the link that has just ended, by the flow that had begun it."""
+    if by == "retrain":
+        retrain(recipe, wait=False)
+    elif recipe.chain or recipe.promote:
+        finetune(recipe, wait=False)
 
 
 def due(key: str, known: ledger.Known) -> Job | None:

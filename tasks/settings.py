@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
+DASK_VARIABLE = "SHARDTUNE_DASK"
 
 
 def root() -> str:
     """The root URI: absolute when it is a local path, as given when it has a scheme (`s3://…`)."""
     value = os.environ.get(ROOT_VARIABLE) or ".shardtune"
     return value.rstrip("/") if "://" in value else str(Path(value).expanduser().resolve())
+
+
+def dask() -> str | None:
+    """The address of the Dask scheduler (`tcp://…`, `tls://…`) that runs data tasks; None: they run here."""
+    return os.environ.get(DASK_VARIABLE) or None
 
 
 def local_root() -> Path:
@@ -45,6 +52,16 @@ def prefect_home() -> str:
     return os.environ.get("PREFECT_HOME") or str(local_root() / "prefect")
 
 
+def secret(variable: str) -> str | None:
+    """The value of an environment variable, or in a flow of the Prefect Secret block that stands for it."""
+    value = os.environ.get(variable)
+    if value or "prefect" not in sys.modules:
+        return value
+    from tasks import vault
+
+    return vault.read(variable)
+
+
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
@@ -55,6 +72,7 @@ def enter() -> None:
     defaults = {
         "PREFECT_HOME": prefect_home(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # whoever can write a pickle runs code where it is read
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # The first start makes the database, which takes longer than the default 20 s on a small machine.

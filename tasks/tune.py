@@ -106,9 +106,9 @@ def found(link: Link, job: Job | None) -> Job | None:
         return job
 
 
-def pending(link: Link, job: Job | None, cost: Quote) -> Finetuned:
-    """What is known of a link whose job nobody waits for."""
-    ledger.leave(link.key)
+def pending(link: Link, job: Job | None, cost: Quote, by: str) -> Finetuned:
+    """What is known of a link whose job nobody waits for; a sweep goes on by the flow called `by`."""
+    ledger.leave(link.key, by)
     return Finetuned(
         key=link.key,
         state="waiting" if job is None else "running",

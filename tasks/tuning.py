@@ -96,6 +96,7 @@ class Deploy(Frozen):
     management_url: str = Field("https://management.azure.com", title="Management URL")
     token_variable: str = Field(
         "AZURE_MANAGEMENT_TOKEN",
+        pattern=r"^([A-Z][A-Z0-9_]*_)?TOKEN$",
         title="Token variable",
         description="Environment variable with a bearer token (`az account get-access-token`).",
     )
@@ -118,7 +119,10 @@ class OpenAITune(Frozen):
         None, title="Base URL", description="Of a compatible endpoint, with /v1; empty: OPENAI_BASE_URL, else OpenAI."
     )
     key_variable: str = Field(
-        "OPENAI_API_KEY", title="Key variable", description="Environment variable with the API key."
+        "OPENAI_API_KEY",
+        pattern=r"^([A-Z][A-Z0-9_]*_)?API_KEY$",
+        title="Key variable",
+        description="Environment variable (or Prefect Secret block) with the API key.",
     )
     extra_body: dict[str, JsonValue] = Field(
         default_factory=dict, title="Extra body", description="More keys of the create call; Azure: {trainingType: 1}."

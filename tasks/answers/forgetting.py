@@ -13,7 +13,8 @@ from tasks.models import Frozen
 
 
 class Forgetting(Frozen):
-    """`scores[i][j]`: mean chrF of link i's answers to holdout questions of the j-th shard of the chain, j <= i.
+    """`scores[i][j]`: mean chrF of link i's answers to holdout questions of the j-th shard of the chain, j <= i. A
+    row is empty where nobody asked.
 
     `kept` are the links that the chain went on from; a forgotten shard is one on which the last link scores more than
     `bound` points below the best of the kept ones before it.
@@ -30,7 +31,7 @@ class Forgetting(Frozen):
         """How many points the last link lost on each earlier shard; below 0 where it gained."""
         *before, last = self.scores
         found = {}
-        for place, shard in enumerate(self.shards[: len(last) - 1]):
+        for place, shard in enumerate(self.shards[: max(0, len(last) - 1)]):
             best = [row[place] for row, kept in zip(before, self.kept, strict=False) if kept and place < len(row)]
             if best:
                 found[shard] = round(max(best) - last[place], 4)
@@ -66,7 +67,7 @@ def heat_map(forgetting: Forgetting) -> Any:
     place = figure.subplots()
     filled = [[*row, *[float("nan")] * (many - len(row))] for row in forgetting.scores]
     drawn = place.imshow(filled, cmap="YlGnBu", aspect="auto", vmin=0)
-    middle = max(max(row) for row in forgetting.scores) / 2
+    middle = max((value for row in forgetting.scores for value in row), default=0.0) / 2
     for down, row in enumerate(forgetting.scores):
         for across, value in enumerate(row):
             colour = "white" if value > middle else "black"

@@ -21,7 +21,7 @@ from tasks.models import Asked, Finetuned
 from tasks.record import attempts
 from tasks.record.describe import LIBRARIES, LONGEST, library
 from tasks.record.ledger import client, read
-from tasks.record.names import EVENTS, REASON, SIMULATED, STATE, UNTIL
+from tasks.record.names import EVENTS, FORGOTTEN, REASON, SIMULATED, STATE, UNTIL
 
 DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
 SHOWN = ("group", "question", "before", "after", "after_t0", "content")  # first in the table of answers
@@ -143,7 +143,7 @@ def forgetting(run_id: str, told: Forgetting) -> None:
     api.log_figure(run_id, heat_map(told), "forgetting.png")
     if told.drops and "forgetting/worst_drop" not in api.get_run(run_id).data.metrics:
         api.log_metric(run_id, "forgetting/worst_drop", max(told.drops.values()))
-    api.set_tag(run_id, "shardtune.forgotten", told.told if told.forgotten else "")
+    api.set_tag(run_id, FORGOTTEN, told.told if told.forgotten else "")
 
 
 def _costs(status: Status, quote: Quote) -> dict[str, float | None]:

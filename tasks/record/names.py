@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 KEY = "shardtune.key"
+RECIPE = "shardtune.recipe"
+PARENT = "shardtune.parent"
+LINES = "shardtune.lines"  # of the catalogue, in the shards of the link
+FORGOTTEN = "shardtune.forgotten"  # what the link forgot too much of; empty where nothing
 JOB = "shardtune.job"
 STATE = "shardtune.state"
 REASON = "shardtune.reason"
