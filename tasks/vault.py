@@ -6,13 +6,14 @@ is handed to the SDK that asked, and is never a parameter, a result, a log line 
 
 from __future__ import annotations
 
-import json
 from typing import Any, cast
 
 from prefect.blocks.system import Secret
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
+
+from tasks.errors import BackendError
 
 
 def block(variable: str) -> str:
@@ -25,9 +26,14 @@ def read(variable: str) -> str | None:
     if not (FlowRunContext.get() or TaskRunContext.get() or PREFECT_API_URL.value()):
         return None  # asking would start a server
     try:
-        value = cast(Any, Secret.load(block(variable))).get()
+        value = cast(Any, Secret.load(block(variable))).value.get_secret_value()  # get() would parse JSON
     except ValueError as error:
         if isinstance(error.__cause__, ObjectNotFound):
             return None
         raise
-    return value if isinstance(value, str) else json.dumps(value)
+    if not isinstance(value, str):  # Prefect hides text alone: the parts of an object are shown to whoever may read
+        raise BackendError(
+            f"Secret block {block(variable)!r} is a {type(value).__name__!r}, which Prefect shows to whoever may read: "
+            "save it again as text (a service account's file as it is), and make a new key"
+        )
+    return value

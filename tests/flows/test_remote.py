@@ -353,7 +353,7 @@ def test_the_command_finds_thirty_planted_defects_in_a_file_and_none_in_a_clean_
 @pytest.fixture
 def kept(simulators: serve.Simulators) -> Iterator[None]:
     """The simulators' keys as Secret blocks of the Prefect server."""
-    account = json.loads(Path(os.environ[vertex.CREDENTIALS]).read_text())
+    account = Path(os.environ[vertex.CREDENTIALS]).read_text()
     for variable, value in {"OPENAI_API_KEY": os.environ["OPENAI_API_KEY"], vertex.CREDENTIALS: account}.items():
         Secret(value=value).save(vault.block(variable), overwrite=True)
     yield

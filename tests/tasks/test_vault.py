@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from prefect.blocks.system import Secret
 
 from tasks import settings, vault
 from tasks.backends import vertex
+from tasks.errors import BackendError
 from tests.flows.conftest import orchestrator  # noqa: F401  the server is the flows' one
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
@@ -42,14 +42,24 @@ def test_no_server_is_started_to_ask(monkeypatch):
     assert done.stdout.strip() == "None"
 
 
+def test_an_object_is_refused_as_prefect_shows_it_in_clear():
+    Secret(value={"private_key": "shown"}).save("openai-api-key", overwrite=True)
+    try:
+        with pytest.raises(BackendError, match="save it again as text") as refused:
+            settings.secret("OPENAI_API_KEY")
+        assert "shown" not in str(refused.value)
+    finally:
+        Secret.delete("openai-api-key")
+
+
 def test_a_service_account_lies_in_memory_only(monkeypatch, tmp_path):
-    account = {"type": "service_account", "private_key": "of the block"}
+    account = '{"type": "service_account", "private_key": "of the block"}'
     Secret(value=account).save(vault.block(vertex.CREDENTIALS), overwrite=True)
     monkeypatch.setenv(vertex.CREDENTIALS, "")
     try:
         vertex.credentials()
         path = Path(os.environ[vertex.CREDENTIALS])
-        assert json.loads(path.read_text()) == json.loads(path.read_text()) == account
+        assert path.read_text() == path.read_text() == account
         assert os.readlink(path).startswith("/memfd:")
         before = str(path)
         vertex.credentials()
