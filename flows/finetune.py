@@ -9,7 +9,7 @@ from prefect import flow
 
 from flows.prepare import prepare
 from flows.promote import promote
-from tasks import check, forgetting, links, tune
+from tasks import check, forgetting, links, runs, tune
 from tasks.forgetting import So
 from tasks.links import Step
 from tasks.models import Finetuned, Prepared
@@ -17,7 +17,7 @@ from tasks.recipe import Recipe
 from tasks.record import ledger
 
 
-@flow(name="finetune", flow_run_name="finetune-{recipe.name}")
+@flow(name="finetune", flow_run_name="finetune {recipe.name}", on_running=[runs.sign])
 def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetuned:
     """Fine-tune a model on the recipe's shards, each link once; started again, it goes on where it was.
 

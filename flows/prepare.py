@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks import prepare as verbs
-from tasks import runner, settings
+from tasks import runner, runs, settings
 from tasks.catalogue import batch, card
 from tasks.catalogue.decode import ChangedError
 from tasks.catalogue.totals import total
@@ -17,7 +17,7 @@ from tasks.recipe import Recipe
 ATTEMPTS = 3
 
 
-@flow(name="prepare", flow_run_name="prepare-{recipe.name}")
+@flow(name="prepare", flow_run_name="prepare {recipe.name}", on_running=[runs.sign])
 def prepare(
     recipe: Recipe, rendering: Rendering | None = None, root: str | None = None, shards: int | None = None
 ) -> Prepared:

@@ -7,7 +7,7 @@ import tempfile
 from prefect import flow
 
 from flows.prepare import prepare
-from tasks import links
+from tasks import links, runs
 from tasks.errors import AnswerError
 from tasks.models import Frozen
 from tasks.record import lineage, registry
@@ -36,7 +36,7 @@ class Reproduced(Frozen):
     errors: int  # exports or keys that differ
 
 
-@flow(name="reproduce", flow_run_name="reproduce-{model}")
+@flow(name="reproduce", flow_run_name="reproduce {model}", on_running=[runs.sign])
 def reproduce(model: str) -> Reproduced:
     """Prepare the model's catalogue again, from its lines, with no cache; digests and keys must come out the same."""
     explained = lineage.explain(model)

@@ -9,7 +9,7 @@ from prefect import flow
 from flows.finetune import follow
 from flows.prepare import prepare
 from flows.promote import promote
-from tasks import links, resume
+from tasks import links, resume, runs
 from tasks import retrain as verbs
 from tasks.models import Retrained
 from tasks.recipe import Recipe
@@ -17,7 +17,7 @@ from tasks.record import chain
 from tasks.retrain import Done, Look
 
 
-@flow(name="retrain", flow_run_name="retrain-{recipe.name}")
+@flow(name="retrain", flow_run_name="retrain {recipe.name}", on_running=[runs.sign])
 def retrain(recipe: Recipe, wait: bool = True, again: bool = False) -> Retrained:
     """Train the chain called as the recipe on the shards that are new, from its last model; then pass the gate.
 

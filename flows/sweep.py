@@ -9,7 +9,7 @@ from prefect import flow
 
 from flows.finetune import finetune
 from flows.retrain import retrain
-from tasks import check, tune
+from tasks import check, pages, runs, tune
 from tasks.backends import get_backend, lifecycle
 from tasks.backends.contract import ENDED, Job
 from tasks.errors import BackendError, LimitError, ShardtuneError
@@ -20,18 +20,22 @@ from tasks.record import evidence, ledger
 log = logging.getLogger(__name__)
 
 
-@flow(name="sweep")
+@flow(name="sweep", flow_run_name="sweep", on_running=[runs.sign])
 def sweep() -> tuple[Swept, ...]:
     """Refresh every MLflow run that is still open; conclude those whose job has ended. Waits for nobody.
 
-    A start that waited for its provider is tried again when it is due; a chain that nobody waits for goes on.
+    A start that waited for its provider is tried again when it is due; a chain that nobody waits for goes on. Flow runs
+    that lost their process are marked, and started again where they came from a deployment.
     """
+    recovered = runs.recover()
     swept = []
     for key in ledger.unfinished():
         try:
             swept.append(look(key))
         except ShardtuneError as error:  # of this run only; the others have their look
             swept.append(Swept(key=key, state="unknown", concluded=False, detail=str(error)))
+    ended = sum(found.concluded for found in swept)
+    pages.outcome(f"jobs looked at {len(swept)}, ended {ended}; flow runs seen to {len(recovered)}")
     return tuple(swept)
 
 
@@ -93,7 +97,7 @@ def unstarted(key: str, run: str) -> Swept:
     return Swept(key=key, state="failed", concluded=True, detail=reason)
 
 
-@flow(name="cancel", flow_run_name="cancel-{key}")
+@flow(name="cancel", flow_run_name="cancel {key}", on_running=[runs.sign])
 def cancel(key: str) -> str:
     """Cancel the job of `key` and end its run KILLED; returns the state it ended in."""
     known = ledger.known(key)

@@ -67,3 +67,7 @@ class BackupError(ShardtuneError, OSError):
 
 class AnswerError(ShardtuneError, LookupError):
     """There is no index to look in, or it cannot be opened."""
+
+
+class ServiceError(ShardtuneError, RuntimeError):
+    """The servers and workers of this machine cannot be started."""

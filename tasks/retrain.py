@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from prefect.artifacts import create_markdown_artifact
 
-from tasks import check, links, prepare, resume, settings, store, tune
+from tasks import check, links, pages, prepare, resume, settings, store, tune
 from tasks.catalogue import growth
 from tasks.catalogue.growth import Growth
 from tasks.errors import BackendError
@@ -163,6 +163,7 @@ def finished(rounds: Sequence[Done], look: Look, seconds: float) -> Retrained:
     if found.left:
         parts.append(f"{_shards(found.left)} left out: the recipe's `shards` do not name them")
     outside = seconds - sum(result.watched for result in results)
+    pages.outcome(told)
     return _shown(name, new, found.waiting, results, last, outside, "; ".join(parts))
 
 

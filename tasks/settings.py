@@ -7,10 +7,15 @@ opens. MLflow and Prefect keep their state beside it unless `MLFLOW_TRACKING_URI
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from tasks import processes
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
 DASK_VARIABLE = "SHARDTUNE_DASK"
@@ -62,10 +67,24 @@ def secret(variable: str) -> str | None:
     return vault.read(variable)
 
 
+def service() -> dict[str, Any]:
+    """What `shardtune up` wrote of itself and of its children, by name; empty where it never ran."""
+    with suppress(FileNotFoundError):
+        return dict(json.loads((local_root() / "service.json").read_text(encoding="utf-8")))
+    return {}
+
+
+def served() -> dict[str, str]:
+    """Where the servers of a running `shardtune up` are; what died and left its record is passed over."""
+    names = {"prefect": "PREFECT_API_URL", "mlflow": "MLFLOW_TRACKING_URI"}
+    return {names[name]: child["url"] for name, child in service().items() if name in names and processes.alive(child)}
+
+
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
-    Nothing a person has set is changed. Telemetry of all of them is off: a run speaks to nobody unasked.
+    Nothing a person has set is changed. Servers of a running `shardtune up` are found. Telemetry of all of them is off:
+    a run speaks to nobody unasked.
     """
     home = local_root()
     home.mkdir(parents=True, exist_ok=True)
@@ -88,7 +107,7 @@ def enter() -> None:
         # Threads that wait give the core away. Linear layers, forward and back, on 2 cores: as fast on an idle
         # machine, 1.7 times as fast beside one busy process.
         "OMP_WAIT_POLICY": "PASSIVE",
-    }
+    } | served()
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     for ours in ("flows", "tasks"):

@@ -15,10 +15,10 @@ from uuid import UUID
 
 from filelock import Timeout
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks import check, evaluate, progress, settings
+from tasks import check, evaluate, pages, progress, settings
 from tasks.answers import asking
 from tasks.answers.asking import Exam
 from tasks.backends import get_backend, lifecycle
@@ -66,6 +66,7 @@ def start(
     Where the provider takes no job now, this waits until it does; without `wait` it returns None, and a sweep goes on.
     """
     kept = ledger.MlflowLedger(recipe, questions, cost, beside)
+    pages.about(recipe.name, link)
     while True:
         try:
             started = lifecycle.start(link, get_backend(link.tune), kept, again)
@@ -83,6 +84,7 @@ def start(
                 evidence.fail(ledger.run_id(link.key), "failed", str(error))
             raise
         log.info("job %s %s", started.job.id[:12], "found and taken up" if started.adopted else "started")
+        pages.started(started.job)
         return started.job
 
 
@@ -109,6 +111,7 @@ def found(link: Link, job: Job | None) -> Job | None:
 def pending(link: Link, job: Job | None, cost: Quote, by: str) -> Finetuned:
     """What is known of a link whose job nobody waits for; a sweep goes on by the flow called `by`."""
     ledger.leave(link.key, by)
+    pages.outcome("left to the sweep")
     return Finetuned(
         key=link.key,
         state="waiting" if job is None else "running",
@@ -241,5 +244,7 @@ def show(result: Finetuned) -> None:
     """Answers and a link to the MLflow run, in the Prefect UI."""
     place = address.of(result.mlflow_run_id)
     evaluate.show(result, place or f"run `{result.mlflow_run_id}` in {settings.tracking_uri()}")
-    if place:
-        create_link_artifact(place, key="mlflow-run", link_text="the run in MLflow", description="loss and answers")
+    pages.recorded(result.mlflow_run_id)
+    before, after = (result.heldout_loss.get(when) for when in ("before", "after"))
+    loss = "done" if before is None or after is None else f"held-out loss {before:.3f} to {after:.3f}"
+    pages.outcome(loss if result.trained else f"{loss}, served from its record")

@@ -24,6 +24,9 @@ VERBS = {
     "results.py",
     "retrain.py",
     "resume.py",
+    "pages.py",
+    "runs.py",
+    "status.py",
     "__init__.py",
 }
 NOUNS = ("catalogue", "examples", "backends", "answers")
