@@ -1,8 +1,8 @@
 """Where state lives, read from the environment; everything has a default under one root.
 
 `SHARDTUNE_ROOT` (default `.shardtune/`) holds shards, exports, adapters and jobs; it may be a URI that fsspec
-opens. MLflow and Prefect keep their state beside it unless `MLFLOW_TRACKING_URI`, `PREFECT_HOME` or
-`PREFECT_API_URL` say otherwise.
+opens, and then what must be local lies under `SHARDTUNE_LOCAL` (the same default). MLflow and Prefect keep their state
+beside it unless `MLFLOW_TRACKING_URI`, `PREFECT_HOME` or `PREFECT_API_URL` say otherwise.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tasks import processes
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
 DASK_VARIABLE = "SHARDTUNE_DASK"
+LOCAL_VARIABLE = "SHARDTUNE_LOCAL"  # a worker starts each run in another folder; its jobs must stay in one
 
 
 def root() -> str:
@@ -35,7 +36,9 @@ def dask() -> str | None:
 def local_root() -> Path:
     """A folder on this machine for what must be local (locks, jobs, SQLite): the root itself where it is one."""
     value = root()
-    return Path(".shardtune").resolve() if "://" in value else Path(value)
+    if "://" not in value:
+        return Path(value)
+    return Path(os.environ.get(LOCAL_VARIABLE) or ".shardtune").expanduser().resolve()
 
 
 def _sqlite() -> str:
