@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # uv resolves the pinned set in seconds, pip in minutes; where uv cannot reach the index, pip does it.
 QUICK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help install demo rehearse test check bench gpu-check clean
+.PHONY: help install demo up rehearse test check bench compose-check audit gpu-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -33,6 +33,9 @@ $(DEMO): $(STAMP) tests/benchmarks/catalogue.py
 
 demo: $(STAMP) $(DEMO)  ## the main job: a small made-up catalogue, a tuned model, its evidence
 	@$(BIN)/shardtune finetune --recipe demo
+
+up: $(STAMP) $(DEMO)  ## Prefect, MLflow and workers on this machine, until Ctrl-C
+	@$(BIN)/shardtune up
 
 $(REHEARSAL): $(STAMP) tests/benchmarks/catalogue.py
 	@mkdir -p $(dir $@)
@@ -55,6 +58,12 @@ bench: $(STAMP)  ## speed and memory, side by side with other ways to do the sam
 	@$(BIN)/python -m tests.benchmarks.train
 	@$(BIN)/python -m tests.benchmarks.lint
 	@$(BIN)/python -m tests.benchmarks.index
+
+compose-check: $(STAMP)  ## the services of docker-compose.yml as processes, and the demo and a rehearsal through them
+	@$(BIN)/python -m tests.benchmarks.compose
+
+audit: $(STAMP)  ## known vulnerabilities of the pinned packages
+	@$(BIN)/python -m deployments.audit
 
 gpu-check: $(STAMP)  ## the tinyllama-unsloth recipe's shape in 4 bits on a CUDA GPU, both engines
 	@$(BIN)/python -m tests.benchmarks.gpu
