@@ -8,7 +8,8 @@ from flows.prepare import prepare
 from tasks import check as verbs
 from tasks import links, runs
 from tasks.backends.contract import Link
-from tasks.models import Checked, Quoted
+from tasks.models import Checked
+from tasks.quotes import Quoted
 from tasks.recipe import Recipe
 from tasks.record import ledger
 

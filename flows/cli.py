@@ -12,7 +12,8 @@ from flows import keep, operate, service, show, talk, trace
 from flows.options import AS_JSON, DEBUG, enter, running
 from tasks import recipes, settings
 from tasks.errors import ShardtuneError
-from tasks.models import Checked, Finetuned, Prepared, Quoted
+from tasks.models import Checked, Finetuned, Prepared
+from tasks.quotes import Quoted
 from tasks.recipe import Recipe
 
 

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from tasks import progress, settings
 from tasks.answers.compared import Compared
 from tasks.answers.reply import Replied, Reply
-from tasks.models import Checked, Finetuned, Prepared, Priced, Quoted, Rehearsed
+from tasks.models import Checked, Finetuned, Prepared, Rehearsed
+from tasks.quotes import Priced, Quoted
 
 
 def bars() -> None:

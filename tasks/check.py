@@ -21,7 +21,8 @@ from tasks.backends.contract import Link, Quote
 from tasks.errors import BackendError
 from tasks.examples import lint, overlap
 from tasks.examples.overlap import Apart
-from tasks.models import Checked, Export, Finding, Finetuned, Prepared, Priced, Quoted
+from tasks.models import Checked, Export, Finding, Finetuned, Prepared
+from tasks.quotes import Priced, Quoted
 from tasks.recipe import Recipe
 from tasks.tuning import OpenAITune, Tune
 
