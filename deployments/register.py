@@ -14,6 +14,9 @@ from typing import Any
 
 import yaml
 
+from deployments import steps
+from tasks import recipes
+
 TOP = Path(__file__).parent.parent
 FILE = Path(__file__).parent / "prefect.yaml"
 # What deployments and their forms are made from.
@@ -60,7 +63,8 @@ def declared() -> dict[str, Any]:
 
 def digest() -> str:
     """What tells one state of the deployments from another; the folder is part of it, since flow runs work there."""
-    hasher = hashlib.sha256(os.getcwd().encode())
+    there = [steps.recipe(name)["there"] for name in recipes.names()]
+    hasher = hashlib.sha256(f"{os.getcwd()}{there}".encode())
     for path in sorted(path for pattern in SOURCES for path in TOP.glob(pattern)):
         hasher.update(path.read_bytes())
     return hasher.hexdigest()[:32]

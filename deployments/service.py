@@ -19,7 +19,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from deployments.children import Child, begun, end, stop
-from tasks import processes, settings, store
+from tasks import processes, reach, settings, store
 from tasks.errors import ServiceError
 
 READY = 300.0  # seconds: a first start makes the databases, slowly on a small machine
@@ -175,12 +175,13 @@ def mlflow(environment: dict[str, str], port: int, root: Path) -> Child:
     call = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     call += ["--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}", "--no-serve-artifacts"]
     call += ["--default-artifact-root", (root / "mlartifacts").as_uri()]
-    return Child("mlflow", call, environment, root / "logs" / "mlflow.log", url, f"{url}/health")
+    env = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # nothing here uses the processes it would start
+    return Child("mlflow", call, env, root / "logs" / "mlflow.log", url, f"{url}/health")
 
 
 def worker(environment: dict[str, str], pool: str, root: Path) -> Child:
     """A worker of one pool; its name stays the same over restarts."""
     name = f"{pool}@{socket.gethostname()}"
     call = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name]
-    env = environment | {"PREFECT_WORKER_QUERY_SECONDS": "5"}
+    env = {reach.VARIABLE: reach.usual(str(root))} | environment | {"PREFECT_WORKER_QUERY_SECONDS": "5"}
     return Child(f"worker {pool}", call, env, root / "logs" / f"worker-{pool}.log")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from tasks import recipes
+from tasks import recipes, store
 from tasks.record.describe import source
 
 # What `tasks.settings.enter` sets for the command line, and a flow run started by a worker needs too.
@@ -31,6 +31,11 @@ def checkout() -> dict[str, Any]:
 
 
 def recipe(name: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """`recipe`, whole, with every default written out, and `told`, its description; without a name the default one."""
+    """`recipe`, whole, with every default written out, and `told`, its description; without a name the default one.
+
+    `there` says whether its catalogue is a path of this machine where something is: a schedule without one would fail.
+    """
     loaded = recipes.load(name, overrides)
-    return {"recipe": loaded.model_dump(mode="json"), "told": loaded.description}
+    path = store.local(loaded.catalogue.uri) if loaded.catalogue.uri else None
+    there = path is not None and path.exists()
+    return {"recipe": loaded.model_dump(mode="json"), "told": loaded.description, "there": there}

@@ -12,7 +12,7 @@ from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools.validation import validate
 from prefect.utilities.templating import apply_values
 
-from deployments import register
+from deployments import register, steps
 from flows.finetune import finetune
 from tasks import recipes
 from tasks.recipe import Recipe
@@ -65,6 +65,18 @@ def test_what_costs_money_starts_by_itself_only_when_a_person_has_said_so():
         if "paid" in one["tags"]:
             assert not any(schedule["active"] for schedule in one.get("schedules", []))
             assert not any(trigger["enabled"] for trigger in one.get("triggers", []))
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_schedule_is_on_only_where_its_catalogue_is_there(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = register.digest()
+    if made:
+        path = tmp_path / ".shardtune" / "demo" / "catalogue.json"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert steps.recipe("demo")["there"] is made
+    assert (register.digest() != before) is made, "registered anew once it is there"
 
 
 def fields(schema: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
