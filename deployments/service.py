@@ -175,7 +175,7 @@ def mlflow(environment: dict[str, str], port: int, root: Path) -> Child:
     call = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     call += ["--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}", "--no-serve-artifacts"]
     call += ["--default-artifact-root", (root / "mlartifacts").as_uri()]
-    env = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # nothing here uses the processes it would start
+    env = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # nothing uses the processes it would start
     return Child("mlflow", call, env, root / "logs" / "mlflow.log", url, f"{url}/health")
 
 

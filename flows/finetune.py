@@ -14,7 +14,7 @@ from tasks.forgetting import So
 from tasks.links import Step
 from tasks.models import Finetuned, Prepared
 from tasks.recipe import Recipe
-from tasks.record import ledger
+from tasks.record import ledger, owing
 
 
 @flow(name="finetune", flow_run_name="finetune {recipe.name}", on_running=[runs.sign])
@@ -34,7 +34,9 @@ def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetune
         return results[-1]  # it is not waited for
     assert so.parent is not None  # a chain has a link, and the first one forgets nothing
     tune.show(so.parent)
-    return promote(recipe, so.parent, prepared, so.known) if recipe.promote else so.parent
+    done = promote(recipe, so.parent, prepared, so.known) if recipe.promote else so.parent
+    owing.done(key for key, _ in so.links)
+    return done
 
 
 def follow(
