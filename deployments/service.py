@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 from filelock import FileLock, Timeout
@@ -83,7 +84,10 @@ class Service:
         """The port wanted (0: the one of last time, else the default), or a free one where it is taken."""
         last = known.get(name, {}).get("url", "").removesuffix("/api").rpartition(":")[2]
         wanted = wanted or int(last or {"prefect": 4200, "mlflow": 5000}[name])
+        given = [urlsplit(child.url).port for child in self.children]  # to a server that may not listen yet
         for tried in (wanted, 0):
+            if tried in given:
+                continue
             with socket.socket() as door:
                 door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.deployments.running import PATIENCE, TOP, Service
 
@@ -50,6 +50,7 @@ def page(chromium: str) -> Iterator[Page]:
         browser = driver.chromium.launch(executable_path=chromium, args=QUIET)
         window = browser.new_page(viewport={"width": 1400, "height": 1000})
         window.set_default_timeout(PATIENCE * 1000)
+        expect.set_options(timeout=1.5 * PATIENCE * 1000)
         yield window
         browser.close()
 

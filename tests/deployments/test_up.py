@@ -133,6 +133,7 @@ def test_a_killed_server_is_back_at_the_same_address(service):
         until(lambda name=name: healthy(service.url(name) + "/health"), service)
 
 
+@pytest.mark.long
 def test_after_everything_was_killed_a_next_up_drives_the_run_again(service, products):
     run = service.begun("prepare/prepare", catalogue__uri=products(100_000))
     until(lambda: service.flow_run(run)["state_type"] == "RUNNING", service)

@@ -179,6 +179,7 @@ def test_killed_before_its_alias_a_worse_model_never_is_champion(champion, place
     assert ledger.client().get_run(done.promotion.comparison).info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_a_better_model_that_was_killed_before_its_alias_is_champion_after(place, tmp_path):
     more = ("export.style=grounded", "seed=9")
     for moment in MOMENTS[1:]:

@@ -74,6 +74,7 @@ def test_what_was_paid_for_is_there_after_all_was_lost(simulators, own_root, tmp
     assert asked["replies"][0]["state"] == "abstained"
 
 
+@pytest.mark.long
 def test_a_local_adapter_comes_back_too(own_root, tmp_path):
     """The record of a trained adapter counts only where the adapter is."""
     small = ("tune.engine=transformers", "tune.load_in_4bit=false", "tune.max_length=320", "tune.max_steps=2")
