@@ -50,6 +50,12 @@ class Drill:
     def __init__(self, service: Service, simulators: serve.Simulators, place: Path) -> None:
         self.service, self.simulators, self.place, self._seed = service, simulators, place, 100
 
+    def start(self) -> None:
+        """Start the service, and lead this process to its stores."""
+        self.service.start()
+        os.environ |= {"SHARDTUNE_ROOT": str(self.service.root), "MLFLOW_TRACKING_URI": self.service.url("mlflow")}
+        os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+
     def source(self, name: str) -> tuple[Path, int]:
         """A made-up catalogue of its own, bad lines among the good, and how many lines it has."""
         self._seed += 1
@@ -232,10 +238,9 @@ def running(place: Path, root: Path | None = None, speed: float = SPEED) -> Iter
         service = Service(root or place / "root", door.getsockname()[1], **allowed, **simulators.environment)
         before = dict(os.environ)
         try:
-            service.start()
-            os.environ |= {"SHARDTUNE_ROOT": str(service.root), "MLFLOW_TRACKING_URI": service.url("mlflow")}
-            os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-            yield Drill(service, simulators, place)
+            drill = Drill(service, simulators, place)
+            drill.start()
+            yield drill
         finally:
             left = service.processes() if service.process.poll() is None else []
             service.kill()
