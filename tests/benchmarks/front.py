@@ -35,6 +35,13 @@ class Handler(BaseHTTPRequestHandler):
             self.server.refused += 1
             self.answer(503, [("Content-Type", "application/xml"), ("Content-Length", str(len(BUSY)))], BUSY)
             return
+        try:
+            self.answer(*self.asked(body))
+        except OSError:  # the store is gone, or who asked
+            self.close_connection = True
+
+    def asked(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        """The store's own answer."""
         store = HTTPConnection("127.0.0.1", self.server.behind, timeout=120)
         store.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
@@ -46,8 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         kept = [(name, value) for name, value in reply.getheaders() if name.lower() not in OURS]
         if not any(name.lower() == "content-length" for name, _ in kept):
             kept.append(("Content-Length", str(len(data))))
-        self.answer(reply.status, kept, data)
         store.close()
+        return reply.status, kept, data
 
     def answer(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
         self.send_response_only(status)
