@@ -197,8 +197,7 @@ class Chain:
 
 def ended(chain: Chain, happened: str) -> Row:
     """Drive the chain to its end; what happened is followed by how its retrains ended."""
-    wrong = chain.driven()
-    if wrong:
+    if wrong := chain.driven():
         chain.failed()  # its log
     states = ", ".join(run["state_type"] for run in reversed(chain.runs()))
     return Row(f"{happened}; retrains: {states}", wrong)
@@ -236,9 +235,9 @@ def running(place: Path, root: Path | None = None, speed: float = SPEED) -> Iter
         door.listen()  # so that both servers take a free port
         allowed = {"SHARDTUNE_ALLOWED": f"{place},{simulators.address}", "SHARDTUNE_BUCKET": simulators.bucket}
         service = Service(root or place / "root", door.getsockname()[1], **allowed, **simulators.environment)
-        before = dict(os.environ)
+        before, drill = dict(os.environ), Drill(service, simulators, place)
+        service.log = place / "up.log"
         try:
-            drill = Drill(service, simulators, place)
             drill.start()
             yield drill
         finally:
