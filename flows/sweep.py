@@ -66,6 +66,8 @@ def look(key: str) -> Swept:
         owing.owe(key)
     try:
         tune.conclude(known.link, known.recipe, known.questions, status, cost)
+    except TransientError:
+        raise  # the run is open still, and the next sweep tries it again
     except ShardtuneError as error:
         log.warning("%s", error)
         return Swept(key=key, state=status.state, concluded=True, detail=str(error))

@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.filters import EventFilter
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
 from tasks import processes, settings
@@ -38,9 +38,16 @@ BY_ITSELF = "sweep"  # its next run comes by schedule
 
 
 def sign(flow: Any, flow_run: FlowRun, state: Any) -> None:
-    """Hook of every flow: write down which process works on this run."""
+    """Hook of every flow: write down which process works on this run; one that another works on is left to it.
+
+    Prefect lets a run that is RUNNING be started once more; the second process would end it under the first.
+    """
     known = processes.told()
     with get_client(sync_client=True) as client:
+        labels = client.read_flow_run(flow_run.id).labels
+        elsewhere = labels.get(MACHINE) == socket.gethostname() and labels[PID] != known["pid"]
+        if elsewhere and (other := processes.alive({"pid": labels[PID], "started": labels[STARTED]})):
+            raise Abort(f"process {other.pid} works on flow run {flow_run.name!r}: it is left to it")
         client.update_flow_run_labels(
             flow_run.id, {MACHINE: socket.gethostname(), PID: known["pid"], STARTED: known["started"]}
         )

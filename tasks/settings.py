@@ -107,6 +107,9 @@ def enter() -> None:
         "UNSLOTH_DISABLE_STATISTICS": "1",
         "HF_DATASETS_CACHE": str(home / "datasets"),
         "TOKENIZERS_PARALLELISM": "false",
+        # An object store that answers 503 is asked again for about a minute, not for some seconds.
+        "AWS_RETRY_MODE": "standard",
+        "AWS_MAX_ATTEMPTS": "12",
         # Threads that wait give the core away. Linear layers, forward and back, on 2 cores: as fast on an idle
         # machine, 1.7 times as fast beside one busy process.
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -165,11 +165,10 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
     """What an ended job proves, put into its MLflow run once, whoever comes first.
 
     Raises BackendError where the job did not succeed, and whatever stood in the way of the evidence; the run has ended
-    with the reason by then.
+    with the reason by then, but for a provider that did not answer.
     """
     with lifecycle.locked(link.key):
-        done = ledger.finished(link.key)
-        if done is not None:
+        if (done := ledger.finished(link.key)) is not None:
             return done
         run_id = ledger.run_id(link.key)
         if status.state != "succeeded":
@@ -181,7 +180,8 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
             result = result.model_copy(update={"parity": _parity(run_id, link, result.model)})
             evidence.finish(run_id, link, status, cost, result)
         except Exception as error:
-            evidence.fail(run_id, "failed", f"the job succeeded, its evidence did not: {error}")
+            if not isinstance(error, TransientError):  # after one, the next start or sweep makes the evidence
+                evidence.fail(run_id, "failed", f"the job succeeded, its evidence did not: {error}")
             raise
         return result
 

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Running(compose.Stack):
         keys = {name: secrets.token_hex(12) for name in names if name not in compose.given_on()}
         public = {"PREFECT_PUBLIC_URL": "http://127.0.0.1:4200", "MLFLOW_PUBLIC_HOST": "localhost"}
         super().__init__(keys | public, place)
+        self.behind: int | None = None  # the object store's own port, where something stands in front of it
         self._ends = ExitStack()
         self.started: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -127,18 +128,22 @@ class Running(compose.Stack):
 
 
 @contextmanager
-def stack() -> Iterator[Running]:
-    """PostgreSQL, object store, Prefect and MLflow with what is registered, and the CPU worker."""
+def stack(front: Callable[[Running], AbstractContextManager[None]] = nullcontext) -> Iterator[Running]:
+    """PostgreSQL, object store, Prefect and MLflow with what is registered, and the CPU worker.
+
+    `front` puts something in front of the object store: it sets `behind` and listens on the port that clients know.
+    """
     if not POSTGRES.exists():
         pytest.skip(f"PostgreSQL 15 is not in {str(POSTGRES)!r}: apt-get install postgresql-15")
     place = Path(tempfile.mkdtemp(prefix="shardtune-stack-"))
     place.chmod(0o711)  # PostgreSQL's user passes through
     running = Running(place)
     try:
-        running.up("postgres", "store", "buckets")
-        running.up("prefect", "mlflow")
-        running.up("deploy", "worker")
-        yield running
+        with front(running):
+            running.up("postgres", "store", "buckets")
+            running.up("prefect", "mlflow")
+            running.up("deploy", "worker")
+            yield running
     finally:
         running.down()
         shutil.rmtree(place, ignore_errors=True)
@@ -193,7 +198,7 @@ def postgres(running: Running) -> Iterator[None]:
 @contextmanager
 def store(running: Running) -> Iterator[None]:
     """moto's S3 server, at the address of the object store."""
-    port = running.port("7070")
+    port = running.behind or running.port("7070")
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with running.log("store").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from prefect.utilities.templating import apply_values
 
 from deployments import register, steps
 from flows.finetune import finetune
-from tasks import recipes
+from tasks import recipes, settings
 from tasks.recipe import Recipe
 
 DECLARED = register.declared()
@@ -50,6 +51,13 @@ def test_a_recipe_reaches_its_deployment_whole(name):
     assert DEPLOYMENTS[name]["concurrency_limit"]["limit"] == 1
     assert local or DEPLOYMENTS[name]["work_pool"]["name"] == "cpu"
     assert local == ("paid" not in DEPLOYMENTS[name]["tags"])
+
+
+def test_a_flow_run_finds_what_the_command_line_sets(monkeypatch):
+    monkeypatch.setattr(os, "environ", {n: v for n, v in os.environ.items() if n not in steps.ENVIRONMENT})
+    settings.enter()
+    shared = {n: v for n, v in steps.ENVIRONMENT.items() if n != "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"}
+    assert {name: os.environ[name] for name in shared} == shared
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

@@ -20,8 +20,8 @@ from flows.check import check, quote
 from flows.finetune import finetune
 from flows.sweep import cancel, sweep
 from tasks import recipes, vault
-from tasks.backends import vertex
-from tasks.errors import BackendError
+from tasks.backends import prompting, vertex
+from tasks.errors import BackendError, TransientError
 from tasks.recipe import Recipe
 from tasks.record import ledger
 from tests.benchmarks import catalogue
@@ -196,6 +196,19 @@ def test_a_failed_job_is_paid_again_only_on_demand_in_the_same_run(shop, simulat
     assert (run.info.status, ended["state"], made(simulators)["openai"]) == ("FINISHED", "failed", 2)
     assert "unsafe" in ended["reason"]
     assert finetune(wanted, again=True).trained is False and made(simulators)["openai"] == 2
+
+
+def test_answers_that_did_not_come_are_asked_for_by_a_later_sweep(shop, simulators, monkeypatch):
+    monkeypatch.setattr(prompting, "RETRIES", 0)
+    simulators.state.faults.append({"route": "openai.chat", "fault": "status", "status": 503, "times": None})
+    with pytest.raises(TransientError, match="asking"):
+        finetune(recipe(shop, "gpt-4o-mini", "shards=[0]", "seed=503"))
+    (waits,) = sweep()
+    assert (waits.concluded, [run.info.status for run in runs(waits.key)]) == (False, ["RUNNING"])
+    simulators.state.faults.clear()
+    (done,) = sweep()
+    assert (done.key, done.state, done.concluded) == (waits.key, "succeeded", True)
+    assert made(simulators)["openai"] == 1 and not ledger.unfinished()
 
 
 @pytest.mark.parametrize(

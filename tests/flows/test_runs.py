@@ -15,6 +15,8 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
+from prefect.exceptions import Abort
+from prefect.flow_engine import run_flow
 from prefect.states import Cancelling, Pending, Running, Scheduled, State
 
 from tasks import processes, runs
@@ -60,6 +62,18 @@ def begun(api, deployment: UUID | None, state: State, labels: dict[str, object])
 
 def signed(known: dict[str, object], machine: str = "") -> dict[str, object]:
     return {runs.MACHINE: machine or socket.gethostname(), runs.PID: known["pid"], runs.STARTED: known["started"]}
+
+
+def test_a_run_that_another_process_works_on_is_left_to_it(api):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        labels = signed(processes.told(psutil.Process(other.pid)))
+        run = begun(api, None, Running(), labels)
+        with pytest.raises(Abort, match=f"process {other.pid} works on"):
+            run_flow(work, flow_run=run, parameters={"number": 7})
+        assert state_of(api, run) == "Running" and api.read_flow_run(run.id).labels[runs.PID] == other.pid
+        other.kill()
+    assert run_flow(work, flow_run=api.read_flow_run(run.id), parameters={"number": 7}) == 7
+    assert state_of(api, run) == "Completed" and api.read_flow_run(run.id).labels[runs.PID] != other.pid
 
 
 def state_of(api, run: FlowRun) -> str:
