@@ -39,10 +39,11 @@ def started(job: Job) -> None:
     """Lead from Prefect to MLflow and to the provider's page of the job, and from MLflow to Prefect."""
     run_id = ledger.run_id(job.key)
     recorded(run_id)
-    if job.url:
-        create_link_artifact(job.url, key="provider-job", link_text="the job", description=f"at {job.backend}")
+    page = job.url if job.url and job.url.startswith("http") else None  # else a folder
+    if page:
+        create_link_artifact(page, key="provider-job", link_text="the job", description=f"at {job.backend}")
     lasts = settings.served() or os.environ.get("PREFECT_API_URL")  # else the page is gone with this process
-    evidence.lead(run_id, runtime.flow_run.ui_url if lasts else None, job.url)
+    evidence.lead(run_id, runtime.flow_run.ui_url if lasts else None, page)
 
 
 def recorded(run_id: str) -> None:
