@@ -122,11 +122,14 @@ def twice(drill: Drill, name: str) -> Row:
     with subprocess.Popen(call, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as second:
         chain = drill.midway(name)
         (run,) = chain.runs()
+        held = {"route": "openai.jobs.retrieve", "fault": "status", "status": 503, "times": None}
+        drill.simulators.state.faults.append(held)  # so that it is at work until both others have ended
         status = []
         for more in (["prefect", "flow-run", "execute", run["id"]], ["prefect.engine"]):
             own = environment | {"PREFECT__FLOW_RUN_ID": run["id"]}
             done = subprocess.run([sys.executable, "-m", *more], env=own, capture_output=True, text=True)
             status.append(done.returncode)
+        drill.simulators.state.faults.clear()
         row = ended(chain, f"two workers; the run executed twice more, which ended with statuses {status}")
         second.kill()  # asked to end, it takes minutes
     many = len(chain.runs())

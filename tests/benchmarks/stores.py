@@ -13,10 +13,12 @@ from typing import Any
 
 from tasks import recipes
 from tests.benchmarks import catalogue
+from tests.benchmarks.compose import links
 from tests.benchmarks.drill import Row, settled, until
 from tests.benchmarks.front import Front, serving
 from tests.deployments.running import ENDED
 from tests.deployments.stack import POSTGRES, Running, stack
+from tests.flows.demo import SHORT
 
 OFF = 20.0  # seconds
 LINES, PER = 60_000, 1_500
@@ -26,7 +28,7 @@ def postgres(place: Path) -> Row:
     """PostgreSQL is restarted at once, as after a power cut, under Prefect, MLflow and a run."""
     with stack() as running:
         try:
-            return through(running, place, lambda: control(running, "restart"), "PostgreSQL restarted, -m immediate")
+            return tuned(running, place)
         finally:
             control(running, "stop")
 
@@ -54,15 +56,24 @@ def store(place: Path) -> Row:
         return row._replace(happened=f"{row.happened}; {fronts[0].refused} requests refused")
 
 
+def tuned(running: Running, place: Path) -> Row:
+    """A small model is tuned on the worker, and its database goes down and comes back meanwhile."""
+    run = begun(running, place, 400, "finetune/finetune-demo", *SHORT)
+    until(lambda: links(running, "demo"), "no link is begun")
+    control(running, "restart")
+    until(lambda: state(running, run) in ENDED, "the run has not ended")
+    wrong = ["flow runs are left open"] if left_open(running) else []
+    if (last := state(running, run)) != "COMPLETED":
+        wrong.append(f"finetune is {last}: {running.told({'id': run})[-600:]}")
+    if (found := [link["info"]["status"] for link in links(running, "demo")]) != ["FINISHED"]:
+        wrong.append(f"its MLflow runs are {found}")
+    return Row(f"PostgreSQL restarted, -m immediate, in the middle of `finetune-demo`: {last}", wrong)
+
+
 def through(running: Running, place: Path, harm: Callable[[], None], told: str) -> Row:
     """A run of `prepare` on the worker, harmed when its first shards are there; what does not hold at its end."""
-    place.mkdir(parents=True)
-    source = place / "catalogue.json"
-    catalogue.write(str(source), LINES)
-    running.bucket().upload_file(str(source), "shardtune", "incoming/catalogue.json")
-    changes = ["catalogue.uri=s3://shardtune/incoming/catalogue.json", f"catalogue.lines_per_shard={PER}"]
-    recipe = recipes.load("demo", [*changes, "export.formats=[openai]"]).model_dump(mode="json")
-    run = begun(running, recipe)
+    changes = (f"catalogue.lines_per_shard={PER}", "export.formats=[openai]")
+    run = begun(running, place, LINES, "prepare/prepare", *changes)
     until(lambda: shards(running) >= 2, "no shard is made")
     harm()
     until(lambda: state(running, run) in ENDED, f"the run has not ended: {settled(lambda: state(running, run))}")
@@ -75,12 +86,16 @@ def through(running: Running, place: Path, harm: Callable[[], None], told: str) 
     return Row(f"{told} in the middle of `prepare`: {last}", wrong + counted)
 
 
-def begun(running: Running, recipe: dict[str, Any]) -> str:
-    """A run of prepare on the server; its id."""
-    found = running.prefect("GET", "/deployments/name/prepare/prepare").raise_for_status().json()
-    made = running.prefect(
-        "POST", f"/deployments/{found['id']}/create_flow_run", json={"parameters": {"recipe": recipe}}
-    )
+def begun(running: Running, place: Path, lines: int, deployment: str, *changes: str) -> str:
+    """A run on the server, on a made-up catalogue in the object store; its id."""
+    place.mkdir(parents=True)
+    source = place / "catalogue.json"
+    catalogue.write(str(source), lines)
+    running.bucket().upload_file(str(source), "shardtune", "incoming/catalogue.json")
+    recipe = recipes.load("demo", ["catalogue.uri=s3://shardtune/incoming/catalogue.json", *changes])
+    found = running.prefect("GET", f"/deployments/name/{deployment}").raise_for_status().json()
+    given = {"parameters": {"recipe": recipe.model_dump(mode="json")}}
+    made = running.prefect("POST", f"/deployments/{found['id']}/create_flow_run", json=given)
     return str(made.raise_for_status().json()["id"])
 
 
