@@ -50,6 +50,8 @@ def go_on(look: Look, before: list[Done], wait: bool, again: bool) -> Done:
     so = resume.resumed(recipe, look.past, held)._replace(spent=before[-1].spent if before else 0.0)
     chosen = verbs.steps(look, prepared, so, first=not before)
     results, so = follow(chosen, recipe, held, so, again, wait, "retrain")
+    for result in results:
+        chain.joined(recipe.name, result.key)
     shards = tuple(n for step in chosen[: len(results)] for n in verbs.taught(step))
     done = Done(look, tuple(results), shards, so.parent, so.spent)
     if so.parent is None or (results and results[-1].state != "succeeded") or not recipe.promote:

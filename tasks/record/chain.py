@@ -21,7 +21,7 @@ from tasks.errors import BackendError, LimitError
 from tasks.models import CleanShard, Finetuned, Prepared
 from tasks.recipe import Recipe
 from tasks.record import ledger, turns
-from tasks.record.names import FORGOTTEN, KEY, LINES, PARENT, RECIPE
+from tasks.record.names import FORGOTTEN, JOINED, KEY, LINES, PARENT, RECIPE
 
 PATIENCE = 5.0  # seconds; longer than it takes from a last look at the catalogue to giving up the turn
 
@@ -83,9 +83,18 @@ def _runs(name: str) -> list[Run]:
     place = ledger.experiment(api)
     if place is None:
         return []
-    asked = f"tags.`{RECIPE}` = '{name}' and tags.`{KEY}` != ''"
-    found = api.search_runs([place], asked, max_results=50_000, order_by=["attributes.start_time ASC"])
-    return list({r.data.tags[KEY]: r for r in reversed(found)}.values())[::-1]
+    found: list[Run] = []
+    for mine in (f"tags.`{RECIPE}` = '{name}'", f"tags.`{JOINED}{name}` = 'true'"):
+        found += api.search_runs([place], f"{mine} and tags.`{KEY}` != ''", max_results=50_000)
+    found.sort(key=lambda run: int(run.info.start_time), reverse=True)
+    return list({r.data.tags[KEY]: r for r in found}.values())[::-1]
+
+
+def joined(name: str, key: str) -> None:
+    """Count a finished link into the chain called `name`, where another recipe's name is on it: it was served."""
+    run = ledger.run_of(key)
+    if run and run.data.tags.get(RECIPE) != name:
+        ledger.client().set_tag(run.info.run_id, f"{JOINED}{name}", "true")
 
 
 def _way(run: Run, done: dict[str, Run]) -> list[Run]:

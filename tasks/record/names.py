@@ -6,6 +6,7 @@ KEY = "shardtune.key"
 RECIPE = "shardtune.recipe"
 PARENT = "shardtune.parent"
 LINES = "shardtune.lines"  # of the catalogue, in the shards of the link
+JOINED = "shardtune.chain."  # and a name: the chain of that name has been served this link
 FORGOTTEN = "shardtune.forgotten"  # what the link forgot too much of; empty where nothing
 JOB = "shardtune.job"
 STATE = "shardtune.state"

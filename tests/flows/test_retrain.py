@@ -78,7 +78,12 @@ def written(path: Path, data: list[bytes]) -> Path:
 
 
 def recipe(file: Path, name: str, *more: str) -> Recipe:
-    return recipes.load("gpt-4o-mini", [f"catalogue.uri={file}", *SMALL, f"name={name}", *more])
+    return recipes.load("gpt-4o-mini", [f"catalogue.uri={file}", *SMALL, f"name={name}", own(name), *more])
+
+
+def own(name: str) -> str:
+    """A seed of the chain's own: the same link of two chains is made once."""
+    return f"seed={sum(name.encode())}"
 
 
 def jobs(simulators: serve.Simulators) -> list[dict[str, str]]:
@@ -107,7 +112,7 @@ def started(*words: str) -> subprocess.Popen[str]:
 
 
 def words(file: Path, name: str, *more: str) -> list[str]:
-    chosen = (f"catalogue.uri={file}", *SMALL, f"name={name}", *more)
+    chosen = (f"catalogue.uri={file}", *SMALL, f"name={name}", own(name), *more)
     return ["retrain", "--recipe", "gpt-4o-mini", "--json", *(word for one in chosen for word in ("--set", one))]
 
 
@@ -155,6 +160,14 @@ def test_a_folder_that_grows_is_learned_once_in_order_whatever_else_has_changed(
     with pytest.raises(CatalogueError, match=r"shard 0 of .*lines 1 to 300 are others.*nothing was trained"):
         retrain(recipe(folder, "grows"))
     assert len(jobs(simulators)) == 4
+
+
+def test_a_link_that_another_chain_has_made_is_served_and_counts(file, simulators):
+    first = retrain(recipe(file, "made", "shards=[0]"))
+    twin = retrain(recipe(file, "twin", own("made")))
+    assert ([r.trained for r in twin.results], twin.new, len(jobs(simulators))) == ([False, True], (0, 1), 2)
+    assert twin.results[0].key == first.last.key and linked(twin.last.key)[1]["shardtune.parent"] == first.last.key
+    assert retrain(recipe(file, "twin", own("made"))).new == () and len(jobs(simulators)) == 2
 
 
 def artifact() -> str:
