@@ -409,7 +409,7 @@ def test_no_secret_is_written_anywhere(shop, simulators, kept, tmp_path):
         data = path.read_bytes()
         assert not [word for word in known if word.encode() in data], path
     server = told()
-    assert "finetune-gpt-4o-mini" in server and "openai-api-key" in server and "answers" in server
+    assert "finetune gpt-4o-mini" in server and "openai-api-key" in server and "answers" in server
     assert not [word for word in known if word in output or word in server]
     records = [path.read_bytes() for path in (place / "prefect" / "storage").rglob("*") if path.is_file()]
     assert records and all(b'"type":"json"' in record for record in records)
