@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # uv resolves the pinned set in seconds, pip in minutes; where uv cannot reach the index, pip does it.
 QUICK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help install demo rehearse test check bench gpu-check clean
+.PHONY: help install demo up rehearse test check bench faults pictures compose-check audit gpu-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -34,6 +34,9 @@ $(DEMO): $(STAMP) tests/benchmarks/catalogue.py
 demo: $(STAMP) $(DEMO)  ## the main job: a small made-up catalogue, a tuned model, its evidence
 	@$(BIN)/shardtune finetune --recipe demo
 
+up: $(STAMP) $(DEMO)  ## Prefect, MLflow and workers on this machine, until Ctrl-C
+	@$(BIN)/shardtune up
+
 $(REHEARSAL): $(STAMP) tests/benchmarks/catalogue.py
 	@mkdir -p $(dir $@)
 	@$(BIN)/python -m tests.benchmarks.catalogue --rows 64248 --out $@
@@ -41,9 +44,9 @@ $(REHEARSAL): $(STAMP) tests/benchmarks/catalogue.py
 rehearse: $(STAMP) $(REHEARSAL)  ## both reports against simulators of OpenAI and Vertex, at no cost
 	@$(BIN)/shardtune rehearse --catalogue $(REHEARSAL)
 
-test: $(STAMP)  ## format, lint, types, every test
+test: $(STAMP)  ## format, lint, types, every test but the long ones of `make faults`
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 check: $(STAMP)  ## format, lint, types
 	@$(BIN)/ruff format --check .
@@ -55,6 +58,21 @@ bench: $(STAMP)  ## speed and memory, side by side with other ways to do the sam
 	@$(BIN)/python -m tests.benchmarks.train
 	@$(BIN)/python -m tests.benchmarks.lint
 	@$(BIN)/python -m tests.benchmarks.index
+	@$(BIN)/python -m tests.benchmarks.scaling
+	@$(BIN)/python -m tests.benchmarks.arrival
+
+faults: $(STAMP)  ## every fault for real in the middle of a retrain, as a table; then the long tests (half an hour)
+	@$(BIN)/python -m tests.benchmarks.faults
+	@$(BIN)/python -m pytest -q -m long
+
+pictures: $(STAMP)  ## the browser tests, their pictures kept in build/pictures
+	@$(BIN)/python -m pytest -q tests/browser
+
+compose-check: $(STAMP)  ## the services of docker-compose.yml as processes, and the demo and a rehearsal through them
+	@$(BIN)/python -m tests.benchmarks.compose
+
+audit: $(STAMP)  ## known vulnerabilities of the pinned packages
+	@$(BIN)/python -m deployments.audit
 
 gpu-check: $(STAMP)  ## the tinyllama-unsloth recipe's shape in 4 bits on a CUDA GPU, both engines
 	@$(BIN)/python -m tests.benchmarks.gpu

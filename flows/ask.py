@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.prepare import prepare
-from tasks import answer, links
+from tasks import answer, links, runs
 from tasks.answers.index import Index
 from tasks.answers.reply import Replied
 from tasks.models import StyleName
@@ -13,7 +13,7 @@ from tasks.recipe import Recipe
 from tasks.record import registry, traces
 
 
-@flow(name="ask", flow_run_name="ask-{model}")
+@flow(name="ask", flow_run_name="ask {model}", on_running=[runs.sign])
 def ask(
     questions: tuple[str, ...], model: str = "champion", recipe: Recipe | None = None, style: StyleName | None = None
 ) -> Replied:

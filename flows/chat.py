@@ -7,7 +7,7 @@ from collections.abc import Callable
 from prefect import flow
 
 from flows.prepare import prepare
-from tasks import answer, links
+from tasks import answer, links, runs
 from tasks.answers import ask
 from tasks.answers.index import Index
 from tasks.answers.reply import Reply
@@ -32,7 +32,7 @@ def opened(model: str, recipe: Recipe | None, style: StyleName | None) -> Callab
     return one
 
 
-@flow(name="index", flow_run_name="index-{recipe.name}")
+@flow(name="index", flow_run_name="index {recipe.name}", on_running=[runs.sign])
 def indexed(recipe: Recipe) -> str:
     """Catalogue -> clean shards -> index; returns its folder."""
     return answer.index(recipe, prepare(recipe, links.rendering(recipe)))

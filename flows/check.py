@@ -6,14 +6,15 @@ from prefect import flow
 
 from flows.prepare import prepare
 from tasks import check as verbs
-from tasks import links
+from tasks import links, runs
 from tasks.backends.contract import Link
-from tasks.models import Checked, Quoted
+from tasks.models import Checked
+from tasks.quotes import Quoted
 from tasks.recipe import Recipe
 from tasks.record import ledger
 
 
-@flow(name="check", flow_run_name="check-{recipe.name}")
+@flow(name="check", flow_run_name="check {recipe.name}", on_running=[runs.sign])
 def check(recipe: Recipe) -> Checked:
     """Every link's exports, line by line; the account, the base model and their life-spans. Uploads nothing."""
     chain = _links(recipe)
@@ -22,7 +23,7 @@ def check(recipe: Recipe) -> Checked:
     return checked
 
 
-@flow(name="quote", flow_run_name="quote-{recipe.name}")
+@flow(name="quote", flow_run_name="quote {recipe.name}", on_running=[runs.sign])
 def quote(recipe: Recipe) -> Quoted:
     """Examples, tokens and price of every link that is not done yet, beside the recipe's budget."""
     priced = [verbs.priced(link, verbs.quote(link, recipe), ledger.finished(link.key)) for link in _links(recipe)]

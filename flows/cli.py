@@ -8,11 +8,12 @@ import traceback
 
 import click
 
-from flows import show, talk, trace
+from flows import keep, operate, service, show, talk, trace
 from flows.options import AS_JSON, DEBUG, enter, running
 from tasks import recipes, settings
 from tasks.errors import ShardtuneError
-from tasks.models import Checked, Finetuned, Prepared, Quoted
+from tasks.models import Checked, Finetuned, Prepared
+from tasks.quotes import Quoted
 from tasks.recipe import Recipe
 
 
@@ -132,7 +133,7 @@ def listed(as_json: bool) -> None:
     click.echo(json.dumps(known) if as_json else "\n".join(f"{name:24} {told}" for name, told in known.items()))
 
 
-for command in (*talk.COMMANDS, *trace.COMMANDS):
+for command in (*talk.COMMANDS, *trace.COMMANDS, *operate.COMMANDS, *service.COMMANDS, *keep.COMMANDS):
     cli.add_command(command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.prepare import prepare
-from tasks import answer, links
+from tasks import answer, links, runs
 from tasks import compare as verbs
 from tasks.answers.compared import Compared
 from tasks.answers.index import Index
@@ -15,7 +15,7 @@ from tasks.recipe import Recipe
 from tasks.record import comparisons, registry
 
 
-@flow(name="compare", flow_run_name="compare-{models}")
+@flow(name="compare", flow_run_name="compare {models}", on_running=[runs.sign])
 def compare(
     models: tuple[str, ...] = ("base", "champion"), recipe: Recipe | None = None, backends: tuple[str, ...] = ()
 ) -> Compared:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 from prefect import flow
 
 from flows.prepare import prepare
 from flows.promote import promote
-from tasks import check, forgetting, links, tune
-from tasks.backends.contract import Link
+from tasks import check, forgetting, links, runs, tune
+from tasks.forgetting import So
+from tasks.links import Step
 from tasks.models import Finetuned, Prepared
 from tasks.recipe import Recipe
-from tasks.record import ledger
+from tasks.record import ledger, owing
 
 
-@flow(name="finetune", flow_run_name="finetune-{recipe.name}")
+@flow(name="finetune", flow_run_name="finetune {recipe.name}", on_running=[runs.sign])
 def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetuned:
     """Fine-tune a model on the recipe's shards, each link once; started again, it goes on where it was.
 
@@ -24,24 +28,37 @@ def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetune
     """
     recipe = links.exporting(recipe)
     prepared = prepare(recipe, links.rendering(recipe))
-    ended: list[tuple[Link, Finetuned]] = []
-    known, parent, spent = None, None, 0.0
-    for link in links.chain(recipe, prepared):
-        link = links.after(link, parent)
-        result = ledger.finished(link.key) or one(link, recipe, prepared, spent, again, wait)
+    steps = [Step(link, recipe, prepared) for link in links.chain(recipe, prepared)]
+    results, so = follow(steps, recipe, prepared, So(), again, wait, "finetune")
+    if results[-1].state != "succeeded":
+        return results[-1]  # it is not waited for
+    assert so.parent is not None  # a chain has a link, and the first one forgets nothing
+    tune.show(so.parent)
+    done = promote(recipe, so.parent, prepared, so.known) if recipe.promote else so.parent
+    owing.done(key for key, _ in so.links)
+    return done
+
+
+def follow(
+    steps: Sequence[Step], recipe: Recipe, prepared: Prepared, so: So, again: bool, wait: bool, by: str
+) -> tuple[list[Finetuned], So]:
+    """Link after link from where the chain is; ends early at one that is not waited for."""
+    results: list[Finetuned] = []
+    for step in steps:
+        link = links.after(step.link, so.parent)
+        result = ledger.finished(link.key) or one(step._replace(link=link), so.spent, again, wait, by)
+        results.append(result)
         if result.state != "succeeded":
-            return result  # it is not waited for
-        spent += check.usd(result)
-        ended.append((link, result))
-        known = forgetting.after(recipe, prepared, ended, known)
-        parent = forgetting.goes_on(recipe, known, result, parent)
-    assert parent is not None  # a chain has a link, and the first one forgets nothing
-    tune.show(parent)
-    return promote(recipe, parent, prepared, known) if recipe.promote else parent
+            break
+        chain = (*so.links, (link.key, link))
+        known = forgetting.after(recipe, prepared, chain, result, so.known)
+        so = So(chain, known, forgetting.goes_on(recipe, known, result, so.parent), so.spent + check.usd(result))
+    return results, so
 
 
-def one(link: Link, recipe: Recipe, prepared: Prepared, spent: float, again: bool, wait: bool) -> Finetuned:
+def one(step: Step, spent: float, again: bool, wait: bool, by: str) -> Finetuned:
     """One link that is not done yet: check -> quote -> start -> watch -> conclude."""
+    link, recipe, prepared = step
     questions = tune.exam(recipe, link, prepared)
     cost = check.quote(link, recipe)
     if again or not tune.known(link):
@@ -49,6 +66,8 @@ def one(link: Link, recipe: Recipe, prepared: Prepared, spent: float, again: boo
         check.affordable(link, cost, recipe, spent)
     job = tune.start(link, recipe, questions, cost, again, wait, tune.beside(recipe, link, prepared))
     if job is None or not wait:
-        return tune.pending(link, job, cost)
+        return tune.pending(link, job, cost, by)
+    began = time.monotonic()
     status = tune.watch(job, link)
-    return tune.conclude(link, recipe, questions, status, cost)
+    watched = time.monotonic() - began
+    return tune.conclude(link, recipe, questions, status, cost).model_copy(update={"watched": watched})

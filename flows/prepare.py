@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks import prepare as verbs
-from tasks import settings
-from tasks.catalogue import batch, card, pool
+from tasks import runner, runs, settings
+from tasks.catalogue import batch, card
 from tasks.catalogue.decode import ChangedError
 from tasks.catalogue.totals import total
 from tasks.errors import CatalogueError
@@ -17,19 +17,22 @@ from tasks.recipe import Recipe
 ATTEMPTS = 3
 
 
-@flow(name="prepare", flow_run_name="prepare-{recipe.name}")
-def prepare(recipe: Recipe, rendering: Rendering | None = None, root: str | None = None) -> Prepared:
+@flow(name="prepare", flow_run_name="prepare {recipe.name}", on_running=[runs.sign])
+def prepare(
+    recipe: Recipe, rendering: Rendering | None = None, root: str | None = None, shards: int | None = None
+) -> Prepared:
     """Every line of the catalogue kept, dropped by a rule, or in quarantine; kept rows as clean shards and exports.
 
-    All of it lies under `root` (by default the settings'). A catalogue that changes under the run is planned again.
+    All of it lies under `root` (by default the settings'); `shards` are the first so many of them, by default all. A
+    catalogue that changes under the run is planned again.
     Raises CatalogueError when it keeps changing, cannot be read, or holds no usable row.
     """
     root = root or settings.root()
-    with pool.opened():
+    with runner.opened() as engine:
         for attempt in range(ATTEMPTS):
-            plan = verbs.plan(recipe.catalogue, root, refresh=attempt > 0)
+            plan = verbs.plan(recipe.catalogue, root, refresh=attempt > 0).first(shards)
             try:
-                prepared = work(plan, recipe, rendering, root)
+                prepared = work(engine, plan, recipe, rendering, root)
             except ChangedError as error:
                 changed = error
                 continue
@@ -41,12 +44,12 @@ def prepare(recipe: Recipe, rendering: Rendering | None = None, root: str | None
     ) from changed
 
 
-def work(plan: Plan, recipe: Recipe, rendering: Rendering | None, root: str) -> Prepared:
+def work(engine: runner.Runner, plan: Plan, recipe: Recipe, rendering: Rendering | None, root: str) -> Prepared:
     """All shards of one plan: clean, find what repeats, then settle and export."""
-    rules, progress = batch.rules_of(recipe), verbs.Progress(-(-len(plan.shards) // batch.SIZE))
-    cleaned = verbs.each(verbs.clean_batch, plan.shards, rules, root, progress=progress)
+    rules, progress = batch.rules_of(recipe), verbs.Progress(len(plan.shards))
+    cleaned = verbs.each(engine, verbs.clean_batch, plan.shards, rules, root, progress=progress)
     repeats = verbs.find_repeats(cleaned, rules, root)
     pairs = list(zip(cleaned, repeats, strict=True))
-    folder = batch.folder_of(plan, recipe, root)
-    finished = verbs.each(verbs.finish_batch, pairs, rules, recipe.export, rendering, folder, root, progress=progress)
+    rest = (rules, recipe.export, rendering, batch.folder_of(plan, recipe, root), root)
+    finished = verbs.each(runner.near(engine, rendering), verbs.finish_batch, pairs, *rest, progress=progress)
     return total(plan, finished)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.compare import between
+from tasks import runs
 from tasks.answers import gate
 from tasks.answers.forgetting import Forgetting
 from tasks.errors import AnswerError
@@ -15,7 +16,7 @@ from tasks.record import aliases
 ATTEMPTS = 5
 
 
-@flow(name="promote", flow_run_name="promote-{recipe.name}")
+@flow(name="promote", flow_run_name="promote {recipe.name}", on_running=[runs.sign])
 def promote(recipe: Recipe, result: Finetuned, prepared: Prepared, forgetting: Forgetting | None = None) -> Finetuned:
     """Champion, where the verdict over base and present champion says better and no guard says worse; else challenger.
 
@@ -35,7 +36,7 @@ def promote(recipe: Recipe, result: Finetuned, prepared: Prepared, forgetting: F
     raise AnswerError(f"the champion of {recipe.name!r} changed {ATTEMPTS} times meanwhile: run the same command again")
 
 
-@flow(name="rollback", flow_run_name="rollback-{name}")
+@flow(name="rollback", flow_run_name="rollback {name}", on_running=[runs.sign])
 def rollback(name: str) -> str:
     """Make the champion before the present one champion again; returns its version."""
     return aliases.rollback(name)

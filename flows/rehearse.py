@@ -32,9 +32,9 @@ def rehearse(chosen: tuple[Recipe, ...]) -> Rehearsed:
     from prefect import flow
 
     from flows.finetune import finetune
-    from tasks import check
+    from tasks import check, runs
 
-    @flow(name="rehearse")
+    @flow(name="rehearse", on_running=[runs.sign])
     def run(recipes: tuple[Recipe, ...]) -> Rehearsed:
         results = tuple(finetune(recipe) for recipe in recipes)
         check.show_rehearsal(results)

@@ -7,7 +7,7 @@ import tempfile
 from prefect import flow
 
 from flows.prepare import prepare
-from tasks import links
+from tasks import links, runs
 from tasks.errors import AnswerError
 from tasks.models import Frozen
 from tasks.record import lineage, registry
@@ -36,21 +36,20 @@ class Reproduced(Frozen):
     errors: int  # exports or keys that differ
 
 
-@flow(name="reproduce", flow_run_name="reproduce-{model}")
+@flow(name="reproduce", flow_run_name="reproduce {model}", on_running=[runs.sign])
 def reproduce(model: str) -> Reproduced:
     """Prepare the model's catalogue again, from its lines, with no cache; digests and keys must come out the same."""
     explained = lineage.explain(model)
-    recipe = registry.target(model)[1]
     if not explained.links:
         raise AnswerError(f"model {model!r} has no recorded link: its MLflow run was deleted")
-    recipe = links.exporting(recipe)
+    made: dict[tuple[str, int, str], str] = {}
     with tempfile.TemporaryDirectory(prefix="shardtune-") as root:
-        prepared = prepare(recipe, links.rendering(recipe), root)
-        made = {
-            (link.key, e.shard, e.split): e.digest
-            for link in links.chain(recipe, prepared)
-            for e in (*link.train, *link.holdout)
-        }
+        for link in explained.links:  # each by the recipe that it was made by
+            recipe = links.exporting(registry.target(link.key)[1])
+            prepared = prepare(recipe, links.rendering(recipe), root)
+            shards = sorted({e.shard for e in link.exports})
+            for again in links.further(recipe, prepared, shards, link.parent, 0):
+                made |= {(again.key, e.shard, e.split): e.digest for e in (*again.train, *again.holdout)}
     exports = tuple(
         Rebuilt(
             link=link.key, shard=e.shard, split=e.split, recorded=e.digest, made=made.get((link.key, e.shard, e.split))

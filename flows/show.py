@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from tasks import progress, settings
 from tasks.answers.compared import Compared
 from tasks.answers.reply import Replied, Reply
-from tasks.models import Checked, Finetuned, Prepared, Priced, Quoted, Rehearsed
+from tasks.models import Checked, Finetuned, Prepared, Rehearsed
+from tasks.quotes import Priced, Quoted
 
 
 def bars() -> None:
@@ -118,8 +119,7 @@ def answers(result: Finetuned) -> None:
         click.echo(f"{row.group}: {row.question}")
         told = (("original", row.content), ("before", row.before), ("after", row.after), ("after, t=0", row.after_t0))
         for name, text in told:
-            lines = textwrap.wrap(" ".join(text.split()) or "(nothing)", 100, max_lines=2, placeholder=" …")
-            click.echo(textwrap.indent("\n".join(lines), " " * 14).replace(" " * 14, f"  {name:12}", 1))
+            click.echo(_under(name, " ".join(text.split()) or "(nothing)", 2))
         click.echo()
 
 
@@ -131,20 +131,23 @@ def replied(result: Replied) -> None:
 
 
 def reply(one: Reply) -> None:
-    """An answer with its source, or with what does not hold, or with the nearest rows where none fits."""
+    """An answer with its source, or with what does not hold and what the source says, or with the nearest rows."""
     click.echo(textwrap.indent(textwrap.fill(one.text or "(nothing)", 100), "  "))
-    if one.state == "supported" and one.source:
-        click.echo(f"  source  {one.source.uid}, line {one.source.line}, shard {one.source.shard}: {one.source.title}")
-        click.echo(f"          {one.source.url}")
-        quoted = textwrap.wrap(one.source.quote, 88, max_lines=3, placeholder=" …")
-        click.echo(textwrap.indent("\n".join(quoted), " " * 10))
-    elif one.state == "unsupported" and one.source:
-        click.echo(f"  UNSUPPORTED by {one.source.uid}, line {one.source.line}: {'; '.join(one.problems)}")
-        click.echo(f"          {one.source.url}")
-    else:
-        for source in one.near:
-            click.echo(f"  nearest {source.uid}, line {source.line}: {source.title}")
+    if one.problems:
+        click.echo(_under("UNSUPPORTED", "; ".join(one.problems), 4))
+    for source in (one.source,) if one.source else one.near:
+        named = "source" if one.source else "nearest"
+        click.echo(_under(named, f"{source.uid}, line {source.line}, shard {source.shard}: {source.title}", 2))
+    if one.source:
+        click.echo(_under("", one.source.url, 1))
+        click.echo(_under("", one.source.quote, 3))
     click.echo()
+
+
+def _under(named: str, text: str, lines: int) -> str:
+    """Text beside a name, as many lines as may be shown."""
+    told = textwrap.wrap(text, 86, max_lines=lines, placeholder=" …", break_long_words=False)
+    return textwrap.indent("\n".join(told), " " * 14).replace(" " * 14, f"  {named:12}", 1)
 
 
 def compared(result: Compared) -> None:

@@ -5,31 +5,39 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from filelock import Timeout
 from prefect import flow
 
 from flows.finetune import finetune
-from tasks import check, tune
+from flows.retrain import retrain
+from tasks import check, pages, runs, tune
 from tasks.backends import get_backend, lifecycle
 from tasks.backends.contract import ENDED, Job
-from tasks.errors import BackendError, LimitError, ShardtuneError
+from tasks.errors import BackendError, LimitError, ShardtuneError, TransientError
 from tasks.models import Swept
-from tasks.record import evidence, ledger
+from tasks.recipe import Recipe
+from tasks.record import evidence, ledger, owing
 
 log = logging.getLogger(__name__)
 
 
-@flow(name="sweep")
+@flow(name="sweep", flow_run_name="sweep", on_running=[runs.sign])
 def sweep() -> tuple[Swept, ...]:
     """Refresh every MLflow run that is still open; conclude those whose job has ended. Waits for nobody.
 
-    A start that waited for its provider is tried again when it is due; a chain that nobody waits for goes on.
+    A start that waited for its provider is tried again when it is due. A chain that nobody waits for goes on, and its
+    model is promoted where the recipe says so; what a killed sweep left of that is done first. Flow runs that lost
+    their process are marked, and started again where they came from a deployment.
     """
+    recovered = runs.recover()
     swept = []
-    for key in ledger.unfinished():
+    for does, key in (*((go_on, key) for key in owing.owed()), *((look, key) for key in ledger.unfinished())):
         try:
-            swept.append(look(key))
+            swept.append(does(key))
         except ShardtuneError as error:  # of this run only; the others have their look
             swept.append(Swept(key=key, state="unknown", concluded=False, detail=str(error)))
+    ended = sum(found.concluded for found in swept)
+    pages.outcome(f"jobs looked at {len(swept)}, ended {ended}; flow runs seen to {len(recovered)}")
     return tuple(swept)
 
 
@@ -52,14 +60,38 @@ def look(key: str) -> Swept:
     if status.state not in ENDED:
         return Swept(key=key, state=status.state, concluded=False, detail=status.held or status.detail)
     cost = known.quote or check.quote(known.link, known.recipe)
+    by = ledger.left(key)
+    follows = by == "retrain" or (by and (known.recipe.chain or known.recipe.promote))
+    if follows:
+        owing.owe(key)
     try:
         tune.conclude(known.link, known.recipe, known.questions, status, cost)
+    except TransientError:
+        raise  # the run is open still, and the next sweep tries it again
     except ShardtuneError as error:
         log.warning("%s", error)
         return Swept(key=key, state=status.state, concluded=True, detail=str(error))
-    if (known.recipe.chain or known.recipe.promote) and ledger.left(key):
-        finetune(known.recipe, wait=False)
-    return Swept(key=key, state=status.state, concluded=True)
+    return go_on(key) if follows else Swept(key=key, state=status.state, concluded=True)
+
+
+def go_on(key: str) -> Swept:
+    """What follows a link that ended well, by the flow that had begun it. Refused, it is told once."""
+    recipe = Recipe.model_validate(ledger.read(ledger.run_id(key), "recipe.json"))
+    try:
+        with lifecycle.locked(f"after-{key}", wait=False):
+            if ledger.left(key) == "retrain":
+                retrain(recipe, wait=False)
+            else:
+                finetune(recipe, wait=False)
+    except Timeout:
+        return Swept(key=key, state="succeeded", concluded=False, detail="somebody goes on from it")
+    except TransientError:
+        raise  # the next sweep tries it again
+    except ShardtuneError:
+        owing.done([key])
+        raise
+    owing.done([key])
+    return Swept(key=key, state="succeeded", concluded=True)
 
 
 def due(key: str, known: ledger.Known) -> Job | None:
@@ -83,7 +115,7 @@ def unstarted(key: str, run: str) -> Swept:
     return Swept(key=key, state="failed", concluded=True, detail=reason)
 
 
-@flow(name="cancel", flow_run_name="cancel-{key}")
+@flow(name="cancel", flow_run_name="cancel {key}", on_running=[runs.sign])
 def cancel(key: str) -> str:
     """Cancel the job of `key` and end its run KILLED; returns the state it ended in."""
     known = ledger.known(key)

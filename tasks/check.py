@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
-from tasks import store
+from tasks import results, store
 from tasks.answers import asking
 from tasks.answers.asking import Exam
 from tasks.backends import get_backend
@@ -21,7 +21,8 @@ from tasks.backends.contract import Link, Quote
 from tasks.errors import BackendError
 from tasks.examples import lint, overlap
 from tasks.examples.overlap import Apart
-from tasks.models import Checked, Export, Finding, Finetuned, Prepared, Priced, Quoted
+from tasks.models import Checked, Export, Finding, Finetuned, Prepared
+from tasks.quotes import Priced, Quoted
 from tasks.recipe import Recipe
 from tasks.tuning import OpenAITune, Tune
 
@@ -36,7 +37,7 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return store.digest_of([context.task.name, VERSION, values])
 
 
-CACHED: dict[str, Any] = {"cache_key_fn": _key, "persist_result": True, "result_serializer": "json"}
+CACHED: dict[str, Any] = {"cache_key_fn": _key, **results.KEPT}
 lint_export = task(name="lint", **CACHED)(lint.of_export)
 find_overlap = task(name="overlap", **CACHED)(overlap.between)
 

@@ -18,6 +18,10 @@ class CatalogueError(ShardtuneError, ValueError):
     """The catalogue cannot be opened, holds no usable row, or keeps changing while it is read."""
 
 
+class RunnerError(ShardtuneError, RuntimeError):
+    """The cluster for data tasks is not there, or its workers would make other bytes."""
+
+
 class ExportError(ShardtuneError, ValueError):
     """An export cannot be made or does not say what it should (format, style, prompt hash)."""
 
@@ -57,5 +61,13 @@ class ParityError(ShardtuneError, AssertionError):
     """The prompt at sampling is not the prompt at export: the answers would prove nothing."""
 
 
+class BackupError(ShardtuneError, OSError):
+    """A backup cannot be made, is damaged, or does not belong where it is to be put."""
+
+
 class AnswerError(ShardtuneError, LookupError):
     """There is no index to look in, or it cannot be opened."""
+
+
+class ServiceError(ShardtuneError, RuntimeError):
+    """The servers and workers of this machine cannot be started."""

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
-from tasks import store
+from tasks import results, store
 from tasks.answers import asking
 from tasks.backends.contract import Decoding
 from tasks.models import Asked, Finetuned
@@ -32,12 +32,8 @@ def _name() -> str:
     return f"ask the {'tuned model' if asked['model'] else 'base'}, temperature {asked['decoding'].temperature}"
 
 
-ask = task(name="ask", task_run_name=_name, cache_key_fn=_key, persist_result=True, result_serializer="json")(
-    asking.ask
-)
-answers = task(name="answers", task_run_name=_name, cache_key_fn=_key, persist_result=True, result_serializer="json")(
-    asking.answers
-)
+ask = task(name="ask", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(asking.ask)
+answers = task(name="answers", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(asking.answers)
 draw_exam = task(name="draw questions")(asking.exam)
 
 

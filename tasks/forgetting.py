@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from prefect.artifacts import create_markdown_artifact
 
@@ -21,22 +22,39 @@ log = logging.getLogger(__name__)
 Ended = tuple[Link, Finetuned]
 
 
-def after(recipe: Recipe, prepared: Prepared, chain: Sequence[Ended], before: Forgetting | None) -> Forgetting | None:
-    """The matrix with the row of the last link of `chain` added, recorded in its run; None where none is wanted."""
-    if recipe.forgetting is None or not recipe.chain:
+class So(NamedTuple):
+    """A chain so far: every link with its key, in order; what it forgot, what it goes on from, dollars spent on it."""
+
+    links: tuple[tuple[str, Link], ...] = ()
+    known: Forgetting | None = None
+    parent: Finetuned | None = None
+    spent: float = 0.0
+
+
+def after(
+    recipe: Recipe, prepared: Prepared, chain: Sequence[tuple[str, Link]], last: Finetuned, before: Forgetting | None
+) -> Forgetting | None:
+    """The matrix with a row for `last`, the last of `chain`, recorded in its run; None where none is wanted."""
+    if recipe.forgetting is None or not (recipe.chain or len(chain) > 1):
         return None
-    row = [_score(recipe, prepared, chain[-1], link) for link, _ in chain]
+    row = [_score(recipe, prepared, (chain[-1][1], last), link) for _, link in chain]
     made = Forgetting(
-        shards=tuple(link.train[0].shard for link, _ in chain),
-        keys=tuple(result.key for _, result in chain),
+        shards=tuple(link.train[0].shard for _, link in chain),
+        keys=tuple(key for key, _ in chain),
         scores=(*(before.scores if before else ()), tuple(row)),
         kept=(*(before.kept if before else ()), True),
         bound=recipe.forgetting.bound,
     )
+    return judged(made, recipe.forgetting.bound, last)
+
+
+def judged(made: Forgetting, bound: float, last: Finetuned) -> Forgetting:
+    """The matrix by this bound: whether the last link is kept. Recorded in its run."""
+    made = made.model_copy(update={"bound": bound})
+    made = made.model_copy(update={"kept": (*made.kept[:-1], not made.forgotten)})
     if made.forgotten:
-        made = made.model_copy(update={"kept": (*made.kept[:-1], False)})
         log.warning("%s", made.told)
-    evidence.forgetting(chain[-1][1].mlflow_run_id, made)
+    evidence.forgetting(last.mlflow_run_id, made)
     _show(made)
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -36,6 +37,14 @@ def exporting(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"export": recipe.export.model_copy(update={"formats": (wanted,)})})
 
 
+class Step(NamedTuple):
+    """A link with the recipe and the shards that it is made from."""
+
+    link: Link
+    recipe: Recipe
+    prepared: Prepared
+
+
 def chain(recipe: Recipe, prepared: Prepared) -> tuple[Link, ...]:
     """The links that this recipe asks for, first to last: one on all its shards, or one on each.
 
@@ -45,9 +54,16 @@ def chain(recipe: Recipe, prepared: Prepared) -> tuple[Link, ...]:
     wanted = there if recipe.shards is None else list(recipe.shards)
     if missing := set(wanted) - set(there):
         raise RecipeError(f"shards = {sorted(missing)!r} are not there: the catalogue has {len(there)} shards")
+    return further(recipe, prepared, wanted, None, 0)
+
+
+def further(
+    recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key: str | None, before: int
+) -> tuple[Link, ...]:
+    """Links on these shards, going on from the one of this key, with so many links before them."""
     links: list[Link] = []
-    for shards in [[s] for s in wanted] if recipe.chain else [wanted]:
-        links.append(_link(recipe, prepared, shards, links[-1].key if links else None, len(links) + 1))
+    for mine in [[s] for s in shards] if recipe.chain else [shards]:
+        links.append(_link(recipe, prepared, mine, links[-1].key if links else parent_key, before + len(links) + 1))
     return tuple(links)
 
 

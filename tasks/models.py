@@ -55,6 +55,14 @@ class Plan(Frozen):
     cut: bool
     shards: tuple[Shard, ...]
 
+    def first(self, many: int | None) -> Plan:
+        """The plan of the first so many shards; None means all."""
+        if many is None or many >= len(self.shards):
+            return self
+        kept = self.shards[:many]
+        counted = {"lines": sum(s.lines for s in kept), "bytes": sum(s.end - s.start for s in kept), "cut": False}
+        return self.model_copy(update={"shards": kept} | counted)
+
 
 class CleanShard(Frozen):
     """A shard's kept rows as Parquet (uid, title, content, line, row_hash, split), and where all others went.
@@ -175,6 +183,28 @@ class Finetuned(Frozen):
     simulated: str | None = None  # what stood in for a provider; its numbers are nobody's
     parity: Parity | None = None  # of the adapter in MLflow with the model in training; None for a provider's model
     promotion: Promotion | None = None  # where the gate was asked
+    watched: float = 0.0  # seconds that this run waited for the job
+
+
+class Waiting(Frozen):
+    """A last shard that is not trained on yet, since it is still filling."""
+
+    shard: int
+    lines: int
+    why: str
+    until: str | None  # ISO 8601, UTC; None where only more lines help
+
+
+class Retrained(Frozen):
+    """The result of the flow `retrain`. `detail` says in a sentence what was done, or why nothing was."""
+
+    chain: str
+    new: tuple[int, ...]  # shards that this run trained on, or started to
+    waiting: Waiting | None
+    results: tuple[Finetuned, ...]  # a link each, in order
+    last: Finetuned | None  # what the chain goes on from
+    seconds: float  # of this run, without those that it waited for jobs
+    detail: str
 
 
 class Checked(Frozen):
@@ -187,30 +217,6 @@ class Checked(Frozen):
     counts: dict[str, int]
     findings: tuple[Finding, ...]
     quarantined: int = 0  # examples left out by --fix
-
-
-class Priced(Frozen):
-    """The quote of one link. None is "unknown", never zero."""
-
-    key: str
-    shards: tuple[int, ...]
-    done: bool  # recorded already, so it costs nothing more
-    examples: int
-    tokens: int | None
-    tokens_high: int | None
-    usd_low: float | None
-    usd_high: float | None
-    basis: str
-
-
-class Quoted(Frozen):
-    """What the links of a recipe will cost, in US dollars; sums are None where a part is unknown."""
-
-    links: tuple[Priced, ...]
-    usd_low: float | None
-    usd_high: float | None
-    budget_usd: float | None
-    fits: bool | None  # None without a budget
 
 
 class Rehearsed(Frozen):

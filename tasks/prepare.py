@@ -12,11 +12,12 @@ from prefect.context import TaskRunContext
 from prefect.tasks import Task
 from pydantic_core import to_jsonable_python
 
-from tasks import store
+from tasks import results, store
 from tasks.catalogue import batch, clean, settle, split
 from tasks.catalogue.plan import plan as make_plan
 from tasks.catalogue.records import Cleaned, Finished
 from tasks.models import Prepared
+from tasks.runner import Runner
 
 # Bump or change any of these, and no cached batch is served again.
 VERSIONS = (clean.VERSION, split.VERSION, settle.VERSION)
@@ -26,7 +27,7 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return store.digest_of([context.task.name, VERSIONS, to_jsonable_python(parameters)])
 
 
-CACHED: dict[str, Any] = {"cache_key_fn": _key, "persist_result": True, "result_serializer": "json"}
+CACHED: dict[str, Any] = {"cache_key_fn": _key, **results.KEPT}
 
 # The plan has a cache of its own, which knows what tells one state of a source from another.
 plan = task(name="plan", cache_policy=NO_CACHE)(make_plan)
@@ -36,28 +37,25 @@ finish_batch = task(name="finish", **CACHED)(batch.finished)
 
 
 class Progress:
-    """A progress bar in the Prefect UI, by batches."""
+    """A progress bar in the Prefect UI, by shards."""
 
-    def __init__(self, batches: int) -> None:
-        self._batches, self._done = 2 * batches, 0  # each batch is cleaned, then finished
-        self._id: Any = create_progress_artifact(0.0, key="prepare-progress", description="batches of shards")
+    def __init__(self, shards: int) -> None:
+        self._steps, self._done = 2 * shards, 0  # each shard is cleaned, then finished
+        self._id: Any = create_progress_artifact(0.0, key="prepare-progress", description="shards")
 
-    def step(self) -> None:
-        self._done += 1
-        update_progress_artifact(self._id, 100.0 * self._done / self._batches)
+    def step(self, shards: int) -> None:
+        self._done += shards
+        update_progress_artifact(self._id, 100.0 * self._done / self._steps)
 
 
-def each(verb: Task[..., Any], items: Sequence[Any], *rest: Any, progress: Progress) -> list[Any]:
-    """`verb` on batches of `items`, side by side; a cached result that names a file that is gone is made again."""
-    batches = [tuple(items[n : n + batch.SIZE]) for n in range(0, len(items), batch.SIZE)]
-    futures = [verb.submit(part, *rest) for part in batches]
+def each(engine: Runner, verb: Task[..., Any], items: Sequence[Any], *rest: Any, progress: Progress) -> list[Any]:
+    """`verb` on batches of `items`, side by side wherever `engine` runs them."""
+    size = engine.size(len(items))
+    batches = [tuple(items[n : n + size]) for n in range(0, len(items), size)]
     results: list[Cleaned | Finished] = []
-    for part, future in zip(batches, futures, strict=True):
-        made = future.result()
-        if batch.gone(made):
-            made = verb.with_options(refresh_cache=True)(part, *rest)
+    for made in engine.run(verb, batches, *rest):
         results += made
-        progress.step()
+        progress.step(len(made))
     return results
 
 

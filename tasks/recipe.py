@@ -20,8 +20,8 @@ class Catalogue(Frozen):
     uri: str | None = Field(
         None,
         title="Catalogue",
-        description="Path or URI of JSON lines (plain, gzip, zip; local, s3://, gs://, hf://), or a Hugging Face "
-        "dataset directory or repository. Required for prepare.",
+        description="Path or URI of JSON lines (plain, gzip, zip; local, s3://, gs://, hf://), a folder or prefix of "
+        "such files, a pattern (feed/*.json), or a Hugging Face dataset directory or repository. Required for prepare.",
     )
     lines_per_shard: int = Field(
         32_124,
@@ -30,6 +30,11 @@ class Catalogue(Frozen):
         title="Lines per shard",
         description="Consecutive catalogue lines in one shard. 32,124 lines give 70 shards of about 20,000 kept rows "
         "on the full AmazonTitles-1.3MM file.",
+    )
+    cuts: tuple[Annotated[int, Field(ge=1, le=10_000_000)], ...] = Field(
+        (),
+        title="Learned cuts",
+        description="Lines of the first shards, where a chain has learned some that were not full; set by retrain.",
     )
     max_line_bytes: int = Field(
         16_000_000, ge=1_000, title="Longest line", description="A longer line, in bytes, goes to quarantine unread."
@@ -208,6 +213,13 @@ class Recipe(Frozen):
         ge=1,
         title="Days until the next retrain",
         description="A base model that stops serving before then is refused.",
+    )
+    max_wait_hours: float | None = Field(
+        168.0,
+        ge=0,
+        le=100_000,
+        title="Longest wait for a full shard",
+        description="Hours after which retrain takes a last shard that is still filling; empty: only when it is full.",
     )
     evaluate: Evaluation = Field(Evaluation(), title="Evaluation")
     ask: Answering = Field(Answering(), title="Answering")

@@ -1,17 +1,25 @@
 """Where state lives, read from the environment; everything has a default under one root.
 
 `SHARDTUNE_ROOT` (default `.shardtune/`) holds shards, exports, adapters and jobs; it may be a URI that fsspec
-opens. MLflow and Prefect keep their state beside it unless `MLFLOW_TRACKING_URI`, `PREFECT_HOME` or
-`PREFECT_API_URL` say otherwise.
+opens, and then what must be local lies under `SHARDTUNE_LOCAL` (the same default). MLflow and Prefect keep their state
+beside it unless `MLFLOW_TRACKING_URI`, `PREFECT_HOME` or `PREFECT_API_URL` say otherwise.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from tasks import processes
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
+DASK_VARIABLE = "SHARDTUNE_DASK"
+LOCAL_VARIABLE = "SHARDTUNE_LOCAL"  # a worker starts each run in another folder; its jobs must stay in one
 
 
 def root() -> str:
@@ -20,10 +28,17 @@ def root() -> str:
     return value.rstrip("/") if "://" in value else str(Path(value).expanduser().resolve())
 
 
+def dask() -> str | None:
+    """The address of the Dask scheduler (`tcp://…`, `tls://…`) that runs data tasks; None: they run here."""
+    return os.environ.get(DASK_VARIABLE) or None
+
+
 def local_root() -> Path:
     """A folder on this machine for what must be local (locks, jobs, SQLite): the root itself where it is one."""
     value = root()
-    return Path(".shardtune").resolve() if "://" in value else Path(value)
+    if "://" not in value:
+        return Path(value)
+    return Path(os.environ.get(LOCAL_VARIABLE) or ".shardtune").expanduser().resolve()
 
 
 def _sqlite() -> str:
@@ -45,16 +60,41 @@ def prefect_home() -> str:
     return os.environ.get("PREFECT_HOME") or str(local_root() / "prefect")
 
 
+def secret(variable: str) -> str | None:
+    """The value of an environment variable, or in a flow of the Prefect Secret block that stands for it."""
+    value = os.environ.get(variable)
+    if value or "prefect" not in sys.modules:
+        return value
+    from tasks import vault
+
+    return vault.read(variable)
+
+
+def service() -> dict[str, Any]:
+    """What `shardtune up` wrote of itself and of its children, by name; empty where it never ran."""
+    with suppress(FileNotFoundError):
+        return dict(json.loads((local_root() / "service.json").read_text(encoding="utf-8")))
+    return {}
+
+
+def served() -> dict[str, str]:
+    """Where the servers of a running `shardtune up` are; what died and left its record is passed over."""
+    names = {"prefect": "PREFECT_API_URL", "mlflow": "MLFLOW_TRACKING_URI"}
+    return {names[name]: child["url"] for name, child in service().items() if name in names and processes.alive(child)}
+
+
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
-    Nothing a person has set is changed. Telemetry of all of them is off: a run speaks to nobody unasked.
+    Nothing a person has set is changed. Servers of a running `shardtune up` are found. Telemetry of all of them is off:
+    a run speaks to nobody unasked.
     """
     home = local_root()
     home.mkdir(parents=True, exist_ok=True)
     defaults = {
         "PREFECT_HOME": prefect_home(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # whoever can write a pickle runs code where it is read
         "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # The first start makes the database, which takes longer than the default 20 s on a small machine.
@@ -67,10 +107,13 @@ def enter() -> None:
         "UNSLOTH_DISABLE_STATISTICS": "1",
         "HF_DATASETS_CACHE": str(home / "datasets"),
         "TOKENIZERS_PARALLELISM": "false",
+        # An object store that answers 503 is asked again for about a minute, not for some seconds.
+        "AWS_RETRY_MODE": "standard",
+        "AWS_MAX_ATTEMPTS": "12",
         # Threads that wait give the core away. Linear layers, forward and back, on 2 cores: as fast on an idle
         # machine, 1.7 times as fast beside one busy process.
         "OMP_WAIT_POLICY": "PASSIVE",
-    }
+    } | served()
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     for ours in ("flows", "tasks"):

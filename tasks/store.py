@@ -67,10 +67,13 @@ def writing(uri: str) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def reading(uri: str) -> IO[bytes]:
-    """Open `uri` for binary reading."""
+def reading(uri: str, ahead: int | None = None) -> IO[bytes]:
+    """Open `uri` for binary reading; object storage is asked for `ahead` bytes more than needed, or its default."""
     path = local(uri)
-    return path.open("rb") if path is not None else cast(IO[bytes], fsspec.open(uri, "rb").open())
+    if path is not None:
+        return path.open("rb")
+    fs, name = fsspec.core.url_to_fs(uri)
+    return cast(IO[bytes], fs.open(name, "rb", block_size=ahead))
 
 
 def write_json(uri: str, value: Any) -> None:

@@ -15,10 +15,10 @@ from uuid import UUID
 
 from filelock import Timeout
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks import check, evaluate, progress, settings
+from tasks import check, evaluate, pages, progress, settings
 from tasks.answers import asking
 from tasks.answers.asking import Exam
 from tasks.backends import get_backend, lifecycle
@@ -66,6 +66,7 @@ def start(
     Where the provider takes no job now, this waits until it does; without `wait` it returns None, and a sweep goes on.
     """
     kept = ledger.MlflowLedger(recipe, questions, cost, beside)
+    pages.about(recipe.name, link)
     while True:
         try:
             started = lifecycle.start(link, get_backend(link.tune), kept, again)
@@ -83,6 +84,7 @@ def start(
                 evidence.fail(ledger.run_id(link.key), "failed", str(error))
             raise
         log.info("job %s %s", started.job.id[:12], "found and taken up" if started.adopted else "started")
+        pages.started(started.job)
         return started.job
 
 
@@ -106,9 +108,10 @@ def found(link: Link, job: Job | None) -> Job | None:
         return job
 
 
-def pending(link: Link, job: Job | None, cost: Quote) -> Finetuned:
-    """What is known of a link whose job nobody waits for."""
-    ledger.leave(link.key)
+def pending(link: Link, job: Job | None, cost: Quote, by: str) -> Finetuned:
+    """What is known of a link whose job nobody waits for; a sweep goes on by the flow called `by`."""
+    ledger.leave(link.key, by)
+    pages.outcome("left to the sweep")
     return Finetuned(
         key=link.key,
         state="waiting" if job is None else "running",
@@ -162,11 +165,10 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
     """What an ended job proves, put into its MLflow run once, whoever comes first.
 
     Raises BackendError where the job did not succeed, and whatever stood in the way of the evidence; the run has ended
-    with the reason by then.
+    with the reason by then, but for a provider that did not answer.
     """
     with lifecycle.locked(link.key):
-        done = ledger.finished(link.key)
-        if done is not None:
+        if (done := ledger.finished(link.key)) is not None:
             return done
         run_id = ledger.run_id(link.key)
         if status.state != "succeeded":
@@ -178,7 +180,8 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
             result = result.model_copy(update={"parity": _parity(run_id, link, result.model)})
             evidence.finish(run_id, link, status, cost, result)
         except Exception as error:
-            evidence.fail(run_id, "failed", f"the job succeeded, its evidence did not: {error}")
+            if not isinstance(error, TransientError):  # after one, the next start or sweep makes the evidence
+                evidence.fail(run_id, "failed", f"the job succeeded, its evidence did not: {error}")
             raise
         return result
 
@@ -241,5 +244,7 @@ def show(result: Finetuned) -> None:
     """Answers and a link to the MLflow run, in the Prefect UI."""
     place = address.of(result.mlflow_run_id)
     evaluate.show(result, place or f"run `{result.mlflow_run_id}` in {settings.tracking_uri()}")
-    if place:
-        create_link_artifact(place, key="mlflow-run", link_text="the run in MLflow", description="loss and answers")
+    pages.recorded(result.mlflow_run_id)
+    before, after = (result.heldout_loss.get(when) for when in ("before", "after"))
+    loss = "done" if before is None or after is None else f"held-out loss {before:.3f} to {after:.3f}"
+    pages.outcome(loss if result.trained else f"{loss}, served from its record")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from tasks.models import Frozen
 
@@ -15,6 +15,11 @@ OPERATIONAL = frozenset(
     {"checkpoint_steps", "wait_hours", "base_url", "key_variable", "deploy", "project", "location", "bucket"}
 )
 """Fields that change how or where a job is run but not what it learns; they are no part of the key."""
+
+
+def _or_auto(kind: str, **bounds: float) -> dict[str, Any]:
+    """The form's schema of a number within bounds, or auto; the bounds are told in words by `OpenAITune._bounds`."""
+    return {"anyOf": [{"type": kind, **bounds}, {"const": "auto", "type": "string"}]}
 
 
 class Lora(Frozen):
@@ -30,6 +35,8 @@ class Lora(Frozen):
 
 class LocalTune(Frozen):
     """A 4-bit LoRA fine-tune on this machine."""
+
+    model_config = ConfigDict(title="Local")  # of its tab in the run form
 
     kind: Literal["local"] = Field("local", title="Backend", description="Trains here, in a process of its own.")
     base_model: str = Field(
@@ -96,6 +103,7 @@ class Deploy(Frozen):
     management_url: str = Field("https://management.azure.com", title="Management URL")
     token_variable: str = Field(
         "AZURE_MANAGEMENT_TOKEN",
+        pattern=r"^([A-Z][A-Z0-9_]*_)?TOKEN$",
         title="Token variable",
         description="Environment variable with a bearer token (`az account get-access-token`).",
     )
@@ -104,12 +112,27 @@ class Deploy(Frozen):
 class OpenAITune(Frozen):
     """A fine-tuning job at OpenAI, Azure, or any endpoint that speaks the same protocol."""
 
+    model_config = ConfigDict(title="OpenAI")  # of its tab in the run form
+
     kind: Literal["openai"] = Field("openai", title="Backend", description="A job at OpenAI or a compatible endpoint.")
     base_model: str = Field(min_length=1, title="Base model", description="A base, or a model tuned before (ft:…).")
-    epochs: int | Literal["auto"] = Field(1, title="Epochs", description="1 to 50; auto leaves it to the provider.")
-    batch_size: int | Literal["auto"] = Field("auto", title="Batch size", description="1 to 256, or auto.")
+    epochs: int | Literal["auto"] = Field(
+        1,
+        title="Epochs",
+        description="1 to 50; auto leaves it to the provider.",
+        json_schema_extra=_or_auto("integer", minimum=1, maximum=50),
+    )
+    batch_size: int | Literal["auto"] = Field(
+        "auto",
+        title="Batch size",
+        description="1 to 256, or auto.",
+        json_schema_extra=_or_auto("integer", minimum=1, maximum=256),
+    )
     learning_rate_multiplier: float | Literal["auto"] = Field(
-        "auto", title="Learning-rate multiplier", description="Above 0, or auto."
+        "auto",
+        title="Learning-rate multiplier",
+        description="Above 0, or auto.",
+        json_schema_extra=_or_auto("number", exclusiveMinimum=0),
     )
     suffix: str | None = Field(
         None, pattern=r"^[A-Za-z0-9-]{1,64}$", title="Suffix", description="Becomes part of the model's name."
@@ -118,7 +141,10 @@ class OpenAITune(Frozen):
         None, title="Base URL", description="Of a compatible endpoint, with /v1; empty: OPENAI_BASE_URL, else OpenAI."
     )
     key_variable: str = Field(
-        "OPENAI_API_KEY", title="Key variable", description="Environment variable with the API key."
+        "OPENAI_API_KEY",
+        pattern=r"^([A-Z][A-Z0-9_]*_)?API_KEY$",
+        title="Key variable",
+        description="Environment variable (or Prefect Secret block) with the API key.",
     )
     extra_body: dict[str, JsonValue] = Field(
         default_factory=dict, title="Extra body", description="More keys of the create call; Azure: {trainingType: 1}."
@@ -147,6 +173,8 @@ REFUSED = {
 
 class GeminiTune(Frozen):
     """A tuning job of a Gemini model on Vertex; a key of the Gemini API cannot tune anything."""
+
+    model_config = ConfigDict(title="Gemini")  # of its tab in the run form
 
     kind: Literal["gemini"] = Field("gemini", title="Backend", description="A tuning job on Vertex.")
     base_model: str = Field(min_length=1, title="Base model", description="A Gemini model that is tunable today.")

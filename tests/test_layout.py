@@ -12,6 +12,7 @@ import pytest
 TOP = Path(__file__).parent.parent
 VERBS = {
     "prepare.py",
+    "runner.py",
     "links.py",
     "check.py",
     "tune.py",
@@ -19,6 +20,13 @@ VERBS = {
     "answer.py",
     "compare.py",
     "forgetting.py",
+    "vault.py",
+    "results.py",
+    "retrain.py",
+    "resume.py",
+    "pages.py",
+    "runs.py",
+    "status.py",
     "__init__.py",
 }
 NOUNS = ("catalogue", "examples", "backends", "answers")

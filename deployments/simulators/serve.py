@@ -108,14 +108,19 @@ def seen(state: State) -> dict[str, Any]:
 
 
 @contextmanager
-def running(speed: float = 60.0, port: int = 0) -> Iterator[Simulators]:
-    """Run the simulators in threads of this process; `speed` simulated seconds pass in a real one."""
+def running(
+    speed: float = 60.0, port: int = 0, host: str = "127.0.0.1", store_port: int = 0, public: str | None = None
+) -> Iterator[Simulators]:
+    """Run the simulators in threads of this process; `speed` simulated seconds pass in a real one.
+
+    `public` is the address by which other machines reach them, where `host` is not this one alone.
+    """
     state = State(speed)
-    with storage.running() as store, tempfile.TemporaryDirectory() as folder:
-        server = make_server("127.0.0.1", port, application(state, store), threaded=True, request_handler=Quiet)
+    with storage.running(host, store_port) as store, tempfile.TemporaryDirectory() as folder:
+        server = make_server(host, port, application(state, store), threaded=True, request_handler=Quiet)
         thread = threading.Thread(target=server.serve_forever, name="simulators", daemon=True)
         thread.start()
-        address = f"http://127.0.0.1:{server.server_port}"
+        address = public or f"http://127.0.0.1:{server.server_port}"
         try:
             yield Simulators(
                 address, store, state, f"gs://{storage.BUCKET}/shardtune", _environment(address, store, folder)

@@ -14,10 +14,10 @@ BUCKET = "rehearsal"
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """The emulator with one bucket, in memory; yields its address."""
+def running(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """The emulator with one bucket, in memory; yields its address on this machine."""
     logging.getLogger("gcp-storage-emulator").setLevel(logging.CRITICAL)
-    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
+    server = create_server(host, port, in_memory=True, default_bucket=BUCKET)
     server.start()
     try:
         yield f"http://127.0.0.1:{server._api._httpd.server_address[1]}"

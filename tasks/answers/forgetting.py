@@ -13,7 +13,8 @@ from tasks.models import Frozen
 
 
 class Forgetting(Frozen):
-    """`scores[i][j]`: mean chrF of link i's answers to holdout questions of the j-th shard of the chain, j <= i.
+    """`scores[i][j]`: mean chrF of link i's answers to holdout questions of the j-th shard of the chain, j <= i. A
+    row is empty where nobody asked.
 
     `kept` are the links that the chain went on from; a forgotten shard is one on which the last link scores more than
     `bound` points below the best of the kept ones before it.
@@ -30,7 +31,7 @@ class Forgetting(Frozen):
         """How many points the last link lost on each earlier shard; below 0 where it gained."""
         *before, last = self.scores
         found = {}
-        for place, shard in enumerate(self.shards[: len(last) - 1]):
+        for place, shard in enumerate(self.shards[: max(0, len(last) - 1)]):
             best = [row[place] for row, kept in zip(before, self.kept, strict=False) if kept and place < len(row)]
             if best:
                 found[shard] = round(max(best) - last[place], 4)
@@ -62,11 +63,11 @@ def heat_map(forgetting: Forgetting) -> Any:
     from matplotlib.patches import Rectangle
 
     many = len(forgetting.scores)
-    figure = Figure(figsize=(2.6 + 0.9 * many, 1.8 + 0.6 * many), layout="constrained")
+    figure = Figure(figsize=(max(5.5, 2.6 + 0.9 * many), 2.2 + 0.6 * many), layout="constrained")
     place = figure.subplots()
     filled = [[*row, *[float("nan")] * (many - len(row))] for row in forgetting.scores]
     drawn = place.imshow(filled, cmap="YlGnBu", aspect="auto", vmin=0)
-    middle = max(max(row) for row in forgetting.scores) / 2
+    middle = max((value for row in forgetting.scores for value in row), default=0.0) / 2
     for down, row in enumerate(forgetting.scores):
         for across, value in enumerate(row):
             colour = "white" if value > middle else "black"
@@ -75,11 +76,11 @@ def heat_map(forgetting: Forgetting) -> Any:
         for across, shard in enumerate(forgetting.shards[:down]):
             if shard in part.forgotten:
                 place.add_patch(Rectangle((across - 0.48, down - 0.47), 0.96, 0.94, fill=False, ec="#b5483a", lw=3))
-    names = [
-        f"{'' if kept else 'not kept: '}shard {s}" for s, kept in zip(forgetting.shards, forgetting.kept, strict=False)
-    ]
-    place.set_xticks(range(many), [f"shard {s}" for s in forgetting.shards[:many]])
-    place.set_yticks(range(many), names)
-    place.set(title="What each link knows of the shards before", xlabel="holdout of", ylabel="after the link on")
+    kept = zip(forgetting.shards, forgetting.kept, strict=False)
+    place.set_xticks(range(many), [str(s) for s in forgetting.shards[:many]])
+    place.set_yticks(range(many), [f"{s}{'' if went_on else ', not kept'}" for s, went_on in kept])
+    framed = f"framed: more than {forgetting.bound:g} points below the best link before" if place.patches else ""
+    place.set_title(f"What each link knows of the shards before\n{framed}".strip(), fontsize="medium")
+    place.set(xlabel="holdout of shard", ylabel="after the link on shard")
     figure.colorbar(drawn, label="chrF")
     return figure

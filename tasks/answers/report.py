@@ -32,7 +32,12 @@ def picture(compared: Compared) -> Any:
             values = [float(arm.groups[group][rate] or 0.0) for arm in compared.arms][::-1]
             place.barh(names, values, left=left, color=colour, label=rate)
             left = [a + b for a, b in zip(left, values, strict=True)]
-        place.set(title=f"{group}, {compared.questions[group]} questions", xlim=(0, 1))
+        place.set(
+            title=f"{group}, {compared.questions[group]} questions",
+            xlim=(0, 1),
+            xticks=(0, 0.5, 1),
+            xlabel="share of answers",
+        )
         place.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         for side in ("top", "right"):
             place.spines[side].set_visible(False)
@@ -51,6 +56,7 @@ def html(compared: Compared, marks: Sequence[Mark]) -> str:
         picture=base64.b64encode(drawn.getvalue()).decode(),
         headlines=headlines(compared),
         guard=GUARD,
+        paid=any(arm.groups[group]["usd"] != 0 for arm in compared.arms for group in compared.questions),
         pairs=compared.verdicts[::4],  # one way round, by the measure: see compared.verdicts
         examples=_examples(marks),
         day=datetime.now(UTC).date().isoformat(),

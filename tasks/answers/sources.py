@@ -67,7 +67,7 @@ def problems(answer: str, question: str, row: Row | None, cites: bool = False) -
     text, cited = body(answer)
     found: list[Problem] = []
     if row is None:
-        return (Problem(rule="product", said=question),)
+        return (Problem(rule="product", said="no row of the catalogue is it"),)
     if cites and cited is None:
         found.append(Problem(rule="citation", said="nothing is cited"))
     elif cited is not None and cited not in (row.uid, *row.also):

@@ -16,7 +16,7 @@ from pathlib import Path
 import xxhash
 from filelock import FileLock
 
-from tasks import settings, store
+from tasks import reach, settings, store
 from tasks.errors import BackendError, RecipeError, ShardtuneError
 from tasks.examples.templates import Kind, Rendering, load_tokenizer
 from tasks.tuning import LocalTune
@@ -32,6 +32,7 @@ def locate(name: str) -> Path | None:
     if name.startswith(PACKAGE):
         return _inside(name)
     path = Path(name).expanduser()
+    reach.model("tune.base_model", str(path))
     if path.is_dir() or (path.suffix == ".gguf" and path.is_file()):
         return path.resolve()
     if path.suffix == ".gguf" or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
@@ -48,7 +49,7 @@ def _inside(name: str) -> Path:
     if not folders:
         install = package.replace("_", "-")
         raise BackendError(f"base model {name!r}: no package {package!r} is installed; try `pip install {install}`")
-    path = Path(folders[0]) / file
+    path = reach.inside(Path(folders[0]), file)
     if not file or not path.is_file():
         there = sorted(p.name for p in Path(folders[0]).glob("*.gguf"))
         raise BackendError(f"base model {name!r}: the package holds no file {file!r}; it holds {there!r}")
@@ -77,6 +78,8 @@ def resolve(tune: LocalTune, root: str | None = None) -> str:
 
     Raises BackendError where the base model is not there or cannot be converted.
     """
+    if tune.trust_remote_code:
+        reach.code(tune.base_model)
     path = locate(tune.base_model)
     if path is None:
         return _snapshot(tune) if tune.revision else tune.base_model

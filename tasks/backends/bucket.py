@@ -14,9 +14,10 @@ import gcsfs
 import google.auth.exceptions
 from gcsfs.retry import HttpError
 
+from tasks import reach
 from tasks.backends.contract import LossPoint
 from tasks.backends.uploads import Upload
-from tasks.backends.vertex import LOGIN
+from tasks.backends.vertex import LOGIN, credentials
 from tasks.errors import BackendError, TransientError
 from tasks.tuning import GeminiTune
 
@@ -29,6 +30,7 @@ def of(tune: GeminiTune) -> str:
             f"no bucket is named (it is {found!r}): Vertex reads training data from Cloud Storage only, set "
             "tune.bucket or SHARDTUNE_BUCKET to gs://BUCKET/FOLDER"
         )
+    reach.check("tune.bucket", found, os.environ.get("SHARDTUNE_BUCKET"))
     return found.rstrip("/")
 
 
@@ -90,6 +92,7 @@ def _point(raw: bytes) -> LossPoint | None:
 
 def _files() -> Any:
     """A file system without a memory: others write to the bucket too."""
+    credentials()
     return gcsfs.GCSFileSystem(
         token="google_default",
         endpoint_url=os.environ.get("STORAGE_EMULATOR_HOST") or None,

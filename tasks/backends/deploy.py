@@ -6,22 +6,24 @@ it once. (Azure OpenAI, "Deploy a fine-tuned model".)
 
 from __future__ import annotations
 
-import os
 import time
 
 import httpx
 
+from tasks import reach, settings
 from tasks.errors import BackendError
 from tasks.store import digest_of
 from tasks.tuning import Deploy
 
 VERSION = "2024-10-01"
+OFFICIAL = "https://management.azure.com"
 LOOKS = 240
 
 
 def deployed(deploy: Deploy, model: str, poll: tuple[float, float]) -> str:
     """The name under which `model` answers; it is deployed if it is not. BackendError where it cannot be."""
-    token = os.environ.get(deploy.token_variable)
+    reach.check("tune.deploy.management_url", deploy.management_url, OFFICIAL)
+    token = settings.secret(deploy.token_variable)
     if not token:
         raise BackendError(
             f"model {model!r} must be deployed before it answers: set {deploy.token_variable} "

@@ -101,6 +101,7 @@ def base(path: str, load_in_4bit: bool, trust_remote_code: bool) -> Any:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     options: dict[str, Any] = {"dtype": precision(), "trust_remote_code": trust_remote_code}
+    plain(path, "model")
     if load_in_4bit:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -116,10 +117,22 @@ def base(path: str, load_in_4bit: bool, trust_remote_code: bool) -> Any:
         raise BackendError(f"base model {path!r} cannot be loaded: {error}") from error
 
 
+def plain(path: str, stem: str) -> None:
+    """BackendError where the folder `path` has no weights as safetensors: other files are pickles, which run code.
+
+    A name on the hub is left to transformers, which prefers safetensors and reads others without running them.
+    """
+    folder = Path(path)
+    if folder.is_dir() and not list(folder.glob(f"{stem}*.safetensors")):
+        there = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt"))
+        raise BackendError(f"{path!r} holds no {stem}.safetensors (it has {there!r}): save it again as safetensors")
+
+
 def _unsloth(link: LocalLink, path: str) -> Any:
     from unsloth import FastLanguageModel
 
     tune = link.tune
+    plain(path, "model")
     checkpointing: Any = "unsloth" if tune.gradient_checkpointing else False
     try:
         model, _ = FastLanguageModel.from_pretrained(
@@ -182,6 +195,7 @@ def _continue(model: Any, parent: str) -> None:
 
     if not (Path(parent) / "adapter_config.json").exists():
         raise BackendError(f"parent model {parent!r} is no adapter on this machine: check the chain's last model")
+    plain(parent, "adapter_model")
     theirs, ours = PeftConfig.from_pretrained(parent), model.peft_config["default"]
     mine, other = ((c.r, c.lora_alpha, sorted(c.target_modules)) for c in (ours, theirs))
     if mine != other:

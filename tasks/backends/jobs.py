@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from tasks import settings, store
+from tasks import processes, settings, store
 from tasks.backends.contract import Link, LossPoint, Status
 from tasks.tuning import LocalTune
 
@@ -83,21 +83,12 @@ class Folder:
 
     def sign(self, process: psutil.Process | None = None) -> None:
         """Write down which process (else: this one) works on the job."""
-        process = process or psutil.Process()
-        self.write("process.json", {"pid": process.pid, "started": process.create_time()})
+        self.write("process.json", processes.told(process))
 
     @property
     def process(self) -> psutil.Process | None:
         """The process that works on the job; None where it is gone (a number used again by another does not count)."""
-        known = self.read("process.json")
-        if known is None:
-            return None
-        try:
-            process = psutil.Process(known["pid"])
-            alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - known["started"]) < 2
-            return process if alive else None
-        except psutil.NoSuchProcess:
-            return None
+        return processes.alive(self.read("process.json"))
 
     @contextmanager
     def held(self) -> Iterator[int | None]:

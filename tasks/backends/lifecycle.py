@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 LOOKS = 5  # for a job whose create call may or may not have worked
 TRIES = 5  # looks at a job whose provider does not answer, or says that it knows no such job
+AWAY = 3600.0  # seconds without an answer that a job under watch is waited for
 
 
 class Ledger(Protocol):
@@ -145,6 +146,19 @@ def look(backend: Backend, job: Job) -> Status:
     raise AssertionError("unreachable")
 
 
+def _answered(backend: Backend, job: Job) -> Status:
+    """The status, even of a provider that is away for a while: the job has all the time, and so has its watcher."""
+    end = time.monotonic() + AWAY
+    while True:
+        try:
+            return look(backend, job)
+        except TransientError as error:
+            if time.monotonic() > end:
+                raise
+            log.warning("job %r goes on unseen (%s): looking again in %.0f s", job.id, error, backend.poll[1])
+            time.sleep(backend.poll[1])
+
+
 def watch(
     job: Job,
     link: Link,
@@ -159,7 +173,7 @@ def watch(
     """
     began, pause, resumed_at, last = time.monotonic(), backend.poll[0], -1, None
     while True:
-        status = look(backend, job)
+        status = _answered(backend, job)
         if status.interrupted and status.step > resumed_at:
             log.warning("job %r died at step %s: it goes on from its last checkpoint", job.id, status.step)
             resumed_at = status.step

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from tasks import reach, settings
 from tasks.backends import account, offers, place, pricing, prompting, standing, uploads
 from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
 from tasks.errors import BackendError, MissingExtraError, VanishedError
@@ -43,6 +44,8 @@ class OpenAI:
     paid = True
 
     def __init__(self, tune: OpenAITune) -> None:
+        if tune.base_url:  # whoever is named there is sent the key
+            reach.check("tune.base_url", tune.base_url, os.environ.get("OPENAI_BASE_URL"))
         self.tune = tune
         self.base_url = tune.base_url or os.environ.get("OPENAI_BASE_URL")
         self.poll = (0.2, 1.0) if place.is_loopback(self.base_url) else (5.0, 120.0)
@@ -50,11 +53,11 @@ class OpenAI:
     @cached_property
     def client(self) -> openai.OpenAI:
         """The SDK's client; BackendError where there is no key."""
-        key = os.environ.get(self.tune.key_variable)
+        key = settings.secret(self.tune.key_variable)
         if not key:
             raise BackendError(
-                f"there is no API key: set {self.tune.key_variable}, or try everything without one by "
-                "`shardtune rehearse`"
+                f"there is no API key: set {self.tune.key_variable} (or make a Prefect Secret block of it), or try "
+                "everything without one by `shardtune rehearse`"
             )
         return openai.OpenAI(api_key=key, base_url=self.base_url, timeout=60.0)
 

@@ -34,6 +34,7 @@ class Sampler:
         if adapter is not None:
             from peft import PeftModel
 
+            engines.plain(adapter, "adapter_model")
             self.model = PeftModel.from_pretrained(self.model, adapter)
         self.model.eval()
         self.version = version or base_path

@@ -11,10 +11,12 @@ import httpx2
 from google import genai
 from google.genai import errors, types
 
+from tasks import settings
 from tasks.backends.limit import until
 from tasks.errors import BackendError, LimitError, TransientError, VanishedError
 from tasks.tuning import GeminiTune
 
+CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
 LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a service account's file"
 
 
@@ -32,6 +34,15 @@ def project(tune: GeminiTune) -> str:
     raise BackendError(f"no Google Cloud project is named: set GOOGLE_CLOUD_PROJECT (or tune.project), and {LOGIN}")
 
 
+def credentials() -> None:
+    """Where the environment names no service account's file, take it from the Prefect Secret block, in memory only."""
+    told = None if os.environ.get(CREDENTIALS) else settings.secret(CREDENTIALS)
+    if told:
+        handle = os.memfd_create(CREDENTIALS)  # Google's libraries want a path
+        os.write(handle, told.encode())
+        os.environ[CREDENTIALS] = f"/proc/{os.getpid()}/fd/{handle}"
+
+
 def client(tune: GeminiTune, location: str, attempts: int, seconds: int = 60) -> genai.Client:
     """A client for this place. `attempts` above 1 is for what does no harm when it is done twice."""
     # With a base URL of its own the SDK forgets a project and place that come from the environment.
@@ -40,6 +51,7 @@ def client(tune: GeminiTune, location: str, attempts: int, seconds: int = 60) ->
         timeout=1_000 * seconds,
         retry_options=types.HttpRetryOptions(attempts=attempts) if attempts > 1 else None,
     )
+    credentials()
     with translated("opening a client"):
         return genai.Client(vertexai=True, project=project(tune), location=location, http_options=options)
 

@@ -23,6 +23,7 @@ from tasks.errors import CatalogueError
 from tasks.models import Shard
 
 BLOCK = 1 << 19  # bytes: what is made of them stays in the processor's cache
+AHEAD = 1 << 23  # bytes fetched at a time from object storage
 SNIPPET = 200  # characters of a quarantined line that are kept
 KEYS = ("uid", "title", "content")
 UID = re.compile(rb'"uid"\s*:\s*"([^"\\]{1,64})"')
@@ -82,7 +83,7 @@ def _lines(shard: Shard, limit: int) -> Iterator[tuple[bytes, int | None]]:
     """Whole lines, some megabytes at a time, with None; or the head of one line above `limit`, with its length."""
     hasher, rest, skipped, left = hashlib.sha256(), b"", 0, shard.end - shard.start
     try:
-        stream = store.reading(shard.uri)
+        stream = store.reading(shard.uri, min(left, AHEAD))
     except FileNotFoundError as error:
         raise ChangedError(f"{shard.uri!r} is gone since it was planned: plan again") from error
     with stream:

@@ -7,7 +7,11 @@ shards, and a grown catalogue leaves its old shards as they are.
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +20,9 @@ from tasks import store
 from tasks.catalogue.records import Cleaned, Repeats
 
 ROOM = 1_000_000  # hashes held at a time: about 70 MB with what sorting needs
+SLICES = 500  # at most, since each is an open file for a while; above ROOM * SLICES rows, more are held at a time
+READERS = 16  # files read or written at a time: in object storage each is a wait
+HASHED = np.dtype([("place", "<i8"), ("high", "<u8"), ("low", "<u8")])
 
 NONE = Repeats(uri=None, rows=0, digest="")
 
@@ -25,29 +32,35 @@ def find(cleaned: Sequence[Cleaned], policy: Literal["keep", "drop"], root: str)
     if policy == "keep":
         return (NONE,) * len(cleaned)
     starts = np.cumsum([0, *(c.rows for c in cleaned)])
-    found: list[Any] = [np.empty(0, np.int64)]
-    slices = int(starts[-1]) // ROOM + 1
-    for part in range(slices):
-        found.append(_repeats(cleaned, starts, part, slices))
-    repeats = np.sort(np.concatenate(found))
+    slices = min(SLICES, int(starts[-1]) // ROOM + 1)
+    repeats = np.sort(np.concatenate([_repeats(rows) for rows in _sliced(cleaned, starts, slices)]))
     edges = np.searchsorted(repeats, starts)
-    return tuple(
-        _keep((repeats[a:b] - start).astype("<i4"), root)
-        for a, b, start in zip(edges[:-1], edges[1:], starts, strict=False)
-    )
+    own = [(repeats[a:b] - start).astype("<i4") for a, b, start in zip(edges[:-1], edges[1:], starts, strict=False)]
+    with ThreadPoolExecutor(READERS) as writers:
+        return tuple(writers.map(_keep, own, [root] * len(own)))
 
 
-def _repeats(cleaned: Sequence[Cleaned], starts: Any, part: int, slices: int) -> Any:
-    """Places, in the whole catalogue, of rows whose hash was there before, among hashes of one slice of the range."""
-    places, highs, lows = [], [], []
-    for start, high, low in _hashes(cleaned, starts):
-        mine = np.arange(len(high)) if slices == 1 else np.flatnonzero(high % np.uint64(slices) == part)
-        places.append(start + mine)
-        highs.append(high[mine])
-        lows.append(low[mine])
-    if not places:
-        return np.empty(0, np.int64)
-    place, high, low = np.concatenate(places), np.concatenate(highs), np.concatenate(lows)
+def _sliced(cleaned: Sequence[Cleaned], starts: Any, slices: int) -> Iterator[Any]:
+    """All rows, in slices of the range of hashes. Several wait in temporary files, so that each shard is read once."""
+    if slices == 1:
+        yield np.concatenate([np.empty(0, HASHED), *_hashes(cleaned, starts)])
+        return
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        files = [stack.enter_context(Path(name, str(n)).open("w+b")) for n in range(slices)]
+        for rows in _hashes(cleaned, starts):
+            parts = rows["high"] % np.uint64(slices)
+            order = np.argsort(parts, kind="stable")
+            edges = np.searchsorted(parts[order], np.arange(slices + 1, dtype=np.uint64))
+            for file, a, b in zip(files, edges[:-1], edges[1:], strict=False):
+                file.write(rows[order[a:b]].tobytes())
+        for file in files:
+            file.seek(0)
+            yield np.frombuffer(file.read(), HASHED)
+
+
+def _repeats(rows: Any) -> Any:
+    """Places, in the whole catalogue, of rows whose hash was there before."""
+    place, high, low = rows["place"], rows["high"], rows["low"]
     some = _twins(high)
     order = some[np.lexsort((place[some], low[some], high[some]))]
     same = (high[order][1:] == high[order][:-1]) & (low[order][1:] == low[order][:-1])
@@ -65,11 +78,20 @@ def _twins(numbers: Any) -> Any:
     return order[twin]
 
 
-def _hashes(cleaned: Sequence[Cleaned], starts: Any) -> Iterator[tuple[int, Any, Any]]:
-    for start, one in zip(starts, cleaned, strict=False):
-        with store.reading(one.hashes_uri) as stream:
-            pairs = np.frombuffer(stream.read(), "<u8").reshape(-1, 2)
-        yield int(start), pairs[:, 0], pairs[:, 1]
+def _hashes(cleaned: Sequence[Cleaned], starts: Any) -> Iterator[Any]:
+    """Of each shard, in order, its rows as HASHED."""
+    with ThreadPoolExecutor(READERS) as readers:
+        for n in range(0, len(cleaned), READERS):
+            for start, pairs in zip(starts[n:], readers.map(_read, cleaned[n : n + READERS]), strict=False):
+                rows = np.empty(len(pairs), HASHED)
+                rows["place"] = np.arange(start, start + len(pairs))
+                rows["high"], rows["low"] = pairs[:, 0], pairs[:, 1]
+                yield rows
+
+
+def _read(one: Cleaned) -> Any:
+    with store.reading(one.hashes_uri) as stream:
+        return np.frombuffer(stream.read(), "<u8").reshape(-1, 2)
 
 
 def _keep(positions: Any, root: str) -> Repeats:

@@ -1,8 +1,9 @@
 """Plan: cut a catalogue into shards of consecutive lines, in one streaming pass.
 
-A plain local file is not copied: its shards are byte ranges. Every other source is streamed once and each shard's
-bytes are kept as a file of their own under the root, named by their digest. A plan is cached by what tells the source
-apart (path, size, time of change; entity tag), so an unchanged catalogue is not read again.
+A plain file, on disk or in object storage, is not copied: its shards are byte ranges. Every other source is streamed
+once and each shard's bytes are kept as a file of their own under the root, named by their digest. So is a file on disk
+where the root is in object storage, since machines that share the root need not share the disk. A plan is cached by
+what tells the source apart (path, size, time of change; entity tag), so an unchanged catalogue is not read again.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ import hashlib
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, repeat
 from typing import IO
 
 import numpy as np
 from pydantic import ValidationError
 
 from tasks import recipe, store
-from tasks.catalogue import decode, sources
+from tasks.catalogue import decode, sources, unpack
 from tasks.errors import CatalogueError
 from tasks.models import Plan, Shard
 
-VERSION = 1  # bump when the same source gives another plan
+VERSION = 2  # bump when the same source gives another plan
 ATTEMPTS = 3
 
 
@@ -53,6 +55,7 @@ def cached_at(catalogue: recipe.Catalogue, source: sources.Source, root: str) ->
     if source.identity is None:
         return None
     parts = [VERSION, source.identity, catalogue.lines_per_shard, catalogue.max_line_bytes]
+    parts += [catalogue.cuts] if catalogue.cuts else []
     return store.join(root, "catalogue", "plans", f"{store.digest_of(parts)}.json")
 
 
@@ -68,32 +71,37 @@ def _make(source: sources.Source, catalogue: recipe.Catalogue, root: str) -> Pla
     shards: list[Shard] = []
     tail = _Tail(catalogue.max_line_bytes)
     line, offset = 1, 0
+    ranged = source.plain and (store.local(source.uri) is None or store.local(root) is not None)
     with ThreadPoolExecutor(1) as hashing:
-        writer = _Writer(hashing, None if source.plain else root)
-        for piece, lines, ends in pieces(tail.watch(source.blocks()), catalogue.lines_per_shard):
+        writer = _Writer(hashing, None if ranged else root)
+        for piece, lines, ends in pieces(tail.watch(source.blocks()), catalogue.lines_per_shard, catalogue.cuts):
             writer.add(piece, lines)
             if ends:
                 digest, uri, size = writer.close()
-                start, end = (offset, offset + size) if source.plain else (0, size)
+                start, end = (offset, offset + size) if ranged else (0, size)
                 shard = Shard(
                     index=len(shards), uri=uri or source.uri, start=start, end=end, first_line=line,
                     lines=writer.lines, digest=digest,
                 )  # fmt: skip
                 shards.append(shard)
                 line, offset = line + writer.lines, offset + size
-                writer = _Writer(hashing, None if source.plain else root)
+                writer = _Writer(hashing, None if ranged else root)
     if not shards:
         raise CatalogueError(f"the catalogue {catalogue.uri!r} is empty: give a file with at least one line")
     cut = source.cut or tail.cut()
     return Plan(catalogue=source.uri, lines=line - 1, bytes=offset, cut=cut, shards=tuple(shards))
 
 
-def pieces(blocks: Iterable[bytes], lines_per_shard: int) -> Iterator[tuple[bytes, int, bool]]:
+def pieces(
+    blocks: Iterable[bytes], lines_per_shard: int, cuts: Sequence[int] = ()
+) -> Iterator[tuple[bytes, int, bool]]:
     """Cut blocks at shard ends: (bytes, lines that end in them, whether the shard ends here).
 
-    Joined, the pieces are the blocks. A last line without a line end counts as a line.
+    `cuts` are the lines of the first shards. Joined, the pieces are the blocks. A last line without a line end counts
+    as a line.
     """
-    room, open_line, pending = lines_per_shard, False, False
+    rooms = chain(cuts, repeat(lines_per_shard))
+    room, open_line, pending = next(rooms), False, False
     for block in blocks:
         while block:
             ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
@@ -104,7 +112,7 @@ def pieces(blocks: Iterable[bytes], lines_per_shard: int) -> Iterator[tuple[byte
                 break
             here = int(ends[room - 1]) + 1
             yield block[:here], room, True
-            block, room, open_line, pending = block[here:], lines_per_shard, False, False
+            block, room, open_line, pending = block[here:], next(rooms), False, False
     if pending:
         yield b"", int(open_line), True
 
@@ -140,7 +148,7 @@ class _Writer:
             if not store.exists(uri):
                 self._copy.seek(0)
                 with store.writing(uri) as target:
-                    shutil.copyfileobj(self._copy, target, sources.BLOCK)
+                    shutil.copyfileobj(self._copy, target, unpack.BLOCK)
             self._copy.close()
         return digest, uri, self._size
 

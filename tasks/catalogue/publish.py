@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from tasks import store
+from tasks import reach, store
 from tasks.catalogue import card
 from tasks.errors import CatalogueError
 from tasks.models import Prepared
@@ -14,8 +14,9 @@ def publish(prepared: Prepared, target: str) -> tuple[str, ...]:
     """Copy the shards of `prepared` and their card to the folder `target`; returns the URIs, the card last.
 
     What lies there under the same name is written again; a reader who opens the card finds all that it names.
-    Raises CatalogueError when the target refuses.
+    Raises CatalogueError when the target refuses, RecipeError where workers may not write there.
     """
+    reach.check("the target", target)
     written = []
     sources = [shard.uri for shard in prepared.shards if shard.kept]
     try:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from tasks import reach
 from tasks.errors import ExportError, MissingExtraError
 from tasks.models import Frozen, Message
 
@@ -31,7 +32,10 @@ class Rendering(Frozen):
 
 
 def load_tokenizer(rendering: Rendering) -> Any:
-    """The tokenizer of `rendering`; MissingExtraError without transformers."""
+    """The tokenizer of `rendering`; MissingExtraError without transformers, RecipeError where it may not be opened."""
+    reach.model("tokenizer", rendering.tokenizer)
+    if rendering.trust_remote_code:
+        reach.code(rendering.tokenizer)
     try:
         from transformers import AutoTokenizer
     except ImportError as error:

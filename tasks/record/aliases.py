@@ -49,6 +49,12 @@ def register(name: str, result: Finetuned) -> str:
         return f"{name}/{made.version}"
 
 
+def decided(name: str, run_id: str) -> bool:
+    """Whether the gate has decided of the model of this run."""
+    held = ledger.client().search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    return any(DECIDED in version.tags for version in held)
+
+
 def champion(name: str) -> str | None:
     """The version that is champion, as NAME/VERSION; None where none is."""
     try:

@@ -21,7 +21,7 @@ from tasks.models import Asked, Finetuned
 from tasks.record import attempts
 from tasks.record.describe import LIBRARIES, LONGEST, library
 from tasks.record.ledger import client, read
-from tasks.record.names import EVENTS, REASON, SIMULATED, STATE, UNTIL
+from tasks.record.names import EVENTS, FLOW_RUN, FORGOTTEN, JOB_PAGE, REASON, SIMULATED, STATE, UNTIL
 
 DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
 SHOWN = ("group", "question", "before", "after", "after_t0", "content")  # first in the table of answers
@@ -58,6 +58,20 @@ def wait(run_id: str, until: str, reason: str) -> None:
     """The provider takes no job now: the run says until when, and goes on being RUNNING."""
     for name, value in ((STATE, "waiting"), (UNTIL, until), (REASON, reason[:LONGEST]), (NOTE, reason[:LONGEST])):
         client().set_tag(run_id, name, value)
+
+
+def lead(run_id: str, flow_run: str | None, job: str | None) -> None:
+    """Addresses of the flow run and of the provider's page of the job: as tags, and as links in the description."""
+    api = client()
+    for name, address in ((FLOW_RUN, flow_run), (JOB_PAGE, job)):
+        if address:
+            api.set_tag(run_id, name, address)
+    api.set_tag(run_id, NOTE, _pages(api.get_run(run_id).data.tags))
+
+
+def _pages(tags: dict[str, str]) -> str:
+    told = {"The flow run in Prefect": tags.get(FLOW_RUN), "The job at its provider": tags.get(JOB_PAGE)}
+    return " · ".join(f"[{words}]({address})" for words, address in told.items() if address)
 
 
 def fail(run_id: str, state: str, reason: str) -> None:
@@ -102,7 +116,8 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     keep(run_id, link, result.model)
     api.log_dict(run_id, result.model_dump(mode="json"), "result.json")
     api.set_tag(run_id, REASON, "")
-    api.set_tag(run_id, NOTE, _summary(result))
+    pages = _pages(api.get_run(run_id).data.tags)
+    api.set_tag(run_id, NOTE, f"{_summary(result)}\n\n{pages}".strip())
     api.set_terminated(run_id, "FINISHED")
 
 
@@ -143,7 +158,7 @@ def forgetting(run_id: str, told: Forgetting) -> None:
     api.log_figure(run_id, heat_map(told), "forgetting.png")
     if told.drops and "forgetting/worst_drop" not in api.get_run(run_id).data.metrics:
         api.log_metric(run_id, "forgetting/worst_drop", max(told.drops.values()))
-    api.set_tag(run_id, "shardtune.forgotten", told.told if told.forgotten else "")
+    api.set_tag(run_id, FORGOTTEN, told.told if told.forgotten else "")
 
 
 def _costs(status: Status, quote: Quote) -> dict[str, float | None]:

@@ -24,10 +24,9 @@ from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned, Frozen, Prepared
 from tasks.recipe import Recipe
 from tasks.record import attempts, describe, turns
-from tasks.record.names import JOB, KEY, STATE, UNATTENDED, UNTIL
+from tasks.record.names import JOB, KEY, LINES, RECIPE, STATE, UNATTENDED, UNTIL
 
 EXPERIMENT = "shardtune"
-
 
 for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -80,13 +79,8 @@ class MlflowLedger:
         self, recipe: Recipe, questions: Exam, quote: Quote | None = None, beside: Beside | None = None
     ) -> None:
         self.recipe, self.overlap = recipe, beside.overlap if beside else None
-        self.held: dict[str, Frozen | None] = {
-            "recipe": recipe,
-            "questions": questions,
-            "quote": quote,
-            "overlap": self.overlap,
-        }
-        self.held["prepared"] = beside.prepared if beside else None
+        self.held: dict[str, Frozen | None] = {"recipe": recipe, "questions": questions, "quote": quote}
+        self.held |= {"overlap": self.overlap, "prepared": beside.prepared if beside else None}
 
     @staticmethod
     def turn(key: str) -> AbstractContextManager[None]:
@@ -112,7 +106,9 @@ class MlflowLedger:
         for name, value in ({"link": link} | self.held).items():
             if value is not None:
                 api.log_dict(run_id, value.model_dump(mode="json"), f"{name}.json")
-        api.set_tag(run_id, "shardtune.recipe", self.recipe.name)
+        api.set_tag(run_id, RECIPE, self.recipe.name)
+        if isinstance(prepared := self.held["prepared"], Prepared):
+            api.set_tag(run_id, LINES, str(sum(s.lines for s in prepared.shards)))
         if self.overlap:
             api.set_tag(run_id, "shardtune.near_duplicates", str(self.overlap.near))
         return run_id
@@ -173,15 +169,15 @@ def taken(key: str) -> bool:
     return place is not None and turns.elsewhere(api, place, key)
 
 
-def leave(key: str) -> None:
-    """Note that nobody waits for the job of `key`: whoever sweeps goes on with its chain."""
-    client().set_tag(run_id(key), UNATTENDED, "true")
+def leave(key: str, by: str) -> None:
+    """Note that nobody waits for the job of `key`: whoever sweeps goes on with its chain, by the flow that left it."""
+    client().set_tag(run_id(key), UNATTENDED, by)
 
 
-def left(key: str) -> bool:
-    """Whether nobody waits for the job of `key`."""
+def left(key: str) -> str | None:
+    """The flow that left the job of `key` to a sweep; None where somebody waits for it."""
     run = run_of(key)
-    return run is not None and run.data.tags.get(UNATTENDED) == "true"
+    return (run.data.tags.get(UNATTENDED) or None) if run else None
 
 
 def read(run_id: str, name: str) -> Any:

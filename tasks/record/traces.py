@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from mlflow.entities import Document, SpanType
 from tasks import settings
 from tasks.answers.reply import Reply, Step
 from tasks.record import ledger
+
+# It says in a person's terminal that it writes; that it could not is a warning.
+logging.getLogger("mlflow.tracing.export.async_export_queue").setLevel(logging.WARNING)
 
 KINDS = {
     "retrieve": SpanType.RETRIEVER,
@@ -46,7 +50,7 @@ def _trace(reply: Reply, place: str, metadata: dict[str, str]) -> None:
             step.name, KINDS[step.name], root, inputs=given, attributes=told, start_time_ns=step.start
         )
         span.end(outputs=gave, end_time_ns=step.end)
-    result = reply.model_dump(mode="json", include={"state", "text", "source", "problems"})
+    result = reply.model_dump(mode="json", include={"state", "text", "source", "problems"}, exclude_defaults=True)
     root.end(outputs=result, end_time_ns=reply.steps[-1].end)
 
 

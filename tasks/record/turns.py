@@ -8,7 +8,9 @@ exclusion: write your name where nobody's is, wait longer than a write takes, an
 from __future__ import annotations
 
 import json
+import logging
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,23 +18,30 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from tasks import settings
 from tasks.errors import LimitError
 
+log = logging.getLogger(__name__)
+
 SETTLE = 1.0  # seconds; longer than any write to the store takes
 LONGEST = timedelta(hours=2)  # an upload of half a gigabyte on a slow line; then whoever held it is taken for dead
+LEASE, RENEWED = timedelta(minutes=15), 60.0  # of a lasting turn: how long it holds, and every how many seconds anew
 
 
 @contextmanager
-def turn(api: MlflowClient, experiment: str, key: str) -> Iterator[None]:
-    """Hold the turn of `key`; LimitError where another machine holds it. The machine's own lock is held already."""
+def turn(api: MlflowClient, experiment: str, key: str, lasting: bool = False) -> Iterator[None]:
+    """Hold the turn of `key`; LimitError where another machine holds it. The machine's own lock is held already.
+
+    A `lasting` one is for work of days: it is told to be alive all the time, and taken for dead soon after that ends.
+    """
     tag, place = _tag(key), _place()
-    mine = {"place": place, "id": uuid.uuid4().hex, "until": (datetime.now(UTC) + LONGEST).isoformat()}
+    mine = {"place": place, "id": uuid.uuid4().hex, "until": _after(LEASE if lasting else LONGEST)}
 
     def refuse(other: dict[str, str]) -> None:
         soon = (datetime.now(UTC) + timedelta(seconds=30)).isoformat(timespec="seconds")
-        raise LimitError(f"{other['place']!r} is starting the job of {key!r}", soon)
+        raise LimitError(f"{other['place']!r} is at work on {key!r}", soon)
 
     if elsewhere(api, experiment, key):
         refuse(_holder(api, experiment, key))
@@ -41,11 +50,31 @@ def turn(api: MlflowClient, experiment: str, key: str) -> Iterator[None]:
     now = _holder(api, experiment, key)
     if now.get("id") != mine["id"]:
         refuse(now or {"place": "another machine"})
+    over = threading.Event()
+    alive = threading.Thread(target=_renew, args=(api, experiment, tag, mine, over), daemon=True)
+    if lasting:
+        alive.start()
     try:
         yield
     finally:
+        over.set()
+        if lasting:
+            alive.join()
         if _holder(api, experiment, key).get("id") == mine["id"]:
             api.delete_experiment_tag(experiment, tag)
+
+
+def _renew(api: MlflowClient, experiment: str, tag: str, mine: dict[str, str], over: threading.Event) -> None:
+    """Say again and again that the holder lives. A store that is away for a while is asked again."""
+    while not over.wait(RENEWED):
+        try:
+            api.set_experiment_tag(experiment, tag, json.dumps(mine | {"until": _after(LEASE)}))
+        except MlflowException as error:
+            log.warning("the turn %r could not be renewed (%s): trying again", tag, error)
+
+
+def _after(span: timedelta) -> str:
+    return (datetime.now(UTC) + span).isoformat()
 
 
 def elsewhere(api: MlflowClient, experiment: str, key: str) -> bool:

@@ -43,9 +43,14 @@ _enter()
 @pytest.fixture(scope="session")
 def orchestrator() -> Iterator[None]:
     """A Prefect server with an empty database, for flows called in this process."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=STARTUP):
+    # The end of every flow run would wait for its heartbeat to wake from a second of sleep.
+    with (
+        prefect_test_harness(server_startup_timeout=STARTUP),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
         yield
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,12 +28,15 @@ from flows.reproduce import reproduce
 from flows.sweep import sweep
 from tasks import forgetting, recipes, settings
 from tasks.answers.compared import GUARD
+from tasks.backends import get_backend
+from tasks.backends.contract import ENDED
 from tasks.errors import AnswerError, TrainingError
 from tasks.models import Finetuned
 from tasks.recipe import Recipe
 from tasks.record import aliases, ledger, lineage
 from tests.benchmarks import catalogue
 from tests.flows.demo import runs
+from tests.flows.stopped import MOMENTS, killed
 from tests.tasks.backends import paid
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
@@ -150,35 +160,34 @@ def test_an_equal_model_is_a_challenger_with_the_reason(champion, place):
     assert held.tags["shardtune.reason"] == done.promotion.reason
 
 
-@pytest.mark.parametrize("moment", ["register", "settle"])
-def test_killed_before_or_after_registering_a_worse_model_never_is_champion(moment, champion, place, monkeypatch):
-    worse = grounded(place, "promote=true", "export.style=describe", f"seed={len(moment)}")
+def finetuning(recipe_name: str, place: Path, *more: str) -> list[str]:
+    """The command of the recipe that `grounded` makes, under another name."""
+    sets = (f"catalogue.uri={place / 'catalogue.json'}", *SMALL, f"name={recipe_name}", "promote=true", *more)
+    return ["finetune", "--recipe", "gpt-4o-mini", *(part for one in sets for part in ("--set", one))]
 
-    def killed(*_):
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(aliases, moment, killed)
-        finetune(worse)
-    assert aliases.champion("grounded") == "grounded/1"
+def test_killed_before_its_alias_a_worse_model_never_is_champion(champion, place, tmp_path):
+    more = ("export.style=describe", "seed=6")
+    for moment in MOMENTS:
+        killed(moment, tmp_path / moment, *finetuning("grounded", place, *more))
+        assert aliases.champion("grounded") == "grounded/1"
+    worse = grounded(place, "promote=true", *more)
     done = finetune(worse)
-    assert (done.promotion.alias, aliases.champion("grounded")) == ("challenger", "grounded/1")
+    assert (done.trained, done.promotion.alias, aliases.champion("grounded")) == (False, "challenger", "grounded/1")
     versions = ledger.client().search_model_versions("name = 'grounded'")
     assert sum(v.run_id == done.mlflow_run_id for v in versions) == 1
     assert ledger.client().get_run(done.promotion.comparison).info.status == "FINISHED"
 
 
-def test_a_better_model_that_was_killed_before_its_alias_is_champion_after(place, monkeypatch):
-    better = grounded(place, "name=later", "promote=true", "seed=9")
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(aliases, "settle", killed)
-        finetune(better)
-    assert aliases.champion("later") is None
-    assert (finetune(better).promotion.alias, aliases.champion("later")) == ("champion", "later/1")
+@pytest.mark.long
+def test_a_better_model_that_was_killed_before_its_alias_is_champion_after(place, tmp_path):
+    more = ("export.style=grounded", "seed=9")
+    for moment in MOMENTS[1:]:
+        killed(moment, tmp_path / moment, *finetuning("later", place, *more))
+        assert aliases.champion("later") is None
+    assert [int(v.version) for v in ledger.client().search_model_versions("name = 'later'")] == [1]
+    done = finetune(grounded(place, "name=later", "promote=true", "seed=9"))
+    assert (done.trained, done.promotion.alias, aliases.champion("later")) == (False, "champion", "later/1")
     with pytest.raises(AnswerError, match="nothing to go back to"):
         rollback("later")
 
@@ -191,6 +200,18 @@ def test_the_sweep_promotes_what_nobody_waits_for(place):
             break
         sweep()
     assert aliases.champion("unattended") == "unattended/1"
+
+
+def test_a_sweep_killed_while_it_promotes_is_finished_by_the_next_one(place, tmp_path):
+    done = finetune(grounded(place, "name=swept", "promote=true", "seed=11"), wait=False)
+    known = ledger.known(done.key)
+    while get_backend(known.link.tune).status(known.job).state not in ENDED:
+        time.sleep(0.05)
+    killed("settle", tmp_path / "still", "sweep")
+    assert aliases.champion("swept") is None
+    assert [(s.key, s.concluded) for s in sweep()] == [(done.key, True)]
+    assert aliases.champion("swept") == "swept/1"
+    assert sweep() == ()
 
 
 def forgetful(place: Path, then: str, seed: int) -> Recipe:
@@ -228,6 +249,16 @@ def test_or_it_stops_and_says_why(place, simulators, forgetting_scores):
     assert serve.seen(simulators.state)["creates"]["openai"] == before + 2
 
 
+def test_a_sweep_tells_it_once(place, forgetting_scores):
+    assert finetune(forgetful(place, "stop", 24), wait=False).state in ("running", "waiting")
+    told: list[str] = []
+    for _ in range(200):
+        told += [found.detail for found in sweep()]
+        if any("forgets shard 0" in text for text in told):
+            break
+    assert "forgets shard 0" in told[-1] and sweep() == ()
+
+
 def test_what_a_chain_remembers_is_really_asked(place):
     done = finetune(recipe(place, "name=asked", "seed=23", "chain=true", "shards=[0, 1]", "forgetting.bound=100"))
     matrix = ledger.read(done.mlflow_run_id, "forgetting.json")
@@ -251,6 +282,42 @@ def test_the_registered_model_of_a_provider_answers_with_sources(champion, place
     asked = [known["question"], "What is the Plutonium Toaster 9000?"]
     first, second = map(json.loads, served.predict(asked, params={"checked": True}))
     assert (first["state"], first["source"]["uid"], second["state"]) == ("supported", known["uid"], "abstained")
+
+
+@pytest.fixture
+def served(champion) -> Iterator[str]:
+    """`mlflow models serve` of the champion, as the README starts it; its address."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        port = place.getsockname()[1]
+    scripts = Path(sys.executable).parent  # mlflow looks for uvicorn on the path
+    call = [scripts / "mlflow", "models", "serve", "--model-uri", "models:/grounded@champion"]
+    call += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    env = {"MLFLOW_TRACKING_URI": settings.tracking_uri(), "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.Popen(call, env=os.environ | env, start_new_session=True)
+    try:
+        while True:
+            assert process.poll() is None
+            with contextlib.suppress(httpx.ConnectError):
+                if httpx.get(f"http://127.0.0.1:{port}/ping").is_success:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_it_answers_over_http_from_mlflow_models_serve(served, place):
+    known = marks(compare(("base", "champion"), grounded(place)).mlflow_run_id)[0]
+    asked = {"inputs": [known["question"], "What is the Plutonium Toaster 9000?"], "params": {"checked": True}}
+    told = httpx.post(served, json=asked, timeout=None).json()["predictions"]
+    first, second = map(json.loads, told)
+    assert (first["state"], first["source"]["uid"], first["problems"]) == ("supported", known["uid"], [])
+    assert first["source"]["quote"].startswith(first["text"].removesuffix("[simulated]").strip()[:40])
+    assert (second["state"], second["source"]) == ("abstained", None)
+    alone = httpx.post(served, json={"inputs": asked["inputs"][:1]}, timeout=None).json()["predictions"]
+    assert len(alone) == 1 and "{" not in alone[0]
 
 
 def test_the_guard_counts_every_group(champion, place):

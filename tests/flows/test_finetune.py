@@ -82,7 +82,7 @@ def test_prefect_shows_answers_and_progress(done):
 
 
 def test_the_second_run_is_served_from_its_record(done, place):
-    assert finetune(recipe(place)) == done.model_copy(update={"trained": False})
+    assert finetune(recipe(place)) == done.model_copy(update={"trained": False, "watched": 0.0})
     assert len(runs(done.key)) == 1
 
 

@@ -64,6 +64,7 @@ def jobs(place: Path) -> set[Path]:
     return set((place / "root" / "jobs").glob("*"))
 
 
+@pytest.mark.long
 def test_a_fine_tune_killed_at_every_stage_is_one_job_and_one_run(place):
     before, seed = jobs(place), "seed=71"
 

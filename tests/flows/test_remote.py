@@ -10,15 +10,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL
 
 from deployments.simulators import serve
 from flows.check import check, quote
 from flows.finetune import finetune
 from flows.sweep import cancel, sweep
-from tasks import recipes
-from tasks.errors import BackendError
+from tasks import recipes, vault
+from tasks.backends import prompting, vertex
+from tasks.errors import BackendError, TransientError
 from tasks.recipe import Recipe
 from tasks.record import ledger
 from tests.benchmarks import catalogue
@@ -195,6 +198,19 @@ def test_a_failed_job_is_paid_again_only_on_demand_in_the_same_run(shop, simulat
     assert finetune(wanted, again=True).trained is False and made(simulators)["openai"] == 2
 
 
+def test_answers_that_did_not_come_are_asked_for_by_a_later_sweep(shop, simulators, monkeypatch):
+    monkeypatch.setattr(prompting, "RETRIES", 0)
+    simulators.state.faults.append({"route": "openai.chat", "fault": "status", "status": 503, "times": None})
+    with pytest.raises(TransientError, match="asking"):
+        finetune(recipe(shop, "gpt-4o-mini", "shards=[0]", "seed=503"))
+    (waits,) = sweep()
+    assert (waits.concluded, [run.info.status for run in runs(waits.key)]) == (False, ["RUNNING"])
+    simulators.state.faults.clear()
+    (done,) = sweep()
+    assert (done.key, done.state, done.concluded) == (waits.key, "succeeded", True)
+    assert made(simulators)["openai"] == 1 and not ledger.unfinished()
+
+
 @pytest.mark.parametrize(
     ("kind", "word"), [("partially_succeeded", "succeeded"), ("expired", "EXPIRED"), ("paused", "PAUSED")]
 )
@@ -347,18 +363,43 @@ def test_the_command_finds_thirty_planted_defects_in_a_file_and_none_in_a_clean_
     assert (clean.returncode, json.loads(clean.stdout)["findings"]) == (0, [])
 
 
-def test_no_secret_is_written_anywhere(shop, simulators, tmp_path):
+@pytest.fixture
+def kept(simulators: serve.Simulators) -> Iterator[None]:
+    """The simulators' keys as Secret blocks of the Prefect server."""
+    account = Path(os.environ[vertex.CREDENTIALS]).read_text()
+    for variable, value in {"OPENAI_API_KEY": os.environ["OPENAI_API_KEY"], vertex.CREDENTIALS: account}.items():
+        Secret(value=value).save(vault.block(variable), overwrite=True)
+    yield
+    for variable in ("OPENAI_API_KEY", vertex.CREDENTIALS):
+        Secret.delete(vault.block(variable))
+
+
+def told() -> str:
+    """All that the Prefect server tells of runs, logs, artifacts and blocks."""
+    texts = []
+    for kind in ("flow_runs", "task_runs", "logs", "artifacts", "block_documents"):
+        page, offset = [None], 0
+        while page:
+            asked = httpx.post(f"{PREFECT_API_URL.value()}/{kind}/filter", json={"limit": 200, "offset": offset})
+            page, offset = asked.json(), offset + 200
+            texts.append(asked.text)
+    return "".join(texts)
+
+
+def test_no_secret_is_written_anywhere(shop, simulators, kept, tmp_path):
     secret = "sk-simulated"  # the simulators' key, and the token of their management
     known = [secret, "simulated-token", json.loads(Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())]
     known[2] = known[2]["private_key"].splitlines()[5]
     place = tmp_path / "kept"
+    # From the server's blocks alone: the environment of the command, and of what it starts, has none of them.
+    alone = {"OPENAI_API_KEY": None, "GOOGLE_APPLICATION_CREDENTIALS": None}
     simulators.state.faults.append({"route": "openai.jobs.retrieve", "fault": "status", "status": 500, "times": 2})
     output = ""
     for name in ("gpt-4o-mini", "gemini-describe"):
         chosen = [f"catalogue.uri={shop / 'catalogue.json'}", *SMALL]
         done = command(
             "finetune", "--recipe", name, "--verbose", *(w for c in chosen for w in ("--set", c)),
-            SHARDTUNE_ROOT=str(place), PREFECT_LOGGING_LEVEL="DEBUG",
+            SHARDTUNE_ROOT=str(place), PREFECT_LOGGING_LEVEL="DEBUG", **alone,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         output += done.stdout + done.stderr
@@ -367,4 +408,8 @@ def test_no_secret_is_written_anywhere(shop, simulators, tmp_path):
     for path in written:
         data = path.read_bytes()
         assert not [word for word in known if word.encode() in data], path
-    assert not [word for word in known if word in output]
+    server = told()
+    assert "finetune gpt-4o-mini" in server and "openai-api-key" in server and "answers" in server
+    assert not [word for word in known if word in output or word in server]
+    records = [path.read_bytes() for path in (place / "prefect" / "storage").rglob("*") if path.is_file()]
+    assert records and all(b'"type":"json"' in record for record in records)

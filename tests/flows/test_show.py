@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flows import show
 from tasks import settings
+from tasks.answers.index import Row
+from tasks.answers.reply import Reply, Source
 from tasks.models import Prepared
 from tests.tasks.links import made, result
 
@@ -31,6 +33,30 @@ def test_a_long_answer_is_shortened_to_two_lines(capsys):
     show.answers(long.model_copy(update={"answers": (row,)}))
     told = capsys.readouterr().out
     assert told.count("word") < 50 and "…" in told and "(nothing)" in told
+
+
+def source(uid: str, title: str = "Brass Drum") -> Source:
+    row = Row(uid=uid, title=title, content="A drum of brass. " * 40, line=7, shard=1, digest="d", also=())
+    return Source.of(row, "https://shop/{uid}")
+
+
+def test_under_every_answer_stands_its_source_or_what_is_near(capsys):
+    bare = Reply(question="What is it?", state="supported", text="A drum.", style="grounded", model="m")
+    show.reply(bare.model_copy(update={"source": source("U1"), "near": (source("U2"),)}))
+    told = capsys.readouterr().out
+    assert told.splitlines()[:3] == [
+        "  A drum.",
+        "  source      U1, line 7, shard 1: Brass Drum",
+        " " * 14 + "https://shop/U1",
+    ]
+    assert "A drum of brass." in told and "U2" not in told
+    show.reply(bare.model_copy(update={"state": "unsupported", "problems": ("number: 7",), "source": source("U1")}))
+    told = capsys.readouterr().out
+    assert "  UNSUPPORTED number: 7" in told and "https://shop/U1" in told and "A drum of brass." in told
+    show.reply(bare.model_copy(update={"state": "abstained", "near": (source("U2", "Brass Drum " * 30),)}))
+    told = capsys.readouterr().out
+    assert "  nearest     U2, line 7" in told and "…" in told and "http" not in told
+    assert max(map(len, told.splitlines())) <= 100
 
 
 def test_what_became_of_every_line(capsys):

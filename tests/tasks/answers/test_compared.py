@@ -156,3 +156,6 @@ def test_the_report_needs_nothing_beside_it_and_believes_no_answer(opened):
     assert "&lt;b&gt;99&lt;/b&gt;" in page and "<b>99</b>" not in page
     assert "tuned vs base: better by supported" in page
     assert page.count("<tr><td>tuned</td>") >= 3
+    assert "US$" not in page and "none costs money" in page  # a column of zeros tells nothing
+    arms = [a.model_copy(update={"groups": {g: r | {"usd": 0.01} for g, r in a.groups.items()}}) for a in made.arms]
+    assert "<td>0.010000</td>" in report.html(made.model_copy(update={"arms": tuple(arms)}), marks)

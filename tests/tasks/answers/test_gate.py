@@ -91,9 +91,17 @@ def test_what_is_forgotten_is_measured_from_the_best_link_that_was_kept():
     assert branched.drops == {0: 1.0} and not branched.forgotten
 
 
+def test_links_that_nobody_asked_count_for_nothing():
+    gaps = matrix((), (), (16.0, 28.0, 9.0), (15.0, 20.0, 9.0, 8.0))
+    assert gaps.forgotten == {1: 8.0} and matrix((), ()).drops == {}
+    assert len(heat_map(gaps).axes[0].texts) == 7
+
+
 def test_the_heat_map_frames_what_was_forgotten():
     figure = heat_map(matrix((20.0,), (10.0, 30.0), (19.0, 28.0, 9.0), kept=(True, False, True)))
     (place, _) = figure.axes
     assert [t.get_text() for t in place.texts] == ["20.0", "10.0", "30.0", "19.0", "28.0", "9.0"]
     assert [(round(p.get_x()), round(p.get_y())) for p in place.patches] == [(0, 1)]
-    assert [t.get_text() for t in place.get_yticklabels()] == ["shard 0", "not kept: shard 1", "shard 2"]
+    assert [t.get_text() for t in place.get_yticklabels()] == ["0", "1, not kept", "2"]
+    assert "framed: more than 5 points" in place.get_title()
+    assert "framed" not in heat_map(matrix((20.0,), (22.0, 30.0))).axes[0].get_title()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
+from contextlib import suppress
 
 import pytest
+import torch
 
 from tasks.backends import engines
-from tasks.errors import BackendError
-from tests.tasks.backends.models import build
+from tasks.backends.base import rendering
+from tasks.backends.sampler import Sampler
+from tasks.errors import BackendError, ShardtuneError
+from tasks.examples.templates import load_tokenizer
+from tests.tasks.backends.models import build, tune
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,53 @@ def test_evaluating_is_undone_and_spares_4_bit_layers(llama):
     with engines.evaluating(llama):
         assert not llama.training and llama.four.training
     assert [m.training for m in llama.modules()] == before
+
+
+def test_code_of_a_model_runs_only_where_the_recipe_says_so(tmp_path):
+    """A model and a tokenizer that bring Python files: nothing of them runs by default, wherever they are opened."""
+    folder, ran = tmp_path / "evil", tmp_path / "ran"
+    build(folder, "llama")
+    code = f"from pathlib import Path\nPath({str(ran)!r}).touch()\n"
+    code += "from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast\n"
+    parts = {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M", "AutoTokenizer": ["code.T", "code.T"]}
+    for name, base_class in {"C": "LlamaConfig", "M": "LlamaForCausalLM", "T": "PreTrainedTokenizerFast"}.items():
+        kind = "model_type = 'evil'" if name == "C" else "config_class = C" if name == "M" else "pass"
+        code += f"class {name}({base_class}):\n    {kind}\n"
+    (folder / "code.py").write_text(code)
+    for file in ("config.json", "tokenizer_config.json"):
+        told = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps(told | {"auto_map": parts, "model_type": "evil"}))
+    wanted = tune(str(folder))
+    assert not wanted.trust_remote_code
+    for opened in (
+        lambda: engines.base(str(folder), False, wanted.trust_remote_code),
+        lambda: load_tokenizer(rendering(wanted)),
+        lambda: Sampler(str(folder), None, wanted),
+    ):
+        with suppress(ShardtuneError, ValueError):  # refused, or opened without it
+            opened()
+        assert not ran.exists()
+    load_tokenizer(rendering(tune(str(folder), trust_remote_code=True)))
+    assert ran.exists()  # it would have run
+
+
+def test_weights_that_are_pickles_are_not_opened(tmp_path):
+    folder = tmp_path / "pickled"
+    build(folder, "llama")
+    (weights,) = folder.glob("*.safetensors")
+    torch.save({}, folder / "pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(BackendError, match=r"no model\.safetensors \(it has \['pytorch_model\.bin'\]\): save it again"):
+        engines.base(str(folder), False, False)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    torch.save({}, adapter / "adapter_model.bin")
+    with pytest.raises(BackendError, match=r"adapter_model\.safetensors"):
+        engines._continue(None, str(adapter))
+    build(tmp_path / "base", "llama")
+    with pytest.raises(BackendError, match=r"adapter_model\.safetensors"):
+        Sampler(str(tmp_path / "base"), str(adapter), tune(str(tmp_path / "base")))
 
 
 def test_versions_name_what_decides_the_training():

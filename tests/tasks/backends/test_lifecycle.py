@@ -238,9 +238,14 @@ def test_watch_outlasts_a_provider_that_does_not_answer(provider, ledger, monkey
     monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: None)
     job = start(made(), provider, ledger).job
     provider.states[job.id] = [Status(state="succeeded")]
-    provider.deaf = 3
+    provider.deaf = 10 * lifecycle.TRIES
     assert lifecycle.watch(job, made(), provider, lambda s: None).state == "succeeded"
     assert provider.submitted == 1
+    provider.deaf = 2 * lifecycle.TRIES
+    monkeypatch.setattr(lifecycle, "AWAY", -1.0)
+    with pytest.raises(TransientError):
+        lifecycle.watch(job, made(), provider, lambda s: None)
+    assert provider.deaf == lifecycle.TRIES
 
 
 def test_watch_resumes_as_long_as_it_gets_further(provider, ledger):

@@ -52,10 +52,11 @@ def expected(shards: list[list[int]]) -> list[list[int]]:
 SHARDS = st.lists(st.lists(st.integers(0, 12), max_size=8), max_size=6)
 
 
-@given(SHARDS, st.sampled_from([1, 3, 1_000_000]))
-def test_every_row_that_came_before_is_found(shards, room):
+@given(SHARDS, st.sampled_from([1, 3, 1_000_000]), st.sampled_from([2, 500]))
+def test_every_row_that_came_before_is_found(shards, room, slices):
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(duplicates, "ROOM", room)  # so few at a time that several passes are needed
+        patch.setattr(duplicates, "ROOM", room)  # so few at a time that there are several slices
+        patch.setattr(duplicates, "SLICES", slices)
         found = duplicates.find(made(Path(name), shards), "drop", name)
         assert [duplicates.positions(one).tolist() for one in found] == expected(shards)
     assert [one.rows for one in found] == [len(each) for each in expected(shards)]

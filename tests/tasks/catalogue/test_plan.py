@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import recipe
+from tasks.catalogue import decode
 from tasks.catalogue.plan import pieces, plan
 from tasks.errors import CatalogueError
 from tests.tasks.catalogue.catalogues import line, lines, source
@@ -81,6 +82,25 @@ def test_a_compressed_catalogue_has_the_same_shards_as_files_of_their_own(tmp_pa
     assert [s.first_line for s in packed.shards] == [1, 11, 21]
     assert b"".join(Path(s.uri).read_bytes()[s.start : s.end] for s in packed.shards) == b"".join(data)
     assert {s.uri for s in plain.shards} == {str(tmp_path / "catalogue.json")}
+
+
+def test_shards_lie_where_every_machine_that_shares_the_root_reads_them(tmp_path, bucket):
+    data = lines(25)
+    with fsspec.open(f"{bucket}/catalogue.json", "wb") as out:
+        out.write(b"".join(data))
+    local = source(tmp_path, data)
+    ranges = plan(local, str(tmp_path))
+    there = plan(local.model_copy(update={"uri": f"{bucket}/catalogue.json"}), f"{bucket}/root")
+    assert {s.uri for s in there.shards} == {f"{bucket}/catalogue.json"}  # not copied
+    assert [s.model_copy(update={"uri": ""}) for s in there.shards] == [
+        s.model_copy(update={"uri": ""}) for s in ranges.shards
+    ]
+    brought = plan(local, f"{bucket}/root")
+    assert [s.uri for s in brought.shards] == [f"{bucket}/root/catalogue/spool/{s.digest}.jsonl" for s in ranges.shards]
+    for made in (ranges, there, brought):
+        assert [s.lines for s in made.shards] == [
+            sum(block.lines for block in decode.read(s, 1_000)) for s in made.shards
+        ]
 
 
 def test_an_unchanged_catalogue_is_not_read_again(tmp_path):

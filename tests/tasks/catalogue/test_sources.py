@@ -6,13 +6,19 @@ import gzip
 import io
 import json
 import os
+import pickle
+import re
+import subprocess
+import sys
+import tarfile
 import zipfile
 
 import datasets
 import fsspec
+import numpy as np
 import pytest
 
-from tasks.catalogue import sources
+from tasks.catalogue import sources, unpack
 from tasks.catalogue.plan import plan
 from tasks.errors import CatalogueError
 from tasks.recipe import Catalogue
@@ -146,13 +152,51 @@ def test_what_cannot_be_read_is_told_in_one_line(tmp_path, monkeypatch, uri, tol
         plan(Catalogue(uri=uri), str(tmp_path))
 
 
-def test_s3_tells_a_missing_file_from_a_folder(bucket, tmp_path):
+NAMES = {"part-9.json": (0, 5), "part-10.jsonl": (5, 5), "part-11.json.gz": (10, 15)}
+
+
+def parts(name: str) -> bytes:
+    """What lies in the file of this name: its rows, and no line end after the last."""
+    start, count = NAMES[name]
+    data = b"".join(lines(count, start)).rstrip()
+    return gzip.compress(data, mtime=0) if name.endswith(".gz") else data
+
+
+def test_a_prefix_a_folder_and_a_pattern_are_their_files_in_the_order_of_their_numbers(bucket, tmp_path):
+    (tmp_path / "local").mkdir()
+    for place in (f"{bucket}/folder", str(tmp_path / "local")):
+        for name in (*NAMES, "notes.txt"):
+            with fsspec.open(f"{place}/{name}", "wb") as stream:
+                stream.write(parts(name) if name in NAMES else b"no catalogue")
+    places = [f"{bucket}/folder/", f"{bucket}/folder", f"{bucket}/folder/part-*", f"{bucket}/fold*/*.*"]
+    places += [str(tmp_path / "local"), str(tmp_path / "loc*" / "part-*")]
+    for place in places:
+        assert read(place) == ROWS, place
+    plans = [plan(Catalogue(uri=place, lines_per_shard=10), str(tmp_path / "root")) for place in places]
+    assert len({tuple(s.digest for s in made.shards) for made in plans}) == 1
+    assert read(f"{bucket}/folder/part-1*") == ROWS[5:]
+
+
+def test_a_file_that_arrives_under_a_prefix_is_seen(bucket):
+    for name in NAMES:
+        with fsspec.open(f"{bucket}/feed/{name}", "wb") as stream:
+            stream.write(parts(name))
+        known = sources.find(f"{bucket}/feed/")
+        assert [file.rpartition("/")[2] for file in known.files] == list(NAMES)[: list(NAMES).index(name) + 1]
+        assert known.identity == sources.find(f"{bucket}/feed/").identity is not None
+
+
+@pytest.mark.parametrize("place", ["shop/nowhere/", "shop/no*", "shop/txt/", "shop/txt/*"])
+def test_a_prefix_or_pattern_of_nothing_is_told(bucket, place):
+    with fsspec.open(f"{bucket}/txt/notes.txt", "wb") as stream:
+        stream.write(b"nothing")
+    with pytest.raises(CatalogueError, match=f"no .* '?s3://{re.escape(place)}|{re.escape(place)}"):
+        sources.find(f"s3://{place}")
+
+
+def test_s3_tells_a_missing_file(bucket):
     with pytest.raises(CatalogueError, match="no catalogue at 's3://shop/nowhere"):
         sources.find(f"{bucket}/nowhere.json")
-    with fsspec.open(f"{bucket}/folder/trn.json", "wb") as stream:
-        stream.write(DATA)
-    with pytest.raises(CatalogueError, match="is a folder: name one file in it"):
-        sources.find(f"{bucket}/folder")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +210,116 @@ def test_an_archive_of_no_use_says_so(tmp_path, name, data, told):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(CatalogueError, match=told):
         plan(Catalogue(uri=str(tmp_path / name)), str(tmp_path))
+
+
+@pytest.fixture
+def little(monkeypatch) -> None:
+    """Limits as they are, on files that a test can afford."""
+    monkeypatch.setattr(unpack, "SLACK", 1 << 16)
+    monkeypatch.setattr(unpack, "LIST", 4_096)
+
+
+ZEROS = b"\0" * (1 << 25)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("zeros.json.gz", gzip.compress(ZEROS)),
+        ("members.json.gz", gzip.compress(ZEROS[: 1 << 20]) * 32),
+        ("zeros.zip", archive({"trn.json": ZEROS})),
+        ("nested.zip", archive({"trn.json.gz": gzip.compress(ZEROS)})),
+        ("twice.zip", archive({"trn.json.gz": gzip.compress(gzip.compress(ZEROS, 0))})),
+    ],
+)
+def test_a_bomb_is_left_in_its_wrapping(tmp_path, little, name, data):
+    (tmp_path / name).write_bytes(data)
+    read, most = 0, unpack.RATIO * len(data) + unpack.SLACK
+    with pytest.raises(CatalogueError, match="unpacks to more than 100 times its size"):
+        for block in sources.find(str(tmp_path / name)).blocks():
+            read += len(block)
+    assert read <= most
+    with pytest.raises(CatalogueError):
+        plan(Catalogue(uri=str(tmp_path / name)), str(tmp_path / "root"))
+    assert not list((tmp_path / "root").rglob("*.jsonl"))
+
+
+def test_a_catalogue_that_repeats_itself_is_no_bomb(tmp_path, little):
+    said = "A red drum of steel screws, for long days at sea. Each is packed by hand. "
+    rows = b"".join(line(f"U{n}", content=said + os.urandom(4).hex()) for n in range(20_000))
+    (tmp_path / "trn.json.gz").write_bytes(gzip.compress(rows))
+    assert b"".join(sources.find(str(tmp_path / "trn.json.gz")).blocks()) == rows
+
+
+def test_a_long_line_of_nothing_takes_no_memory(tmp_path):
+    script = (
+        "import re, sys\n"
+        "from pathlib import Path\n"
+        "from tasks.catalogue import sources\n"
+        "seen = sum(len(block) for block in sources.find(sys.argv[1]).blocks())\n"
+        "print(seen, re.search('VmHWM:\\\\s+(\\\\d+)', Path('/proc/self/status').read_text())[1])\n"
+    )
+    peaks = []
+    for mebibytes in (1, 60):
+        name = tmp_path / f"{mebibytes}.json.gz"
+        name.write_bytes(gzip.compress(b"\0" * (mebibytes << 20)))
+        done = subprocess.run([sys.executable, "-c", script, str(name)], capture_output=True, text=True, check=True)
+        seen, peak = map(int, done.stdout.split())
+        assert seen == mebibytes << 20
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 20_000, peaks  # KiB
+
+
+def test_an_archive_of_endless_members_is_not_even_listed(tmp_path, little):
+    (tmp_path / "many.zip").write_bytes(archive({f"{n}.json": b"{}" for n in range(200)}))
+    with pytest.raises(CatalogueError, match=r"list of files in .* is longer"):
+        list(sources.find(str(tmp_path / "many.zip")).blocks())
+
+
+def test_members_with_the_names_of_other_places_are_only_read(tmp_path):
+    link = zipfile.ZipInfo("link.json")
+    link.external_attr = 0o120777 << 16
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as packed:
+        packed.writestr("../../escaped.json", DATA)
+        packed.writestr("/absolute.json", line("U25"))
+        packed.writestr(link, "/etc/passwd")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "names.zip").write_bytes(out.getvalue())
+    before = sorted(tmp_path.rglob("*"))
+    lines_read = b"".join(sources.find(str(tmp_path / "in" / "names.zip")).blocks()).splitlines()
+    rows = [json.loads(each)["uid"] for each in lines_read if each.startswith(b"{")]
+    assert sorted(rows) == sorted(f"U{n}" for n in range(26))
+    assert b"/etc/passwd" in lines_read and b"root:" not in b"".join(lines_read)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_pickles_are_no_catalogue(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "ran"),))
+
+    for name, write in {
+        "rows.npz": lambda path: np.savez(path, rows=np.array([Evil()], dtype=object)),
+        "rows.pkl": lambda path: path.write_bytes(pickle.dumps(Evil())),
+        "rows.npy": lambda path: np.save(path, np.array([Evil()], dtype=object)),
+    }.items():
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / name)
+        with pytest.raises(CatalogueError):
+            list(sources.find(str(tmp_path / name)).blocks())
+    (tmp_path / "script").mkdir()
+    (tmp_path / "script" / "script.py").write_text(f"import os; os.mkdir({str(tmp_path / 'ran')!r})")
+    with pytest.raises(CatalogueError):
+        list(sources.find(str(tmp_path / "script")).blocks())
+    tar = tmp_path / "tar" / "rows.tar"
+    tar.parent.mkdir()
+    (tmp_path / "1.pickle").write_bytes(pickle.dumps(Evil()))
+    with tarfile.open(tar, "w") as packed:
+        packed.add(tmp_path / "1.pickle", "1.pickle")
+    with pytest.raises(CatalogueError, match="is made of 'webdataset'"):
+        list(sources.find(str(tar.parent)).blocks())
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_empty_folder_says_so(tmp_path):

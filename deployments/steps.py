@@ -1,0 +1,43 @@
+"""Steps of `prefect deploy`: what deployments/prefect.yaml takes from this checkout instead of repeating it.
+
+Prefect puts what a step returns where the YAML says `{{ name }}`; what is wholly one placeholder keeps its type.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from tasks import recipes, store
+from tasks.record.describe import source
+
+# What `tasks.settings.enter` sets for the command line, and a flow run started by a worker needs too.
+ENVIRONMENT = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",  # by which a sweep on another machine sees that a run is alive
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "AWS_RETRY_MODE": "standard",
+    "AWS_MAX_ATTEMPTS": "12",
+}
+
+
+def checkout() -> dict[str, Any]:
+    """`folder`, in which flow runs work, so that relative paths mean what they mean here; `version`; and `env`."""
+    commit = source().get("mlflow.source.git.commit", "")
+    return {"folder": os.getcwd(), "version": f"{version('shardtune')} {commit[:8]}".strip(), "env": ENVIRONMENT}
+
+
+def recipe(name: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """`recipe`, whole, with every default written out, and `told`, its description; without a name the default one.
+
+    `there` says whether its catalogue is a path of this machine where something is: a schedule without one would fail.
+    """
+    loaded = recipes.load(name, overrides)
+    path = store.local(loaded.catalogue.uri) if loaded.catalogue.uri else None
+    there = path is not None and path.exists()
+    return {"recipe": loaded.model_dump(mode="json"), "told": loaded.description, "there": there}

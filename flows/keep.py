@@ -1,0 +1,51 @@
+"""Keep: the commands that back all state up and put it back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from flows.options import AS_JSON, DEBUG
+from tasks import backup as state
+
+
+@click.command()
+@click.argument("target", metavar="FOLDER|URI")
+@AS_JSON
+@DEBUG
+def backup(target: str, as_json: bool) -> None:
+    """Copy all state (shards, exports, jobs, adapters, MLflow, Prefect) to FOLDER, while everything runs."""
+    _tell("backed up", state.backup(target), target, as_json)
+
+
+@click.command()
+@click.argument("source", metavar="FOLDER|URI")
+@click.option("--force", is_flag=True, help="Put the state that is there aside (in object storage: write over it).")
+@click.option("--check", is_flag=True, help="Only read the backup, and say whether every byte is as it was written.")
+@AS_JSON
+@DEBUG
+def restore(source: str, force: bool, check: bool, as_json: bool) -> None:
+    """Put a backup back to where it was, whole or not at all. Stop what runs on it first."""
+    if check:
+        _tell("whole", state.check(source), source, as_json)
+        return
+    made, aside = state.restore(source, force)
+    _tell("restored", made, source, as_json, aside=aside)
+
+
+def _tell(done: str, made: state.Manifest, place: str, as_json: bool, **more: Any) -> None:
+    told = {"made": made.made, "root": made.root, "files": len(made.files), "bytes": sum(f.size for f in made.files)}
+    told |= {"elsewhere": list(made.elsewhere)} | more
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    click.echo(f"{done}  {place}: {told['files']:,} files, {told['bytes']:,} bytes of {made.root}, made {made.made}")
+    for line in made.elsewhere:
+        click.echo(f"NOT IN IT  {line}")
+    if more.get("aside"):
+        click.echo(f"what was there is now {more['aside']}")
+
+
+COMMANDS = (backup, restore)

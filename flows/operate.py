@@ -1,0 +1,78 @@
+"""Operate: the commands that keep a chain up to date with its catalogue."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from flows import show
+from flows.options import AS_JSON, DEBUG, enter, running
+from tasks.errors import ShardtuneError
+from tasks.models import Retrained
+from tasks.recipe import Recipe
+
+ARRIVED, RESOURCE = "shardtune.catalogue.arrived", "shardtune.catalogue"
+
+
+def shown(result: Retrained) -> None:
+    """What was done, and the numbers of the last link that was trained."""
+    if result.results:
+        show.finetuned(result.results[-1])
+    click.echo(f"{result.detail}\n{result.seconds:.0f} s outside training")
+
+
+@click.command()
+@running(shown)
+@click.option("--promote", is_flag=True, help="Register the model; champion only if a verdict says it is better.")
+@click.option("--again", is_flag=True, help="Start a failed or cancelled job anew.")
+@click.option("--wait/--no-wait", default=True, help="Watch the jobs to their end, or leave them to `shardtune sweep`.")
+def retrain(recipe: Recipe, promote: bool, again: bool, wait: bool) -> Retrained:
+    """Train on the shards that the recipe's chain has not learned yet, from its last model. Nothing new: it says so."""
+    from flows.retrain import retrain as flow
+
+    return flow(recipe.model_copy(update={"promote": promote or recipe.promote}), wait, again)
+
+
+@click.command()
+@click.argument("uri")
+@AS_JSON
+@DEBUG
+def arrived(uri: str, as_json: bool) -> None:
+    """Tell the Prefect server that there are new products at URI; deployments that wait for it then retrain."""
+    from tasks.catalogue import sources
+
+    found = sources.find(uri)
+    enter()
+    event = _emitted(found.uri)
+    told = {"event": event, "resource": RESOURCE, "uri": found.uri}
+    click.echo(json.dumps(told) if as_json else f"{ARRIVED} was sent for {found.uri} (event {event})")
+
+
+def _emitted(uri: str) -> str:
+    """Send the event and wait until the server has it; returns its id. ShardtuneError where there is no server."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.events import Event
+    from prefect.settings import PREFECT_API_URL
+
+    address = PREFECT_API_URL.value()
+    if not address:
+        raise ShardtuneError(
+            "there is no Prefect server to tell: set PREFECT_API_URL to the address of one (`shardtune up` prints it), "
+            f"or run `shardtune retrain --catalogue {uri}` at once"
+        )
+    event = Event(event=ARRIVED, resource={"prefect.resource.id": RESOURCE}, payload={"uri": uri})
+    # Over HTTP, and not by `emit_event`: its queue neither says whether the server took the event, nor why it did not.
+    try:
+        with get_client(sync_client=True) as client:
+            client.request("POST", "/events", json=[event.model_dump(mode="json")])  # type: ignore[arg-type]
+    except httpx.HTTPError as error:
+        raise ShardtuneError(
+            f"the Prefect server at {address!r} did not take the event ({error}): check the address, and "
+            "PREFECT_API_AUTH_STRING where it asks for a password"
+        ) from error
+    return str(event.id)
+
+
+COMMANDS = (retrain, arrived)

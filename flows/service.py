@@ -1,0 +1,76 @@
+"""Service: the commands that run everything on one machine, and tell how it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.options import AS_JSON, DEBUG, enter
+from tasks import processes, settings
+from tasks.errors import ServiceError
+
+OURS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
+
+
+@click.command()
+@click.option("--port", default=0, help="Of the Prefect server; 4200, or that of last time, where none is named.")
+@click.option("--mlflow-port", default=0, help="Of the MLflow server; 5000, or that of last time.")
+@click.option("--gpu/--no-gpu", default=None, help="Whether a worker serves the pool `gpu`; told by the driver.")
+@DEBUG
+def up(port: int, mlflow_port: int, gpu: bool | None) -> None:
+    """Start Prefect, MLflow and workers, register the deployments, and look after all of it until Ctrl-C.
+
+    Trainers that run go on without it. Started again, it picks up where it was.
+    """
+    running = {name: settings.served().get(name) for name in OURS}
+    if processes.alive(settings.service().get("up")):
+        click.echo(f"already up: Prefect {_page(running[OURS[0]])}, MLflow {_page(running[OURS[1]])}")
+        return
+    for name in OURS:
+        if os.environ.get(name):
+            raise ServiceError(f"{name} is {os.environ[name]!r}, and `up` starts servers of its own: unset it")
+    settings.enter()
+    from deployments.service import Service
+
+    has = Path("/dev/nvidiactl").exists() if gpu is None else gpu
+    Service(click.echo).run(port, mlflow_port, ("cpu", "gpu") if has else ("cpu",))
+
+
+def _page(url: str | None) -> str:
+    return url.removesuffix("/api") if url else "(starting)"
+
+
+@click.command()
+@AS_JSON
+@DEBUG
+def status(as_json: bool) -> None:
+    """What runs, what is open, what failed in the last seven days, and what to do about each."""
+    enter()
+    from tasks.status import status as look
+
+    found = look()
+    if as_json:
+        click.echo(json.dumps(found.model_dump(mode="json"), ensure_ascii=False))
+        return
+    for part in found.service:
+        click.echo(f"{part.name:14} {'runs' if part.alive else 'GONE':6} pid {part.pid:<8} {part.url}")
+    if not any(part.alive for part in found.service):
+        click.echo("no server and no worker runs: `shardtune up` starts them")
+    _matters("open", found.open)
+    _matters("failed lately", found.failed)
+
+
+def _matters(title: str, matters: tuple[Any, ...]) -> None:
+    click.echo(f"{title}: {len(matters) or 'nothing'}")
+    for one in matters:
+        click.echo(f"  {one.kind} {one.name}  {one.state} since {one.since}  {one.id}")
+        for text in (one.detail, one.url, f"to do: {one.do}"):
+            if text:
+                click.echo(f"    {' '.join(text.split())[:300]}")
+
+
+COMMANDS = (up, status)

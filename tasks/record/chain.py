@@ -1,0 +1,194 @@
+"""Chain: what the links of one recipe name have learned, read back from their runs, and whose turn it is to go on.
+
+A chain's last model is that of the run from which back to the base most lines were learned; of several, the newest.
+Links that forgot too much hang beside it: their shards were tried, and nothing starts from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from mlflow.entities import Run
+
+from tasks import settings
+from tasks.answers.forgetting import Forgetting
+from tasks.backends.contract import Link
+from tasks.errors import BackendError, LimitError
+from tasks.models import CleanShard, Finetuned, Prepared
+from tasks.recipe import Recipe
+from tasks.record import ledger, turns
+from tasks.record.names import FORGOTTEN, JOINED, KEY, LINES, PARENT, RECIPE
+
+PATIENCE = 5.0  # seconds; longer than it takes from a last look at the catalogue to giving up the turn
+
+
+class Taught(NamedTuple):
+    """A link that has ended well, and the shards that it was tuned on, as they were then."""
+
+    key: str
+    link: Link
+    recipe: Recipe
+    prepared: Prepared
+    kept: bool = True  # False where it forgot too much, and the chain did not go on from it
+
+
+class Past(NamedTuple):
+    """A chain so far: its links, oldest first, its last model, what they forgot, and links that are under way."""
+
+    taught: tuple[Taught, ...] = ()
+    last: Finetuned | None = None
+    forgetting: Forgetting | None = None  # of all of `taught`; without its last row where that was not measured
+    underway: tuple[Taught, ...] = ()
+
+    @property
+    def shards(self) -> tuple[CleanShard, ...]:
+        """What was learned, or is being learned."""
+        return tuple(s for one in (*self.taught, *self.underway) for s in one.prepared.shards)
+
+
+def past(name: str) -> Past:
+    """What the chain called `name` has learned. Raises BackendError where a part of its record or its model is gone."""
+    runs = _runs(name)
+    done = {r.data.tags[KEY]: r for r in runs if r.info.status == "FINISHED"}
+    ways = {key: _way(run, done) for key, run in done.items() if not run.data.tags.get(FORGOTTEN)}
+    tried = {key: _tried(way, done) for key, way in ways.items()}
+    best = max(tried, key=lambda key: (_lines(tried[key]), done[key].info.start_time), default=None)
+    begun = [r for r in runs if r.info.status == "RUNNING" and r.data.tags.get(PARENT, "") == (best or "")]
+    underway: list[Taught] = []
+    for run in begun:
+        found = _taught(run)
+        taken = {s.index for one in underway for s in one.prepared.shards}
+        if found and not taken & {s.index for s in found.prepared.shards}:
+            underway.append(found)
+    if best is None:
+        return Past(underway=tuple(underway))
+    with ThreadPoolExecutor(8) as pool:  # a store may be far away
+        taught = tuple(pool.map(_whole, tried[best]))
+    last = ledger.finished(best)
+    if last is None:
+        raise BackendError(
+            f"the last model of chain {name!r} (key {best}) is not there any more: restore it from a backup, "
+            "or start a new chain under another `name`; nothing was trained"
+        )
+    return Past(taught, last, _forgetting(taught, tried[best]), tuple(underway))
+
+
+def _runs(name: str) -> list[Run]:
+    """The runs of this name, oldest first; of a key that has two, the first."""
+    api = ledger.client()
+    place = ledger.experiment(api)
+    if place is None:
+        return []
+    found: list[Run] = []
+    for mine in (f"tags.`{RECIPE}` = '{name}'", f"tags.`{JOINED}{name}` = 'true'"):
+        found += api.search_runs([place], f"{mine} and tags.`{KEY}` != ''", max_results=50_000)
+    found.sort(key=lambda run: int(run.info.start_time), reverse=True)
+    return list({r.data.tags[KEY]: r for r in found}.values())[::-1]
+
+
+def joined(name: str, key: str) -> None:
+    """Count a finished link into the chain called `name`, where another recipe's name is on it: it was served."""
+    run = ledger.run_of(key)
+    if run and run.data.tags.get(RECIPE) != name:
+        ledger.client().set_tag(run.info.run_id, f"{JOINED}{name}", "true")
+
+
+def _way(run: Run, done: dict[str, Run]) -> list[Run]:
+    """The runs from the base model to this one; a parent may have been made under another name."""
+    way = [run]
+    while parent := way[0].data.tags.get(PARENT):
+        before = done.get(parent) or ledger.run_of(parent)
+        if before is None:
+            raise BackendError(
+                f"the run of key {parent!r}, from which {run.info.run_id!r} goes on, is not in MLflow: restore it "
+                "there; without it nobody knows what the chain has learned, and nothing was trained"
+            )
+        way.insert(0, before)
+    return way
+
+
+def _tried(way: list[Run], done: dict[str, Run]) -> list[Run]:
+    """The way, and what hangs beside it since it forgot too much; oldest first."""
+    keys = {r.data.tags[KEY] for r in way}
+    beside = [r for r in done.values() if r.data.tags.get(FORGOTTEN) and r.data.tags.get(PARENT) in keys]
+    return sorted([*way, *beside], key=lambda r: int(r.info.start_time))
+
+
+def _lines(tried: list[Run]) -> int:
+    return sum(int(r.data.tags.get(LINES, 0)) for r in tried)
+
+
+def _whole(run: Run) -> Taught:
+    found = _taught(run)
+    if found is None:
+        raise BackendError(
+            f"MLflow run {run.info.run_id!r} does not say which shards it was tuned on: an earlier version made it; "
+            "start a new chain under another `name`"
+        )
+    return found
+
+
+def _taught(run: Run) -> Taught | None:
+    """What the run holds of its link; None where it was cut before it held all of it."""
+    told: dict[str, Any] = {n: ledger.read(run.info.run_id, f"{n}.json") for n in ("link", "recipe", "prepared")}
+    if not all(told.values()):
+        return None
+    return Taught(
+        run.data.tags[KEY],
+        Link.model_validate(told["link"]),
+        Recipe.model_validate(told["recipe"]),
+        Prepared.model_validate(told["prepared"]),
+        not run.data.tags.get(FORGOTTEN),
+    )
+
+
+def _forgetting(taught: Sequence[Taught], runs: Sequence[Run]) -> Forgetting | None:
+    """The matrix of these links: rows that were never measured are empty, and the last one's may be still to come."""
+    keys, known = tuple(one.key for one in taught), None
+    for many in range(len(runs), 0, -1):
+        told = (
+            ledger.read(runs[many - 1].info.run_id, "forgetting.json")
+            if FORGOTTEN in runs[many - 1].data.tags
+            else None
+        )
+        if told and (read := Forgetting.model_validate(told)).keys == keys[:many]:
+            known = read
+            break
+    scores = known.scores if known else ()
+    scores += ((),) * (len(keys) - 1 - len(scores))
+    if not scores:
+        return None
+    many = len(scores)
+    return Forgetting(
+        shards=tuple(one.link.train[0].shard for one in taught[:many]),
+        keys=keys[:many],
+        scores=scores,
+        kept=tuple(one.kept for one in taught[:many]),
+        bound=known.bound if known else 0.0,
+    )
+
+
+@contextmanager
+def turn(name: str) -> Iterator[str | None]:
+    """The turn of this chain, until it is given up or its process dies. Yields who else has it, None where nobody has.
+
+    A killed process loses its lock on this machine at once, and its turn among machines some minutes later.
+    """
+    folder = settings.local_root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        other = None
+        try:
+            held.enter_context(FileLock(folder / f"chain-{name}.lock", timeout=PATIENCE))
+            api = ledger.client()
+            place = ledger.experiment(api) or ledger.made(api)
+            held.enter_context(turns.turn(api, place, f"chain.{name}", lasting=True))
+        except Timeout:
+            other = "another process on this machine"
+        except LimitError as limit:
+            other = str(limit)
+        yield other

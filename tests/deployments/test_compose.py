@@ -1,0 +1,128 @@
+"""docker-compose.yml, its Dockerfile and .env.example, as files: what the specification asks, and what safety asks."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.deployments import compose
+
+SERVICES: dict[str, Any] = compose.declared()["services"]
+ONE_SHOT = {"buckets", "deploy", "deploy-rehearsal"}
+WORKERS = {"worker", "worker-gpu", "worker-rehearsal"}
+SECRET = re.compile("PASSWORD|SECRET|AUTH_STRING|_KEY")
+DOCKERFILE = (compose.TOP / "deployments/Dockerfile").read_text()
+IGNORED = (compose.TOP / ".dockerignore").read_text().splitlines()
+
+
+def variables(text: str) -> dict[str, str]:
+    """Every ${NAME} of the text, with what comes behind the name."""
+    found = (m.groups() for m in compose.VARIABLE.finditer(re.sub(r"(?m)^\s*#.*$", "", text)))
+    return {name: (sign or "") + (rest or "") for _, name, sign, rest in found if name}
+
+
+def test_the_file_is_what_the_compose_specification_says():
+    schema = files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
+    validator = jsonschema.Draft202012Validator(json.loads(schema.read_text()))
+    assert [error.message for error in validator.iter_errors(compose.declared())] == []
+    broken = compose.declared() | {"services": {"x": {"imagee": "y"}}}
+    assert list(validator.iter_errors(broken))
+
+
+def test_every_variable_is_explained_and_none_has_a_value_that_works():
+    used, told = variables(compose.FILE.read_text()), compose.example()
+    given_on = compose.given_on()
+    assert set(told) == set(used) | given_on
+    secret = {name for name, rest in used.items() if rest.startswith(":?")}
+    assert {name for name in used if SECRET.search(name)} == secret and len(secret) == 8
+    assert all(rest == f":?set {name} in .env" for name, rest in used.items() if name in secret)
+    assert {told[name] for name in secret | {n for n in given_on if SECRET.search(n)}} == {""}
+
+
+@pytest.mark.parametrize("name", [n for n in compose.example() if n.isupper() and SECRET.search(n)])
+def test_nothing_is_read_from_the_file_without_its_passwords(name):
+    values = {n: "given" for n in compose.example() if n != name}
+    if name in variables(compose.FILE.read_text()):
+        with pytest.raises(LookupError, match=name):
+            compose.interpolated(SERVICES, values)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_contained(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices", "env_file"} & set(service)
+    assert int(service["user"].partition(":")[0]) > 0
+    assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"])
+    assert not any("docker.sock" in mount for mount in service.get("volumes", []))
+    assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
+    assert ("healthcheck" in service) == (name not in ONE_SHOT)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_reached_from_this_machine_only(name):
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+    assert ("ports" in SERVICES[name]) == (name in {"prefect", "mlflow", "store"})
+    assert compose.declared()["networks"]["inside"] == {"internal": True}
+    alone = {"postgres", "buckets", "simulators", "worker-rehearsal"}
+    assert (SERVICES[name]["networks"] == ["inside"]) == (name in alone)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_is_pinned_and_a_password_is_never_written_down(name):
+    image, _, tag = SERVICES[name]["image"].partition(":")
+    assert image and re.search(r"\d+\.\d+", tag) and tag != "latest"
+    written = {k: v for k, v in SERVICES[name]["environment"].items() if v is not None and SECRET.search(k)}
+    written.pop("OPENAI_API_KEY", None)  # the simulators'
+    assert all(re.fullmatch(r"(admin:)?\$\{\w+:\?[^}]+\}", value) for value in written.values())
+    assert not any("PASSWORD" in word or "SECRET" in word for word in SERVICES[name]["command"])
+
+
+def test_services_start_in_an_order_that_ends():
+    started: list[str] = []
+    while len(started) < len(SERVICES):
+        ready = [n for n, s in SERVICES.items() if n not in started and set(s.get("depends_on", {})) <= set(started)]
+        assert ready, f"{set(SERVICES) - set(started)} wait for each other"
+        started += ready
+    for service in SERVICES.values():
+        for other, wanted in service.get("depends_on", {}).items():
+            ends = other in ONE_SHOT
+            assert wanted["condition"] == ("service_completed_successfully" if ends else "service_healthy")
+
+
+def test_results_are_json_and_both_servers_ask_for_a_password():
+    for name in {"prefect", "deploy", "deploy-rehearsal"} | WORKERS:
+        assert SERVICES[name]["environment"]["PREFECT_RESULTS_DEFAULT_SERIALIZER"] == "json"
+    assert "PREFECT_SERVER_API_AUTH_STRING" in SERVICES["prefect"]["environment"]
+    assert {"--app-name=basic-auth", "--serve-artifacts"} <= set(SERVICES["mlflow"]["command"])
+
+
+def test_a_rehearsal_knows_no_key_of_a_provider():
+    environment = SERVICES["worker-rehearsal"]["environment"]
+    assert None not in environment.values() and environment["OPENAI_API_KEY"] == "sk-simulated"
+    assert environment["SHARDTUNE_ROOT"] != SERVICES["worker"]["environment"]["SHARDTUNE_ROOT"]
+
+
+def test_no_secret_can_get_into_an_image():
+    copied = [w for line in DOCKERFILE.splitlines() if line.startswith("COPY ") for w in line.split()[1:-1]]
+    named = [w for w in copied if not w.startswith("--")]
+    assert named and all(w.startswith("/") or (compose.TOP / w).exists() for w in named)
+    assert not re.search(r"(?mi)^(?:ARG|ENV|ADD) .*(?:PASSWORD|SECRET|TOKEN|KEY|\.env)", DOCKERFILE)
+    assert IGNORED[1] == "*" and {"**/.env*", "**/account.json"} <= set(IGNORED)
+    let_through = [line[1:] for line in IGNORED if line.startswith("!")]
+    assert set(let_through) == {w for w in named if not w.startswith("/")}
+    assert ".env" in (compose.TOP / ".gitignore").read_text().splitlines()
+
+
+def test_images_end_as_somebody_and_are_pinned():
+    froms = re.findall(r"(?m)^FROM (\S+) AS (\w+)", DOCKERFILE)
+    assert [stage for _, stage in froms] == ["packages", "shardtune", "store"]
+    assert re.search(r"(?m)^ARG PYTHON=3\.11\.\d+-", DOCKERFILE) and "versity/versitygw:v1.8.0" in froms[2][0]
+    for stage in DOCKERFILE.split("\nFROM ")[2:]:
+        assert re.findall(r"(?m)^USER (\S+)", stage)[-1] == "10001:10001"

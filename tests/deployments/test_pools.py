@@ -1,0 +1,105 @@
+"""The base job templates of work pools, read by Prefect's own workers: what a process, a container, a pod would get."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import docker
+import kubernetes_asyncio.client as kubernetes
+import pytest
+from docker.models.containers import _create_container_args
+from prefect.client.orchestration import PrefectClient
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+from prefect_docker.worker import DockerWorker, DockerWorkerJobConfiguration
+from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
+
+from tests.deployments import compose
+
+FOLDER = compose.TOP / "deployments/pools"
+WORKERS = {"process": ProcessWorker, "docker": DockerWorker, "kubernetes": KubernetesWorker}
+STACK = compose.declared()
+SECRET = re.compile(r"\{\{ prefect\.blocks\.secret\.([a-z-]+) \}\}")
+
+
+def template(kind: str) -> dict[str, Any]:
+    return dict(json.loads((FOLDER / f"{kind}.json").read_text()))
+
+
+def configured(configuration: Any, kind: str, **values: Any) -> Any:
+    """What a worker of this kind makes of the template and these job variables; a secret is known by its name."""
+    told = json.loads(SECRET.sub(r"the \1", json.dumps(template(kind))))
+    nobody = PrefectClient("http://127.0.0.1:1/api")  # without blocks there is nothing to ask a server
+    return asyncio.run(configuration.from_template_and_values(told, values, client=nobody))
+
+
+@pytest.mark.parametrize("kind", WORKERS)
+def test_a_template_has_what_its_worker_knows_and_uses_all_it_asks_for(kind):
+    ours, theirs = template(kind), WORKERS[kind].get_default_base_job_template()
+    assert set(ours["job_configuration"]) == set(theirs["job_configuration"])
+    assert set(theirs["variables"]["properties"]) <= set(ours["variables"]["properties"])
+    used = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(ours["job_configuration"])))
+    assert used == set(ours["variables"]["properties"])
+
+
+@pytest.mark.parametrize("kind", WORKERS)
+def test_a_template_holds_no_secret_and_asks_for_json(kind):
+    environment = template(kind)["variables"]["properties"]["env"]["default"]
+    assert environment["PREFECT_RESULTS_DEFAULT_SERIALIZER"] == "json"
+    secret = {k: v for k, v in environment.items() if re.search("PASSWORD|SECRET|KEY", k)}
+    assert all(SECRET.fullmatch(value) for value in secret.values())
+    assert len(secret) == (3 if kind == "docker" else 0)
+
+
+def test_a_process_gets_what_its_deployment_adds():
+    made = configured(ProcessJobConfiguration, "process", env={"CUDA_VISIBLE_DEVICES": "1"}, working_dir="/srv")
+    assert made.env["CUDA_VISIBLE_DEVICES"] == "1" and made.env["PREFECT_RESULTS_DEFAULT_SERIALIZER"] == "json"
+    assert str(made.working_dir) == "/srv"
+
+
+def test_a_container_has_a_gpu_the_state_of_the_stack_and_no_rights():
+    made = configured(DockerWorkerJobConfiguration, "docker", env={"OPENAI_API_KEY": "given"})
+    worker = STACK["services"]["worker-gpu"]
+    state = ("SHARDTUNE_", "MLFLOW_TRACKING_", "AWS_", "HF_HOME", "PREFECT_API_URL")
+    given = {name: value for name, value in worker["environment"].items() if name.startswith(state) and value}
+    assert set(given) <= set(made.env)
+    assert all(made.env[name] == value for name, value in given.items() if "${" not in value)
+    assert made.env["OPENAI_API_KEY"] == "given" and made.env["AWS_SECRET_ACCESS_KEY"].startswith("the ")
+    assert made.image == worker["image"]
+    assert {f"{STACK['name']}_{n}" for n in worker["networks"]} == set(made.networks)
+    assert made.volumes == [f"{STACK['name']}_{mount}" for mount in worker["volumes"]]
+    # docker-py takes it all: a word that it does not know would be a TypeError.
+    nowhere = docker.DockerClient(base_url="tcp://127.0.0.1:1", version="1.43")
+    settings = DockerWorker._build_container_settings(object.__new__(DockerWorker), nowhere, made)
+    container = _create_container_args(settings | {"version": "1.43"})
+    host_config = container["host_config"]
+    assert (container["user"], host_config["ReadonlyRootfs"], host_config["CapDrop"]) == ("10001:10001", True, ["ALL"])
+    assert host_config["DeviceRequests"][0]["Capabilities"] == [["gpu"]]
+    assert host_config["SecurityOpt"] == ["no-new-privileges:true"] and not host_config.get("Privileged")
+
+
+def test_a_pod_has_a_gpu_a_claim_and_no_rights():
+    made = configured(KubernetesWorkerJobConfiguration, "kubernetes", gpus=2, image="registry.example/shardtune-gpu:1")
+    pod = made.job_manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
+    assert container["image"] == "registry.example/shardtune-gpu:1"
+    assert pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    assert container["envFrom"] == [{"secretRef": {"name": "shardtune"}}]
+    assert unknown(made.job_manifest, "V1Job") == []
+
+
+def unknown(value: Any, kind: str, at: str = "job") -> list[str]:
+    """Keys of a manifest that the Kubernetes API does not have."""
+    if inner := re.match(r"(?:list\[|dict\(str, )(\w+)[\])]", kind):
+        items = enumerate(value) if isinstance(value, list) else value.items()
+        return [found for key, one in items for found in unknown(one, inner[1], f"{at}.{key}")]
+    model = getattr(kubernetes, kind, None)
+    if model is None or not isinstance(value, dict):
+        return []
+    names = {wire: model.openapi_types[name] for name, wire in model.attribute_map.items()}
+    strange = [f"{at}.{key}" for key in value if key not in names]
+    return strange + [f for k, v in value.items() if k in names for f in unknown(v, names[k], f"{at}.{k}")]

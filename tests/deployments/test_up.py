@@ -1,0 +1,160 @@
+"""`shardtune up`, for real: servers, a worker and deployments in processes of their own, and what kills do to them.
+
+The tests share one service and go from its start to its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import urllib.request
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deployments import register
+from tests.benchmarks import catalogue
+from tests.deployments.running import ENDED, PATIENCE, TOP, Service, until
+
+
+def healthy(url: str) -> bool:
+    try:
+        return bool(urllib.request.urlopen(url, timeout=5).status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        door.listen()
+        place = tmp_path_factory.mktemp("service")
+        made = Service(place / "root", door.getsockname()[1], SHARDTUNE_ALLOWED=str(place.parent))
+        made.start()
+        yield made
+        made.kill()
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
+    def made(rows: int) -> str:
+        path = tmp_path_factory.mktemp("products") / "catalogue.json"
+        catalogue.write(str(path), rows)
+        return str(path)
+
+    return made
+
+
+def test_a_port_that_is_taken_is_told_and_another_one_is_found(service):
+    told = service.log.read_text()
+    assert f"port {service.taken} is taken: prefect takes" in told
+    assert f"port {service.taken} is taken: mlflow takes" in told
+    assert service.url("prefect").removesuffix("/api") in told and service.url("mlflow") in told
+
+
+def test_all_is_well_and_status_says_so(service):
+    assert healthy(service.url("prefect") + "/health") and healthy(service.url("mlflow") + "/health")
+    told = json.loads(service.run("status", "--json").stdout)
+    assert {part["name"]: part["alive"] for part in told["service"]} == dict.fromkeys(
+        ("up", "prefect", "mlflow", "worker cpu"), True
+    )
+    assert told["failed"] == []
+
+
+def test_a_second_up_is_told_of_the_first(service):
+    told = service.run("up")
+    assert told.returncode == 0
+    assert told.stdout.startswith("already up") and service.url("mlflow") in told.stdout
+
+
+def test_every_deployment_is_there_as_it_is_written(service):
+    declared = {one["name"]: one for one in register.declared()["deployments"]}
+    there = {one["name"]: one for one in service.api("POST", "/deployments/filter", {}).json()}
+    assert set(there) == set(declared)
+    for name, one in declared.items():
+        assert there[name]["work_pool_name"] == one["work_pool"]["name"]
+        assert there[name]["description"] and set(there[name]["tags"]) == set(one["tags"])
+        limit = (there[name]["global_concurrency_limit"] or {}).get("limit")
+        assert limit == one.get("concurrency_limit", {}).get("limit")
+        # The demo's schedule is on where its catalogue has been made in this checkout.
+        on = {"{{ there }}": (TOP / ".shardtune" / "demo" / "catalogue.json").exists()}
+        wanted = [on.get(s["active"], s["active"]) for s in one.get("schedules", [])]
+        assert [s["active"] for s in there[name]["schedules"]] == wanted
+    assert service.api("GET", "/work_pools/gpu").json()["concurrency_limit"] == 1
+    automations = service.api("POST", "/automations/filter", {}).json()
+    assert {a["trigger"]["expect"][0]: a["trigger"]["match"] for a in automations} == {
+        "shardtune.catalogue.arrived": {"prefect.resource.id": "shardtune.catalogue"}
+    }
+
+
+def test_the_schedule_makes_runs(service):
+    scheduled = {
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        "deployments": {"name": {"any_": ["sweep"]}},
+    }
+    until(lambda: service.api("POST", "/flow_runs/filter", scheduled).json(), service)
+
+
+@pytest.mark.parametrize(
+    "key, value, named",
+    [
+        ("clean__min_title", 0, "recipe.clean.min_title"),
+        ("tune__batch_size", 0, "recipe.tune.batch_size"),
+        ("name", "Upper Case", "recipe.name"),
+        ("nope", 1, "nope"),
+        ("tune", {"kind": "openai", "base_model": "gpt-4o-mini", "epochs": 99}, "recipe.tune"),
+    ],
+)
+def test_a_bad_value_is_refused_with_the_name_of_its_field(service, key, value, named):
+    refused = service.begin("finetune/finetune-demo", **{key: value})
+    assert refused.status_code == 409
+    assert named in refused.json()["detail"]
+
+
+def test_a_worker_runs_what_the_form_starts(service, products):
+    run = service.begun("prepare/prepare", catalogue__uri=products(200), catalogue__lines_per_shard=100)
+    until(lambda: service.flow_run(run)["state_type"] in ENDED, service)
+    ended = service.flow_run(run)
+    assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    assert ended["name"] == "prepare recipe" and ended["labels"]["shardtune.machine"] == socket.gethostname()
+    assert list((service.root / "shards").rglob("*.parquet"))
+
+
+def test_a_killed_server_is_back_at_the_same_address(service):
+    before = service.known()
+    for name in ("prefect", "mlflow"):
+        os.kill(before[name]["pid"], signal.SIGKILL)
+    for name in ("prefect", "mlflow"):
+        until(lambda name=name: service.known()[name]["pid"] != before[name]["pid"], service)
+        assert service.url(name) == before[name]["url"]
+        until(lambda name=name: healthy(service.url(name) + "/health"), service)
+
+
+@pytest.mark.long
+def test_after_everything_was_killed_a_next_up_drives_the_run_again(service, products):
+    run = service.begun("prepare/prepare", catalogue__uri=products(100_000))
+    until(lambda: service.flow_run(run)["state_type"] == "RUNNING", service)
+    for process in service.processes():
+        process.kill()
+    service.process.wait()
+    service.start()
+    until(lambda: "shardtune.again" in service.flow_run(run)["labels"], service)
+    died = service.flow_run(run)
+    assert died["state_type"] == "CRASHED"
+    new = died["labels"]["shardtune.again"]
+    until(lambda: service.flow_run(new)["state_type"] in ENDED, service)
+    assert service.flow_run(new)["state_type"] == "COMPLETED"
+    assert service.flow_run(new)["parameters"] == died["parameters"]
+
+
+def test_a_signal_ends_it_and_leaves_no_process(service):
+    running = service.processes()
+    assert len(running) >= 4
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(PATIENCE) == 0
+    assert [process for process in running[1:] if process.is_running()] == []
+    told = json.loads(service.run("status", "--json").stdout)
+    assert {part["alive"] for part in told["service"]} == {False}

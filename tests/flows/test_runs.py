@@ -1,0 +1,197 @@
+"""Flow runs that lost their process: marked, driven again once for each death, and given up after three."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psutil
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.events import Event
+from prefect.exceptions import Abort
+from prefect.flow_engine import run_flow
+from prefect.states import Cancelling, Pending, Running, Scheduled, State
+
+from tasks import processes, runs
+
+pytestmark = pytest.mark.usefixtures("orchestrator")
+
+
+@flow(name="work", on_running=[runs.sign])
+def work(number: int = 1) -> int:
+    return number
+
+
+@pytest.fixture
+def api():
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def deployment(api) -> UUID:
+    return api.create_deployment(api.create_flow(work), f"work-{uuid4()}")
+
+
+@pytest.fixture
+def gone() -> dict[str, object]:
+    """What tells a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        known = processes.told(psutil.Process(process.pid))
+        process.kill()
+    return known
+
+
+def begun(api, deployment: UUID | None, state: State, labels: dict[str, object]) -> FlowRun:
+    """A flow run in this state, with these labels."""
+    if deployment:
+        run = api.create_flow_run_from_deployment(deployment, parameters={"number": 7}, tags=["mine"], labels=labels)
+    else:
+        run = api.create_flow_run(work, parameters={"number": 7})
+        api.update_flow_run_labels(run.id, labels)
+    api.set_flow_run_state(run.id, state, force=True)
+    return api.read_flow_run(run.id)
+
+
+def signed(known: dict[str, object], machine: str = "") -> dict[str, object]:
+    return {runs.MACHINE: machine or socket.gethostname(), runs.PID: known["pid"], runs.STARTED: known["started"]}
+
+
+def test_a_run_that_another_process_works_on_is_left_to_it(api):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        labels = signed(processes.told(psutil.Process(other.pid)))
+        run = begun(api, None, Running(), labels)
+        with pytest.raises(Abort, match=f"process {other.pid} works on"):
+            run_flow(work, flow_run=run, parameters={"number": 7})
+        assert state_of(api, run) == "Running" and api.read_flow_run(run.id).labels[runs.PID] == other.pid
+        other.kill()
+    assert run_flow(work, flow_run=api.read_flow_run(run.id), parameters={"number": 7}) == 7
+    assert state_of(api, run) == "Completed" and api.read_flow_run(run.id).labels[runs.PID] != other.pid
+
+
+def state_of(api, run: FlowRun) -> str:
+    return str(api.read_flow_run(run.id).state_name)
+
+
+def of(api, deployment: UUID) -> list[FlowRun]:
+    return list(runs.found(api, {"deployment_id": {"any_": [deployment]}}))
+
+
+def test_a_flow_signs_its_run_with_its_process(api):
+    state = work(return_state=True)
+    labels = api.read_flow_run(state.state_details.flow_run_id).labels
+    assert {name: labels[name] for name in signed(processes.told())} == signed(processes.told())
+
+
+def test_what_lives_is_left_alone(api, deployment):
+    run = begun(api, deployment, Running(), signed(processes.told()))
+    runs.recover()
+    assert state_of(api, run) == "Running"
+    assert len(of(api, deployment)) == 1
+
+
+def test_a_dead_run_is_crashed_and_driven_again_once(api, deployment, gone):
+    run = begun(api, deployment, Running(), signed(gone))
+    runs.recover()
+    runs.recover()
+    assert state_of(api, run) == "Crashed"
+    (new,) = [other for other in of(api, deployment) if other.id != run.id]
+    assert (new.state_name, new.parameters, new.tags) == ("Scheduled", {"number": 7}, ["mine"])
+    assert new.labels[runs.ATTEMPT] == 1
+    assert api.read_flow_run(run.id).labels[runs.AGAIN] == str(new.id)
+
+
+def test_after_three_attempts_without_progress_it_is_given_up(api, deployment, gone):
+    begun(api, deployment, Running(), signed(gone))
+    for _ in range(5):
+        runs.recover()
+        for run in of(api, deployment):
+            if run.state_name == "Scheduled":
+                api.update_flow_run_labels(run.id, signed(gone))
+                api.set_flow_run_state(run.id, Running(), force=True)
+    assert [run.state_name for run in of(api, deployment)] == ["Crashed"] * 4
+    assert sum(run.labels[runs.AGAIN] == "given up" for run in of(api, deployment)) == 1
+
+
+def test_a_dead_run_without_a_deployment_is_crashed_only(api, gone):
+    run = begun(api, None, Running(), signed(gone))
+    runs.recover()
+    assert state_of(api, run) == "Crashed"
+
+
+def test_what_was_being_cancelled_is_cancelled_and_not_driven_again(api, deployment, gone):
+    run = begun(api, deployment, Running(), signed(gone))
+    api.set_flow_run_state(run.id, Cancelling(), force=True)
+    runs.recover()
+    assert state_of(api, run) == "Cancelled"
+    assert len(of(api, deployment)) == 1
+
+
+def test_a_run_that_a_worker_took_and_never_started_is_driven_again(api, deployment):
+    run = begun(api, deployment, Pending(), {runs.WORKER: f"cpu@{socket.gethostname()}"})
+    runs.recover()
+    assert state_of(api, run) == "Crashed"
+    assert len(of(api, deployment)) == 2
+
+
+def test_a_run_of_another_machine_is_dead_after_two_looks_without_a_heartbeat(api, deployment, gone, monkeypatch):
+    run = begun(api, deployment, Running(), signed(gone, "elsewhere"))
+    begin = datetime.now(UTC)
+    for minutes, expected in ((1, "Running"), (6, "Running"), (9, "Running"), (12, "Crashed")):
+        monkeypatch.setattr(runs, "_now", lambda minutes=minutes: begin + timedelta(minutes=minutes))
+        runs.recover()
+        assert (minutes, state_of(api, run)) == (minutes, expected)
+
+
+def test_a_heartbeat_after_the_first_look_keeps_a_run_of_another_machine(api, deployment, gone, monkeypatch):
+    run = begun(api, deployment, Running(), signed(gone, "elsewhere"))
+    begin = datetime.now(UTC)
+    monkeypatch.setattr(runs, "_now", lambda: begin + timedelta(minutes=6))
+    runs.recover()
+    beat = Event(event="prefect.flow-run.heartbeat", resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"})
+    told = beat.model_dump(mode="json") | {"occurred": (begin + timedelta(minutes=10)).isoformat()}
+    api.request("POST", "/events", json=[told]).raise_for_status()
+    heard(api, run)
+    monkeypatch.setattr(runs, "_now", lambda: begin + timedelta(minutes=12))
+    runs.recover()
+    assert state_of(api, run) == "Running"
+
+
+def heard(api, run: FlowRun) -> None:
+    """Wait until the server has written the heartbeat down."""
+    wanted = {
+        "occurred": {"since": datetime.now(UTC).isoformat(), "until": (datetime.now(UTC) + timedelta(1)).isoformat()},
+        "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+    }
+    for _ in range(600):
+        if api.request("POST", "/events/filter", json={"filter": wanted}).json()["total"]:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the server never told of the event")
+
+
+def test_of_the_runs_that_a_schedule_missed_only_the_latest_is_made_up_for(api, deployment):
+    past = [datetime.now(UTC) - timedelta(hours=hours) for hours in (3, 1, 2)]
+    missed = [
+        api.create_flow_run_from_deployment(deployment, state=Scheduled(scheduled_time=moment)) for moment in past
+    ]
+    asked = api.create_flow_run_from_deployment(deployment, state=Scheduled(scheduled_time=past[0]))
+    automatic = {run.id for run in missed}
+    real = runs.found
+    with pytest.MonkeyPatch.context() as patch:  # only the server's scheduler can say that it made a run
+        patch.setattr(
+            runs,
+            "found",
+            lambda client, criteria: (
+                run.model_copy(update={"auto_scheduled": run.id in automatic}) for run in real(client, criteria)
+            ),
+        )
+        runs.recover()
+    assert [state_of(api, run) for run in (*missed, asked)] == ["Cancelled", "Scheduled", "Cancelled", "Scheduled"]
