@@ -399,7 +399,7 @@ def test_no_secret_is_written_anywhere(shop, simulators, kept, tmp_path):
         chosen = [f"catalogue.uri={shop / 'catalogue.json'}", *SMALL]
         done = command(
             "finetune", "--recipe", name, "--verbose", *(w for c in chosen for w in ("--set", c)),
-            SHARDTUNE_ROOT=str(place), PREFECT_LOGGING_LEVEL="DEBUG", **alone,
+            SHARDTUNE_ROOT=str(place), PREFECT_HOME=str(place / "prefect"), PREFECT_LOGGING_LEVEL="DEBUG", **alone,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         output += done.stdout + done.stderr
