@@ -95,6 +95,7 @@ def test_a_model_that_is_gone_is_made_again_in_the_same_run(done, place):
     assert len(runs(done.key)) == 1
 
 
+@pytest.mark.long
 def test_a_chain_of_local_links_goes_on_with_the_adapter_of_the_one_before(place):
     done = finetune(recipe(place, "chain=true", "shards=[0, 1]", "tune.max_steps=3", "seed=81"))
     (child,) = runs(done.key)

@@ -109,6 +109,7 @@ def asked(process: subprocess.Popen[str]) -> bool:
     return any("tasks.backends.sampler" in " ".join(p.cmdline()) for p in family if p.is_running())
 
 
+@pytest.mark.long
 def test_a_trainer_killed_under_a_living_flow_is_resumed_by_it(place):
     before = jobs(place)
     process = started(place, "seed=72")
@@ -123,6 +124,7 @@ def test_a_trainer_killed_under_a_living_flow_is_resumed_by_it(place):
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_a_cancelled_job_is_killed_and_starts_anew_only_on_demand(place):
     before = jobs(place)
     process = started(place, "seed=73")
