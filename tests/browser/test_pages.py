@@ -135,6 +135,7 @@ def test_mlflow_shows_the_curve_and_the_answers(page, picture):
     picture("mlflow-answers")
 
 
+@pytest.mark.long
 def test_a_shard_that_was_appended_is_one_new_link(page, service, products, picture):
     with products.open("ab") as stream:
         catalogue.write(str(products.with_name("more.json")), 2 * PER)
