@@ -81,5 +81,5 @@ def test_a_blank_before_the_end_token_is_no_end():
 def test_a_base_that_cannot_be_loaded_is_named(tmp_path: Path):
     path = build(tmp_path / "cut", "llama")
     (Path(path) / "model.safetensors").unlink()
-    with pytest.raises(BackendError, match="holds no model.safetensors"):
+    with pytest.raises(BackendError, match=r"holds no model\.safetensors"):
         Sampler(path, None, tune(path))
