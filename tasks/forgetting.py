@@ -32,10 +32,21 @@ class So(NamedTuple):
 
 
 def after(
-    recipe: Recipe, prepared: Prepared, chain: Sequence[tuple[str, Link]], last: Finetuned, before: Forgetting | None
+    recipe: Recipe,
+    prepared: Prepared,
+    chain: Sequence[tuple[str, Link]],
+    last: Finetuned,
+    before: Forgetting | None,
+    begun: bool = False,
 ) -> Forgetting | None:
-    """The matrix with a row for `last`, the last of `chain`, recorded in its run; None where none is wanted."""
-    if recipe.forgetting is None or not (recipe.chain or len(chain) > 1):
+    """The matrix with a row for `last`, the last of `chain`, recorded in its run; None where there is none.
+
+    A single link has one where it begins a chain: by the recipe, or as `begun` says.
+    """
+    if recipe.forgetting is None or not (recipe.chain or begun or len(chain) > 1):
+        return None
+    if len(before.scores if before else ()) < len(chain) - 1:
+        log.warning("what this chain forgets cannot be told: earlier links of it were never measured")
         return None
     row = [_score(recipe, prepared, (chain[-1][1], last), link) for _, link in chain]
     made = Forgetting(

@@ -50,7 +50,7 @@ def resumed(recipe: Recipe, past: Past, prepared: Prepared) -> So:
         return so  # it forgot too much, and its model was removed since
     known = past.forgetting
     if known is None or len(known.scores) < len(so.links):
-        known = forgetting.after(recipe, prepared, so.links, result, known)
+        known = forgetting.after(recipe, prepared, so.links, result, known, begun=True)
     elif unjudged(recipe, past):
         known = forgetting.judged(known, recipe.forgetting.bound, result)
     before = ledger.finished(newest.link.parent_key) if newest.link.parent_key else None

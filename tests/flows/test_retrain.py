@@ -17,6 +17,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from deployments.simulators import serve
+from flows.finetune import finetune
 from flows.retrain import retrain
 from flows.sweep import sweep
 from tasks import forgetting, recipes
@@ -225,6 +226,17 @@ def test_a_link_that_forgot_too_much_is_not_gone_on_from_nor_tried_again(file, l
     assert (matrix["kept"], matrix["shards"]) == ([True, False, True], [0, 1, 2])
     assert matrix["scores"] == [[20.0], [10.0, 30.0], [19.0, 12.0, 25.0]]
     assert retrain(wanted("branch")).last.key == done.last.key
+
+
+def test_a_single_link_becomes_a_chain_and_what_it_forgets_is_measured(file, simulators, monkeypatch):
+    monkeypatch.setattr(
+        forgetting, "_score", lambda r, p, asked, taught: SCORES[asked[0].train[0].shard, taught.train[0].shard]
+    )
+    more = ("chain=false", "forgetting={questions: 1, bound: 50, then: stop}")
+    first = finetune(recipe(file, "single", "shards=[0]", *more))
+    done = retrain(recipe(file, "single", *more))
+    assert (done.new, linked(done.last.key)[1]["shardtune.parent"]) == ((1,), first.key)
+    assert ledger.read(done.last.mlflow_run_id, "forgetting.json")["scores"] == [[20.0], [10.0, 30.0]]
 
 
 def test_killed_in_the_middle_the_link_is_gone_on_with_even_by_another_recipe(file, lines, simulators):
