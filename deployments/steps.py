@@ -10,20 +10,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from tasks import recipes, store
+from tasks import recipes, settings, store
 from tasks.record.describe import source
 
-# What `tasks.settings.enter` sets for the command line, and a flow run started by a worker needs too.
-ENVIRONMENT = {
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",  # by which a sweep on another machine sees that a run is alive
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "AWS_RETRY_MODE": "standard",
-    "AWS_MAX_ATTEMPTS": "12",
-}
+# Heartbeats: by them a sweep on another machine sees that a run is alive.
+ENVIRONMENT = settings.EVERYWHERE | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"}
 
 
 def checkout() -> dict[str, Any]:

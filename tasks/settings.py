@@ -21,6 +21,25 @@ ROOT_VARIABLE = "SHARDTUNE_ROOT"
 DASK_VARIABLE = "SHARDTUNE_DASK"
 LOCAL_VARIABLE = "SHARDTUNE_LOCAL"  # a worker starts each run in another folder; its jobs must stay in one
 
+# What every process that runs a flow needs, whoever starts it: the command line here, a worker by the deployments.
+EVERYWHERE = {
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # whoever can write a pickle runs code where it is read
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "UNSLOTH_DISABLE_STATISTICS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # An object store that answers 503 is asked again for about a minute, not for some seconds.
+    "AWS_RETRY_MODE": "standard",
+    "AWS_MAX_ATTEMPTS": "12",
+    # Threads that wait give the core away. Linear layers, forward and back, on 2 cores: as fast on an idle
+    # machine, 1.7 times as fast beside one busy process.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
 
 def root() -> str:
     """The root URI: absolute when it is a local path, as given when it has a scheme (`s3://…`)."""
@@ -91,30 +110,15 @@ def enter() -> None:
     """
     home = local_root()
     home.mkdir(parents=True, exist_ok=True)
-    defaults = {
+    places = {
         "PREFECT_HOME": prefect_home(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # whoever can write a pickle runs code where it is read
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
-        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # The first start makes the database, which takes longer than the default 20 s on a small machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-        "DO_NOT_TRACK": "1",
         "MLFLOW_TRACKING_URI": tracking_uri(),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "UNSLOTH_DISABLE_STATISTICS": "1",
         "HF_DATASETS_CACHE": str(home / "datasets"),
-        "TOKENIZERS_PARALLELISM": "false",
-        # An object store that answers 503 is asked again for about a minute, not for some seconds.
-        "AWS_RETRY_MODE": "standard",
-        "AWS_MAX_ATTEMPTS": "12",
-        # Threads that wait give the core away. Linear layers, forward and back, on 2 cores: as fast on an idle
-        # machine, 1.7 times as fast beside one busy process.
-        "OMP_WAIT_POLICY": "PASSIVE",
-    } | served()
-    for name, value in defaults.items():
+    }
+    for name, value in (EVERYWHERE | places | served()).items():
         os.environ.setdefault(name, value)
     for ours in ("flows", "tasks"):
         logging.getLogger(ours).setLevel(logging.INFO)  # for the log that Prefect keeps of a run

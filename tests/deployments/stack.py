@@ -76,23 +76,15 @@ class Running(compose.Stack):
 
     def prefect(self, method: str, path: str, auth: Any = "own", **more: Any) -> httpx.Response:
         """A request to Prefect's API, as the admin unless said otherwise."""
-        return httpx.request(
-            method,
-            f"http://127.0.0.1:{self.port('4200')}/api{path}",
-            auth=("admin", self.values["PREFECT_PASSWORD"]) if auth == "own" else auth,
-            timeout=60,
-            **more,
-        )
+        return self._asked(method, "4200", f"/api{path}", "PREFECT_PASSWORD", auth, more)
 
     def mlflow(self, method: str, path: str, auth: Any = "own", **more: Any) -> httpx.Response:
         """A request to MLflow, as the admin unless said otherwise."""
-        return httpx.request(
-            method,
-            f"http://127.0.0.1:{self.port('5000')}{path}",
-            auth=("admin", self.values["MLFLOW_PASSWORD"]) if auth == "own" else auth,
-            timeout=60,
-            **more,
-        )
+        return self._asked(method, "5000", path, "MLFLOW_PASSWORD", auth, more)
+
+    def _asked(self, method: str, port: str, path: str, word: str, auth: Any, more: dict[str, Any]) -> httpx.Response:
+        who = ("admin", self.values[word]) if auth == "own" else auth
+        return httpx.request(method, f"http://127.0.0.1:{self.port(port)}{path}", auth=who, timeout=60, **more)
 
     def bucket(self) -> Any:
         """A client of the object store with the keys of .env."""

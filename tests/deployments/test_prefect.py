@@ -58,6 +58,7 @@ def test_a_flow_run_finds_what_the_command_line_sets(monkeypatch):
     settings.enter()
     shared = {n: v for n, v in steps.ENVIRONMENT.items() if n != "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"}
     assert {name: os.environ[name] for name in shared} == shared
+    assert shared["PREFECT_RESULTS_DEFAULT_SERIALIZER"] == "json" and shared["AWS_MAX_ATTEMPTS"] == "12"
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

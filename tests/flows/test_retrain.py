@@ -106,10 +106,8 @@ def trained(*done: Retrained) -> list[int]:
 
 def started(*words: str) -> subprocess.Popen[str]:
     """`shardtune retrain` in a process of its own."""
-    script = "from flows.cli import cli, main; from flows.operate import COMMANDS\n"
-    script += "for command in COMMANDS: cli.add_command(command)\nmain()"
     env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value() or ""}
-    return subprocess.Popen([sys.executable, "-c", script, *words], env=env, **PIPES)
+    return subprocess.Popen([sys.executable, "-c", "from flows.cli import main; main()", *words], env=env, **PIPES)
 
 
 def words(file: Path, name: str, *more: str) -> list[str]:
