@@ -34,7 +34,8 @@ def retrain(recipe: Recipe, wait: bool = True, again: bool = False) -> Retrained
             return verbs.elsewhere(recipe, other, time.monotonic() - began)
         rounds: list[Done] = []
         while (look := verbs.look(recipe)).owed:
-            rounds.append(go_on(look, [*rounds], wait, again))
+            verbs.moving(rounds, look)
+            rounds.append(go_on(look, rounds, wait, again))
             if rounds[-1].ended:
                 look = rounds[-1].look
                 break

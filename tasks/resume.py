@@ -34,7 +34,7 @@ def unjudged(recipe: Recipe, past: Past) -> bool:
         return False
     known = past.forgetting
     if known is None or len(known.scores) < len(past.taught):
-        return True
+        return len(known.scores if known else ()) == len(past.taught) - 1  # where more is missing, no row helps
     forgot = bool(known.model_copy(update={"bound": recipe.forgetting.bound}).forgotten)
     return forgot if recipe.forgetting.then == "stop" else forgot == past.taught[-1].kept
 

@@ -138,6 +138,16 @@ class Done(NamedTuple):
         return not self.results or self.results[-1].state != "succeeded"
 
 
+def moving(rounds: Sequence[Done], look: Look) -> None:
+    """Raise BackendError where the round before ended well and the chain knows of no link more: it would never end."""
+    if rounds and len(look.past.taught) <= len(rounds[-1].look.past.taught):
+        keys = ", ".join(result.key for result in rounds[-1].results)
+        raise BackendError(
+            f"chain {look.recipe.name!r} was given {keys} and does not know of it: is MLflow at "
+            f"{settings.tracking_uri()!r} the one that holds these runs? nothing more was trained"
+        )
+
+
 def finished(rounds: Sequence[Done], look: Look, seconds: float) -> Retrained:
     """What was done, what waits and why, as a record and as an artifact in the Prefect UI."""
     results = tuple(result for done in rounds for result in done.results)
