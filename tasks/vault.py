@@ -26,7 +26,8 @@ def read(variable: str) -> str | None:
     if not (FlowRunContext.get() or TaskRunContext.get() or PREFECT_API_URL.value()):
         return None  # asking would start a server
     try:
-        value = cast(Any, Secret.load(block(variable))).value.get_secret_value()  # get() would parse JSON
+        # _sync: in a notebook, where a loop runs, it would be a coroutine; get() would parse JSON
+        value = cast(Any, Secret).load(block(variable), _sync=True).value.get_secret_value()
     except ValueError as error:
         if isinstance(error.__cause__, ObjectNotFound):
             return None

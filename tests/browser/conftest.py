@@ -31,7 +31,7 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
@@ -43,9 +43,12 @@ def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page(chromium: str) -> Iterator[Page]:
-    """One window for all tests, as a person has it: who has logged in stays so."""
+    """One window for all tests of a module, as a person has it: who has logged in stays so.
+
+    Not longer: while it is open an event loop runs in this thread, and what comes after is a test of Prefect in async.
+    """
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=QUIET)
         window = browser.new_page(viewport={"width": 1400, "height": 1000})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -29,6 +30,13 @@ def test_a_variable_goes_before_its_block(key, monkeypatch):
     assert settings.secret("OPENAI_API_KEY") == "of the block"
     monkeypatch.setenv("OPENAI_API_KEY", "of the environment")
     assert settings.secret("OPENAI_API_KEY") == "of the environment"
+
+
+def test_a_notebook_reads_it_inside_its_loop(key):
+    async def cell() -> str | None:
+        return settings.secret("OPENAI_API_KEY")
+
+    assert asyncio.run(cell()) == "of the block"
 
 
 def test_where_neither_is_there_is_none():
