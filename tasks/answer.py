@@ -32,7 +32,8 @@ def replies(questions: Sequence[str], target: Target, opened: Index, recipe: Rec
 
 def generate(target: Target, talks: ask.Talks, drawn: Decoding) -> Sequence[Answer]:
     """Answers of the target, cached."""
-    return evaluate.answers(target.endpoint, target.model, target.digest, target.tune, talks, drawn)
+    (told,) = evaluate.answers(target.endpoint, target.model, target.digest, target.tune, talks, (drawn,))
+    return told
 
 
 def show(replied: Replied) -> None:

@@ -15,7 +15,7 @@ from tasks.backends.contract import Decoding
 from tasks.models import Asked, Finetuned
 from tasks.recipe import Evaluation
 
-VERSION = 1
+VERSION = 2
 # What of a recipe's `tune` decides how an un-tuned base answers; the rest is about training.
 PROMPTING = ("kind", "base_model", "revision", "template", "load_in_4bit", "trust_remote_code")
 
@@ -29,7 +29,8 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 def _name() -> str:
     asked = runtime.task_run.parameters
-    return f"ask the {'tuned model' if asked['model'] else 'base'}, temperature {asked['decoding'].temperature}"
+    drawn = " and ".join(str(decoding.temperature) for decoding in asked["decodings"])
+    return f"ask the {'tuned model' if asked['model'] else 'base'}, temperature {drawn}"
 
 
 ask = task(name="ask", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(asking.ask)

@@ -92,7 +92,7 @@ def _score(recipe: Recipe, prepared: Prepared, asked: Ended, taught: Link) -> fl
     exam = evaluate.draw_exam((), taught.holdout, prepared.shards, 0, recipe.forgetting.questions, recipe.seed)
     _, likeliest = evaluate.decodings(recipe.evaluate, recipe.seed)
     only = Exam(seen=(), unseen=exam.unseen)
-    answers = evaluate.ask(link.endpoint, result.model, result.model_digest, link.tune, only, likeliest)
+    (answers,) = evaluate.ask(link.endpoint, result.model, result.model_digest, link.tune, only, (likeliest,))
     return forgetting.mean(only.all, answers)
 
 

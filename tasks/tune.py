@@ -202,9 +202,10 @@ def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: St
     arms: dict[str, Sequence[Answer]] = {}
     before = (link.parent_model, link.parent_digest) if link.parent_model else (None, link.base_digest)
     for name, (model, digest) in (("before", before), ("after", (status.model, status.model_digest))):
-        for suffix, decoding in zip(("", "_t0"), evaluate.decodings(recipe.evaluate, recipe.seed), strict=True):
-            progress.report("answers", len(arms), 4, f"{name}, temperature {decoding.temperature}")
-            arms[name + suffix] = evaluate.ask(link.endpoint, model, digest, link.tune, questions, decoding)
+        progress.report("answers", len(arms), 4, name)
+        drawn = evaluate.decodings(recipe.evaluate, recipe.seed)
+        told = evaluate.ask(link.endpoint, model, digest, link.tune, questions, drawn)
+        arms |= dict(zip((name, f"{name}_t0"), told, strict=True))
     progress.report("answers", 4, 4)
     rows = asking.table(questions, arms)
     return Finetuned(

@@ -12,7 +12,17 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from tasks.models import Frozen
 
 OPERATIONAL = frozenset(
-    {"checkpoint_steps", "wait_hours", "base_url", "key_variable", "deploy", "project", "location", "bucket"}
+    {
+        "checkpoint_steps",
+        "processes",
+        "wait_hours",
+        "base_url",
+        "key_variable",
+        "deploy",
+        "project",
+        "location",
+        "bucket",
+    }
 )
 """Fields that change how or where a job is run but not what it learns; they are no part of the key."""
 
@@ -79,6 +89,13 @@ class LocalTune(Frozen):
     )
     checkpoint_steps: int = Field(
         25, ge=1, title="Steps per checkpoint", description="How often a resumable checkpoint is written."
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        title="Processes",
+        description="That share the training by torchrun, one on each GPU; every batch is split between them.",
     )
     trust_remote_code: bool = Field(
         False, title="Trust remote code", description="Run Python code that comes with the model. Off unless needed."

@@ -43,7 +43,8 @@ def decoding(recipe: Recipe, style: StyleName) -> Decoding:
 
 def directly(target: Target, talks: Talks, drawn: Decoding) -> Sequence[Answer]:
     """Answers from the target's backend."""
-    return answers(target.endpoint, target.model, target.digest, target.tune, talks, drawn)
+    (told,) = answers(target.endpoint, target.model, target.digest, target.tune, talks, (drawn,))
+    return told
 
 
 def replies(

@@ -50,16 +50,24 @@ def _same(question: Question, found: str) -> None:
 
 
 def ask(
-    endpoint: str | None, model: str | None, digest: str | None, tune: Tune, questions: Exam, decoding: Decoding
-) -> tuple[Answer, ...]:
-    """Answers in the order of `questions.all`. `endpoint` and `digest` are for a cache: where the model answers, and
-    what tells its bytes from those of another of the same name.
+    endpoint: str | None,
+    model: str | None,
+    digest: str | None,
+    tune: Tune,
+    questions: Exam,
+    decodings: tuple[Decoding, ...],
+) -> tuple[tuple[Answer, ...], ...]:
+    """For each decoding the answers in the order of `questions.all`.
+
+    `endpoint` and `digest` are for a cache: where the model answers, and what tells its bytes from those of another of
+    the same name.
 
     Raises ParityError where a prompt is not the one that the export holds.
     """
-    told = answers(endpoint, model, digest, tune, [q.messages for q in questions.all], decoding)
-    for question, answer in zip(questions.all, told, strict=True):
-        _same(question, answer.prompt_hash)
+    told = answers(endpoint, model, digest, tune, [q.messages for q in questions.all], decodings)
+    for said in told:
+        for question, answer in zip(questions.all, said, strict=True):
+            _same(question, answer.prompt_hash)
     return told
 
 
@@ -69,10 +77,10 @@ def answers(
     digest: str | None,
     tune: Tune,
     talks: Sequence[tuple[Message, ...]],
-    decoding: Decoding,
-) -> tuple[Answer, ...]:
-    """Answers of a model (None: the base of `tune`) in the order of `talks`; see `ask` for `endpoint` and `digest`."""
-    return tuple(get_backend(tune).answer(model, tune, talks, decoding))
+    decodings: tuple[Decoding, ...],
+) -> tuple[tuple[Answer, ...], ...]:
+    """For each decoding the answers of a model (None: the base of `tune`) in the order of `talks`; see `ask`."""
+    return tuple(tuple(said) for said in get_backend(tune).answer(model, tune, talks, *decodings))
 
 
 def table(questions: Exam, arms: dict[str, Sequence[Answer]]) -> tuple[Asked, ...]:

@@ -193,6 +193,6 @@ class Backend(Protocol):
         """Whether the model in the folder `kept` answers as the one in training did; None where nobody can tell."""
 
     def answer(
-        self, model: str | None, tune: Any, conversations: Sequence[Sequence[Message]], decoding: Decoding
-    ) -> list[Answer]:
-        """Answer each conversation, batched, in order. `model` None asks the un-tuned base of `tune`."""
+        self, model: str | None, tune: Any, conversations: Sequence[Sequence[Message]], *decodings: Decoding
+    ) -> list[list[Answer]]:
+        """Answer each conversation, batched, in order, once for each decoding. `model` None asks the un-tuned base."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tasks.backends import ranks
 from tasks.backends.jobs import LocalLink
 from tasks.errors import BackendError
 from tasks.models import Finding
@@ -21,6 +22,13 @@ def has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def gpus() -> int:
+    """How many GPUs this machine shows."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def precision() -> Any:
@@ -110,7 +118,7 @@ def base(path: str, load_in_4bit: bool, trust_remote_code: bool) -> Any:
             bnb_4bit_compute_dtype=precision(),
         )
     if has_gpu():
-        options["device_map"] = {"": 0}
+        options["device_map"] = {"": ranks.device()}
     try:
         return AutoModelForCausalLM.from_pretrained(path, **options)
     except (OSError, ValueError) as error:

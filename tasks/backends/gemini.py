@@ -182,10 +182,10 @@ class Gemini:
         """None: the provider keeps the model, and there is but one of it."""
 
     def answer(
-        self, model: str | None, tune: GeminiTune, conversations: Sequence[Sequence[Message]], decoding: Decoding
-    ) -> list[Answer]:
+        self, model: str | None, tune: GeminiTune, conversations: Sequence[Sequence[Message]], *decodings: Decoding
+    ) -> list[list[Answer]]:
         """Answers of the base or of a tuned endpoint, some at a time."""
-        return generating.answers(tune, model, conversations, decoding, self.poll)
+        return [generating.answers(tune, model, conversations, drawn, self.poll) for drawn in decodings]
 
 
 _SIZES = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}

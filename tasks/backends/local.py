@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from tasks import settings, store
-from tasks.backends import base, engines, jobs, memory, parity
+from tasks.backends import base, engines, jobs, memory, parity, ranks
 from tasks.backends.contract import ENDED, Answer, Decoding, Job, Quote, Status
 from tasks.errors import BackendError, ShardtuneError
 from tasks.examples.templates import Rendering, load_tokenizer, render
@@ -67,6 +67,7 @@ class Local:
             config = base.config(tune)
         except ShardtuneError as error:
             return [*found, Finding(rule="base model", level="error", message=str(error))]
+        found += ranks.findings(tune, engines.gpus())
         limit = config.get("max_position_embeddings")
         if isinstance(limit, int) and tune.max_length > limit:
             message = f"tune.max_length={tune.max_length!r} is above the {limit} positions of the base model"
@@ -125,7 +126,7 @@ class Local:
         (folder.path / CANCELLED).unlink(missing_ok=True)
         # Before the trainer starts: a job whose submitter dies here is found, and is interrupted at worst.
         folder.write("job.json", job.model_dump(mode="json"))
-        process = _spawned([str(folder.path / "link.json")], folder.log, lock)
+        process = _spawned(ranks.command(str(folder.path / "link.json"), link.tune.processes), folder.log, lock)
         with suppress(psutil.NoSuchProcess):  # it is gone already; its status tells why
             folder.sign(psutil.Process(process.pid))
         return job
@@ -172,11 +173,11 @@ class Local:
         return parity.asked(jobs.Folder.of(link.key), kept)
 
     def answer(
-        self, model: str | None, tune: LocalTune, conversations: Sequence[Sequence[Message]], decoding: Decoding
-    ) -> list[Answer]:
-        """Answers of the base or of base + adapter, made in a process of its own."""
+        self, model: str | None, tune: LocalTune, conversations: Sequence[Sequence[Message]], *decodings: Decoding
+    ) -> list[list[Answer]]:
+        """Answers of the base or of base + adapter, made in a process of its own: one, as loading takes longest."""
         if not conversations:
-            return []
+            return [[] for _ in decodings]
         with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
             adapter = None if model is None else fetched(model, Path(folder))
             question = {
@@ -184,7 +185,7 @@ class Local:
                 "adapter": adapter,
                 "tune": tune.model_dump(mode="json"),
                 "version": version(tune, adapter),
-                "decoding": decoding.model_dump(mode="json"),
+                "decodings": [drawn.model_dump(mode="json") for drawn in decodings],
                 "conversations": [[m.model_dump() for m in talk] for talk in conversations],
             }
             asked, answered = f"{folder}/asked.json", f"{folder}/answers.json"
@@ -194,15 +195,15 @@ class Local:
             if done.returncode != 0:
                 last = (done.stderr.strip().splitlines() or ["no output"])[-1]
                 raise BackendError(f"model {model or tune.base_model!r} did not answer: {last}")
-            return [Answer.model_validate(a) for a in store.read_json(answered)]
+            return [[Answer.model_validate(a) for a in said] for said in store.read_json(answered)]
 
 
-def _spawned(arguments: list[str], log: Path, lock: int) -> subprocess.Popen[bytes]:
+def _spawned(command: list[str], log: Path, lock: int) -> subprocess.Popen[bytes]:
     """The trainer in a session of its own, holding the lock; reaped by a thread while this process lives."""
     os.set_inheritable(lock, True)
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tasks.backends.trainer", *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

@@ -63,7 +63,7 @@ def estimate(config: dict[str, Any], tune: LocalTune, width: int, bytes_per_valu
     embedding = (1 + shape.heads) * shape.vocabulary * shape.hidden
     weights = linear * (0.52 if tune.load_in_4bit else bytes_per_value) + embedding * bytes_per_value
     adapter = shape.layers * tune.lora.r * sum(a + b for a, b in shape.linear)
-    tokens = tune.batch_size * width
+    tokens = tune.batch_size // tune.processes * width
     # Kept for the backward pass of one block: the input of every linear layer (once more in float32 for the
     # adapter), its output, the norms and the gate.
     block = sum(a * (bytes_per_value + 4) + b * bytes_per_value for a, b in shape.linear) + 6 * shape.hidden * 4
@@ -112,8 +112,9 @@ def findings(config: dict[str, Any], tune: LocalTune, gpu: bool, precision: Any)
     if needed <= free:
         return []
     message = (
-        f"batches of {tune.batch_size} x {tune.max_length} tokens may take {needed / 2**30:.1f} GiB and "
-        f"{free / 2**30:.1f} GiB are free: lower tune.batch_size or tune.max_length, or set tune.gradient_checkpointing"
+        f"batches of {tune.batch_size // tune.processes} x {tune.max_length} tokens may take {needed / 2**30:.1f} GiB "
+        f"and {free / 2**30:.1f} GiB are free: lower tune.batch_size or tune.max_length, "
+        "or set tune.gradient_checkpointing"
     )
     # The estimate is for full batches of the longest examples, so a near miss may still fit.
     return [Finding(rule="memory", level="error" if needed > 2 * free else "warning", message=message)]

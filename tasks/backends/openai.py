@@ -200,7 +200,7 @@ class OpenAI:
         model: str | None,
         tune: OpenAITune,
         conversations: Sequence[Sequence[Message]],
-        decoding: Decoding,
-    ) -> list[Answer]:
+        *decodings: Decoding,
+    ) -> list[list[Answer]]:
         """Chat completions, some at a time; a model that was tuned a moment ago is waited for."""
-        return prompting.answers(self, model, conversations, decoding)
+        return [prompting.answers(self, model, conversations, drawn) for drawn in decodings]

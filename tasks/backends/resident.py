@@ -18,7 +18,7 @@ def resident(tune: Tune, model: str | None) -> Callable[[Talks, Decoding], list[
     """What answers conversations with `model` (None: the base). A local one is loaded here, once, into this process."""
     if not isinstance(tune, LocalTune):
         backend = get_backend(tune)
-        return lambda talks, decoding: backend.answer(model, tune, talks, decoding)
+        return lambda talks, decoding: backend.answer(model, tune, talks, decoding)[0]
     from transformers.utils import logging
 
     from tasks.backends import base, local

@@ -113,13 +113,13 @@ def ends(tokenizer: Any, template: Kind, generation: Any) -> list[int]:
 
 
 def main(asked: str, answered: str) -> None:
-    """Read a question file (base, adapter, tune, version, decoding, conversations), write the answers as JSON."""
+    """Read a question file (base, adapter, tune, version, decodings, conversations), write the answers as JSON."""
     value = json.loads(Path(asked).read_text())
     tune = LocalTune.model_validate(value["tune"])
     sampler = Sampler(value["base"], value["adapter"], tune, value["version"])
     talks = [[Message.model_validate(m) for m in talk] for talk in value["conversations"]]
-    answers = sampler.answer(talks, Decoding.model_validate(value["decoding"]))
-    store.write_json(answered, [a.model_dump(mode="json") for a in answers])
+    told = [sampler.answer(talks, Decoding.model_validate(drawn)) for drawn in value["decodings"]]
+    store.write_json(answered, [[a.model_dump(mode="json") for a in answers] for answers in told])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import settings, store
-from tasks.backends import base, engines, jobs, memory, rows
+from tasks.backends import base, engines, jobs, memory, ranks, rows
 from tasks.backends.contract import Status
 from tasks.errors import BackendError, ShardtuneError, TrainingError
 from tasks.examples.templates import load_tokenizer
@@ -29,10 +29,13 @@ class Stopped(BaseException):
 def main(path: str) -> int:
     """Work on the job of `path` to its end; the exit status is 0 only where it succeeded."""
     signal.signal(signal.SIGTERM, _stop)
-    # trl refuses to train where several GPUs are seen by one process.
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     folder = jobs.Folder(Path(path).resolve().parent)
-    folder.sign()
+    if ranks.count() > 1:  # the launcher has been signed for all
+        ranks.tie()
+    else:
+        # trl refuses to train where several GPUs are seen by one process.
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+        folder.sign()
     try:
         _say(folder, state="running", detail="loading")
         run(folder)
@@ -59,10 +62,11 @@ def _reason(error: BaseException) -> str:
 
 
 def _say(folder: jobs.Folder, facts: dict[str, Any] | None = None, **changes: Any) -> Status:
-    """Change what status.json says; what is not named stays."""
+    """Change what status.json says; what is not named stays. Of several processes the first says it, or who fails."""
     status = folder.status
     status = status.model_copy(update=changes | {"facts": status.facts | (facts or {})})
-    folder.write("status.json", status.model_dump(mode="json"))
+    if ranks.rank() == 0 or status.state == "failed":
+        folder.write("status.json", status.model_dump(mode="json"))
     return status
 
 
@@ -82,6 +86,7 @@ def run(folder: jobs.Folder) -> None:
         "truncated": trained.truncated,
         "empty": trained.empty,
         "heldout_examples": len(measured.examples),
+        "processes": ranks.count(),
         "versions": engines.versions(),
     }
     _say(folder, facts, steps=plan)
@@ -95,6 +100,8 @@ def run(folder: jobs.Folder) -> None:
     _say(folder, heldout_before=before, detail="training")
     watch.status = folder.status
     _trained(folder, trainer)
+    if ranks.rank():
+        return
     _say(folder, detail="measuring")
     after = measure.heldout_loss(trainer.model, measured.examples, pad)
     folder.write("said.json", parity.noted(trainer.model, measured).model_dump(mode="json"))
@@ -135,6 +142,7 @@ def _assembled(
     import torch
     from datasets import Dataset
 
+    from tasks.backends import sft
     from tasks.backends.batches import collator, isolated
     from tasks.backends.feed import Feed
     from tasks.backends.watch import Watch
@@ -152,7 +160,7 @@ def _assembled(
         trained.lengths,
         tune.batching == "grouped",
         model=model,
-        args=arguments(folder, link),
+        args=sft.arguments(link, str(folder.checkpoints)),
         train_dataset=Dataset.from_dict(columns),
         data_collator=collator(tune.batching, pad, tune.max_length),
         processing_class=tokenizer,
@@ -171,54 +179,20 @@ def pad_token(tokenizer: Any) -> int:
     return int(next(number for number in known if number is not None))
 
 
-def arguments(folder: jobs.Folder, link: jobs.LocalLink) -> Any:
-    """trl's settings of this link."""
-    from trl import SFTConfig
-
-    tune, kind = link.tune, str(engines.precision())
-    return SFTConfig(
-        output_dir=str(folder.checkpoints),
-        seed=link.seed,
-        data_seed=link.seed,
-        per_device_train_batch_size=tune.batch_size,
-        gradient_accumulation_steps=tune.gradient_accumulation,
-        num_train_epochs=tune.epochs,
-        max_steps=tune.max_steps or -1,
-        learning_rate=tune.learning_rate,
-        lr_scheduler_type=tune.schedule,
-        warmup_steps=tune.warmup_steps,
-        weight_decay=tune.weight_decay,
-        max_grad_norm=tune.max_grad_norm,
-        optim="adamw_torch_fused",
-        bf16="bfloat16" in kind,
-        fp16="float16" in kind and "bfloat16" not in kind,
-        use_cpu=not engines.has_gpu(),
-        gradient_checkpointing=tune.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if tune.gradient_checkpointing else None,
-        max_length=None,
-        packing=False,
-        padding_free=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        dataloader_pin_memory=engines.has_gpu(),
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=tune.checkpoint_steps,
-        save_total_limit=2,
-        report_to="none",
-        disable_tqdm=True,
-    )
-
-
 def _trained(folder: jobs.Folder, trainer: Any) -> None:
     """Train to the end, from the newest whole checkpoint where there is one."""
     last = folder.whole_checkpoint()
+    if ranks.rank() == 0:
+        _tidied(folder, last)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+
+
+def _tidied(folder: jobs.Folder, last: Path | None) -> None:
+    """Without half checkpoints, and without points that will be made again."""
     for found in folder.checkpoints.glob("checkpoint-*"):
         if not (found / "whole.json").exists():
             shutil.rmtree(found)
     folder.keep_points(int(last.name.rpartition("-")[2]) if last else 0)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
 
 
 def save(folder: jobs.Folder, model: Any, tokenizer: Any) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tasks.backends import memory
+from tasks.backends import memory, ranks
 from tasks.backends.contract import LossPoint, Status
 from tasks.backends.jobs import Folder
 from tasks.errors import TrainingError
@@ -57,6 +57,8 @@ class Watch(TrainerCallback):
         took = time.monotonic() - self.began
         self.seconds.append(took)
         self.counts.append(dict(self.step_counts))
+        if ranks.rank():
+            return
         self.folder.add_point(
             LossPoint(
                 step=state.global_step,
@@ -72,6 +74,8 @@ class Watch(TrainerCallback):
         self.folder.write("status.json", self.status.model_dump(mode="json"))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if ranks.rank():
+            return
         # The mark comes last: a checkpoint without it was cut by a kill.
         mark = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "whole.json"
         write_json(str(mark), {"step": state.global_step})

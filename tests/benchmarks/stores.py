@@ -21,7 +21,7 @@ from tests.deployments.stack import POSTGRES, Running, stack
 from tests.flows.demo import SHORT
 
 OFF = 20.0  # seconds
-LINES, PER = 60_000, 1_500
+LINES, PER, FEW = 60_000, 1_500, 400
 
 
 def postgres(place: Path) -> Row:
@@ -57,46 +57,46 @@ def store(place: Path) -> Row:
 
 
 def tuned(running: Running, place: Path) -> Row:
-    """A small model is tuned on the worker, and its database goes down and comes back meanwhile."""
-    run = begun(running, place, 400, "finetune/finetune-demo", *SHORT)
+    """A chain learns its first shard on the worker, and its database goes down and comes back meanwhile."""
+    run = begun(running, place, FEW, f"catalogue.lines_per_shard={FEW}")
     until(lambda: links(running, "demo"), "no link is begun")
     control(running, "restart")
-    until(lambda: state(running, run) in ENDED, "the run has not ended")
-    wrong = ["flow runs are left open"] if left_open(running) else []
-    if (last := state(running, run)) != "COMPLETED":
-        wrong.append(f"finetune is {last}: {running.told({'id': run})[-600:]}")
-    if (found := [link["info"]["status"] for link in links(running, "demo")]) != ["FINISHED"]:
-        wrong.append(f"its MLflow runs are {found}")
-    return Row(f"PostgreSQL restarted, -m immediate, in the middle of `finetune-demo`: {last}", wrong)
+    return came(running, run, "PostgreSQL restarted, -m immediate", shards=1, lines=FEW)
 
 
 def through(running: Running, place: Path, harm: Callable[[], None], told: str) -> Row:
-    """A run of `prepare` on the worker, harmed when its first shards are there; what does not hold at its end."""
-    changes = (f"catalogue.lines_per_shard={PER}", "export.formats=[openai]")
-    run = begun(running, place, LINES, "prepare/prepare", *changes)
-    until(lambda: shards(running) >= 2, "no shard is made")
+    """A chain learns many shards on the worker, harmed when the first of them are there; what does not hold then."""
+    run = begun(running, place, LINES, f"catalogue.lines_per_shard={PER}", "export.train_per_shard=20")
+    until(lambda: shards_of(running) >= 2, "no shard is made")
     harm()
-    until(lambda: state(running, run) in ENDED, f"the run has not ended: {settled(lambda: state(running, run))}")
+    return came(running, run, told, shards=LINES // PER, lines=LINES)
+
+
+def came(running: Running, run: str, told: str, shards: int, lines: int) -> Row:
+    """What became of the retrain, and what does not hold of all that must."""
+    until(lambda: state(running, run) in ENDED, f"the retrain has not ended: {settled(lambda: state(running, run))}")
     wrong = ["flow runs are left open"] if left_open(running) else []
     if (last := state(running, run)) != "COMPLETED":
-        wrong.append(f"prepare is {last}: {running.told({'id': run})[-600:]}")
-    if shards(running) != LINES // PER:
-        wrong.append(f"{shards(running)} of {LINES // PER} shards are there")
-    counted = summed(running)
-    return Row(f"{told} in the middle of `prepare`: {last}", wrong + counted)
+        wrong.append(f"the retrain is {last}: {running.told({'id': run})[-600:]}")
+    if (found := [link["info"]["status"] for link in links(running, "demo")]) != ["FINISHED"]:
+        wrong.append(f"its MLflow runs are {found}")
+    if (made := shards_of(running)) != shards:
+        wrong.append(f"{made} of {shards} shards are there")
+    return Row(f"{told}; retrains: {last}", [*wrong, *summed(running, lines)])
 
 
-def begun(running: Running, place: Path, lines: int, deployment: str, *changes: str) -> str:
-    """A run on the server, on a made-up catalogue in the object store; its id."""
+def begun(running: Running, place: Path, lines: int, *changes: str) -> str:
+    """A retrain of a chain that has learned nothing, on a made-up catalogue in the object store; its id."""
     place.mkdir(parents=True)
-    source = place / "catalogue.json"
-    catalogue.write(str(source), lines)
-    running.bucket().upload_file(str(source), "shardtune", "incoming/catalogue.json")
-    recipe = recipes.load("demo", ["catalogue.uri=s3://shardtune/incoming/catalogue.json", *changes])
-    found = running.prefect("GET", f"/deployments/name/{deployment}").raise_for_status().json()
-    given = {"parameters": {"recipe": recipe.model_dump(mode="json")}}
-    made = running.prefect("POST", f"/deployments/{found['id']}/create_flow_run", json=given)
-    return str(made.raise_for_status().json()["id"])
+    made = place / "catalogue.json"
+    catalogue.write(str(made), lines)
+    running.bucket().upload_file(str(made), "shardtune", "incoming/catalogue.json")
+    source = "catalogue.uri=s3://shardtune/incoming/catalogue.json"
+    recipe = recipes.load("demo", [source, *SHORT, "shards=null", "max_wait_hours=0", *changes])
+    found = running.prefect("GET", "/deployments/name/retrain/retrain-demo").raise_for_status().json()
+    given = {"parameters": {"recipe": recipe.model_dump(mode="json"), "wait": True}}
+    begins = running.prefect("POST", f"/deployments/{found['id']}/create_flow_run", json=given)
+    return str(begins.raise_for_status().json()["id"])
 
 
 def state(running: Running, run: str) -> str:
@@ -108,16 +108,16 @@ def left_open(running: Running) -> list[Any]:
     return list(running.prefect("POST", "/flow_runs/filter", json=asked).raise_for_status().json())
 
 
-def shards(running: Running) -> int:
+def shards_of(running: Running) -> int:
     """Clean shards in the object store."""
     return sum(name.endswith(".parquet") for name in running.objects("shardtune", "shards/"))
 
 
-def summed(running: Running) -> list[str]:
+def summed(running: Running, lines: int) -> list[str]:
     """Whether the summary that the run shows counts every line."""
     asked = {"artifacts": {"key": {"any_": ["prepare-summary"]}}, "limit": 1}
     found = running.prefect("POST", "/artifacts/filter", json=asked).raise_for_status().json()
-    return [] if found and f"{LINES:,}" in str(found[0]["data"]) else ["its summary does not count every line"]
+    return [] if found and f"{lines:,}" in str(found[0]["data"]) else ["its summary does not count every line"]
 
 
 def control(running: Running, verb: str) -> None:

@@ -47,9 +47,9 @@ class Parrot:
     def __init__(self, skew: int | None = None) -> None:
         self.skew = skew
 
-    def answer(self, model, tune, conversations, decoding):
+    def answer(self, model, tune, conversations, *decodings):
         numbers = [int(talk[-1].content.split()[4]) for talk in conversations]
-        return [answer(f"{model} {n}", n + 100 * (n == self.skew)) for n in numbers]
+        return [[answer(f"{model} {n}", n + 100 * (n == self.skew)) for n in numbers] for _ in decodings]
 
 
 @pytest.fixture
@@ -62,14 +62,14 @@ def parrot(monkeypatch):
 
 def test_answers_come_in_the_order_of_the_questions(parrot):
     parrot()
-    told = asking.ask("local", "m", None, LocalTune(base_model="b"), EXAM, Decoding())
-    assert [a.text for a in told] == ["m 1", "m 2", "m 3"]
+    told = asking.ask("local", "m", None, LocalTune(base_model="b"), EXAM, (Decoding(), Decoding(temperature=1)))
+    assert [[a.text for a in said] for said in told] == [["m 1", "m 2", "m 3"]] * 2
 
 
 def test_a_prompt_that_is_not_the_exported_one_is_an_error_that_names_the_question(parrot):
     parrot(skew=2)
     with pytest.raises(ParityError, match=r"'Drum 2' \(line 2\).*'hash 102'.*'hash 2'"):
-        asking.ask("local", "m", None, LocalTune(base_model="b"), EXAM, Decoding())
+        asking.ask("local", "m", None, LocalTune(base_model="b"), EXAM, (Decoding(),))
 
 
 def test_other_prompts_are_found_before_anything_is_asked(monkeypatch):

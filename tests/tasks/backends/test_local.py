@@ -174,7 +174,7 @@ def test_what_cannot_work_is_found_before_the_start(quick, changes, rule):
 
 def test_a_model_that_is_no_adapter_is_named(tiny, tmp_path, quick):
     with pytest.raises(BackendError, match=str(tmp_path)):
-        Local().answer(str(tmp_path), quick.tune, [()], None)
+        Local().answer(str(tmp_path), quick.tune, [()], Decoding())
 
 
 def test_an_adapter_on_a_remote_root_is_fetched_to_be_asked(quick, monkeypatch):
@@ -185,5 +185,5 @@ def test_an_adapter_on_a_remote_root_is_fetched_to_be_asked(quick, monkeypatch):
     assert status.state == "succeeded", status.error
     assert status.model.startswith("file://") and fsspec.core.url_to_fs(status.model)[0].exists(status.model)
     asked = Message(role="user", content="What is the Drum 1 product?")
-    (told,) = local.answer(status.model, quick.tune, [[asked]], Decoding(max_new_tokens=4))
+    ((told,),) = local.answer(status.model, quick.tune, [[asked]], Decoding(max_new_tokens=4))
     assert told.model_version != quick.tune.base_model
