@@ -13,12 +13,10 @@ from tasks.backends.contract import Job, Link
 from tasks.record import address, evidence, ledger
 
 
-def about(name: str, link: Link) -> None:
+def about(link: Link) -> None:
     """Say in the name of this flow run which link it is about: "finetune gpt-4o-mini shard 1 on its parent"."""
-    numbers = sorted({e.shard for e in link.train})
-    told = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 2 else ", ".join(map(str, numbers))
     after = " on its parent" if link.parent_key else ""
-    _rename(f"{runtime.flow_run.flow_name} {name} shard{'s' * (len(numbers) > 1)} {told}{after}")
+    _rename(f"{runtime.flow_run.flow_name} {link.told}{after}")
 
 
 def outcome(text: str) -> None:

@@ -66,7 +66,7 @@ def start(
     Where the provider takes no job now, this waits until it does; without `wait` it returns None, and a sweep goes on.
     """
     kept = ledger.MlflowLedger(recipe, questions, cost, beside)
-    pages.about(recipe.name, link)
+    pages.about(link)
     while True:
         try:
             started = lifecycle.start(link, get_backend(link.tune), kept, again)

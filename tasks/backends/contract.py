@@ -53,6 +53,13 @@ class Link(Frozen):
         }
         return digest_of(decides | ({"endpoint": self.endpoint} if self.endpoint else {}))
 
+    @property
+    def told(self) -> str:
+        """For people: "gpt-4o-mini shard 1", "demo shards 0 to 69"."""
+        numbers = sorted({e.shard for e in self.train})
+        shards = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 2 else ", ".join(map(str, numbers))
+        return f"{self.name} shard{'s' * (len(numbers) > 1)} {shards}"
+
 
 class Job(Frozen):
     """A link being worked on by a backend: what is needed to find it again, and nothing secret."""

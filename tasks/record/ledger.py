@@ -98,7 +98,7 @@ class MlflowLedger:
             attempts.close(api, run)
         if run is None:
             place = experiment(api) or made(api)
-            tags = {KEY: link.key, STATE: "intended", "mlflow.runName": f"{link.name} {link.key[:8]}"}
+            tags = {KEY: link.key, STATE: "intended", "mlflow.runName": f"{link.told} {link.key[:8]}"}
             run = api.create_run(place, tags=tags | describe.source())
         run_id = str(run.info.run_id)
         parent = run_of(link.parent_key) if link.parent_key else None

@@ -146,7 +146,7 @@ def test_a_shard_that_was_appended_is_one_new_link(page, service, products, pict
     picture("retrained")
     page.goto(f"{service.url('mlflow')}/#/experiments/1/runs")
     expect(page.get_by_text(re.compile(r"^\s*2\s+matching runs"))).to_be_visible()
-    links = page.get_by_role("link", name=re.compile("^demo [0-9a-f]{8}$"))
+    links = page.get_by_role("link", name=re.compile("^demo shard [01] [0-9a-f]{8}$"))
     links.first.locator("xpath=ancestor::div[@role='gridcell'][1]").get_by_role("button").first.click()
     expect(links).to_have_count(2)  # the second lies under the first, which it goes on from
     picture("mlflow-chain")

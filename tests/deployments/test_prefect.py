@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
+from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools.validation import validate
@@ -74,6 +78,22 @@ def test_what_costs_money_starts_by_itself_only_when_a_person_has_said_so():
         if "paid" in one["tags"]:
             assert not any(schedule["active"] for schedule in one.get("schedules", []))
             assert not any(trigger["enabled"] for trigger in one.get("triggers", []))
+
+
+SCHEDULED = [
+    (name, {key: value for key, value in one.items() if key in ("cron", "interval", "anchor_date", "timezone")})
+    for name, deployment in DEPLOYMENTS.items()
+    for one in deployment.get("schedules", [])
+]
+
+
+@pytest.mark.parametrize("day", ["2026-10-25", "2026-11-01", "2027-03-14", "2027-03-28"])
+@pytest.mark.parametrize(("name", "schedule"), SCHEDULED)
+def test_no_clock_change_leaves_out_or_doubles_a_run(name, schedule, day):
+    kind = CronSchedule if "cron" in schedule else IntervalSchedule
+    start = datetime.fromisoformat(f"{day}T00:00:00+00:00") - timedelta(days=1)
+    dates = asyncio.run(kind.model_validate(schedule).get_dates(300, start=start))
+    assert len({(after - before).total_seconds() for before, after in pairwise(dates)}) == 1
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -40,6 +40,15 @@ def test_a_run_holds_what_the_link_is_before_anything_starts(book):
     assert inputs == {link.train[0].digest: "train", link.holdout[0].digest: "holdout"}
 
 
+@pytest.mark.parametrize(
+    ("shards", "told"), [([1], "n shard 1"), ([2, 0], "n shards 0, 2"), (range(70), "n shards 0 to 69")]
+)
+def test_the_name_of_a_run_says_what_it_learned(book, shards, told):
+    (one,) = made().train
+    link = made(train=tuple(one.model_copy(update={"shard": n, "digest": f"{n:032}"}) for n in shards))
+    assert run(book.open(link)).info.run_name == f"{told} {link.key[:8]}"
+
+
 def test_opening_twice_is_one_run_with_every_input_once(book):
     first = book.open(made())
     assert book.open(made()) == first
