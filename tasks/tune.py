@@ -131,28 +131,25 @@ def pending(link: Link, job: Job | None, cost: Quote, by: str) -> Finetuned:
 def watch(job: Job, link: Link) -> Status:
     """Look at the job until it ends; steps and losses go to MLflow and to the progress artifact as they come."""
     shown = create_progress_artifact(0.0, key="finetune-progress", description=f"steps of {link.name}")
+    bar = UUID(str(shown))
     status = lifecycle.watch(
-        job, link, get_backend(link.tune), _telling(job.key, shown), deadline=3600 * link.tune.wait_hours
+        job, link, get_backend(link.tune), _telling(job.key, bar), deadline=3600 * link.tune.wait_hours
     )
-    update_progress_artifact(_id(shown), 100.0)
+    update_progress_artifact(bar, 100.0)
     return status
 
 
-def _telling(key: str, shown: object) -> Callable[[Status], None]:
+def _telling(key: str, bar: UUID) -> Callable[[Status], None]:
     """What is told of every change, and to whom."""
     run_id = ledger.run_id(key)
 
     def told(status: Status) -> None:
         evidence.progress(run_id, status)
         if status.steps:
-            update_progress_artifact(_id(shown), 100.0 * status.step / status.steps)
+            update_progress_artifact(bar, 100.0 * status.step / status.steps)
             progress.report("fine-tune", status.step, status.steps, _detail(status))
 
     return told
-
-
-def _id(shown: object) -> UUID:
-    return shown if isinstance(shown, UUID) else UUID(str(shown))
 
 
 def _detail(status: Status) -> str:

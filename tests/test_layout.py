@@ -44,7 +44,7 @@ HEAVY = {
 }
 
 # Imported by nothing but the process that trains.
-TRAINER = {"batches.py", "feed.py", "measure.py", "watch.py"}
+TRAINER = {"sft.py", "batches.py", "feed.py", "measure.py", "watch.py"}
 # Imported by nothing but the backend whose SDK they need.
 REMOTE = {"openai.py", "refusals.py", "gemini.py", "vertex.py", "bucket.py", "generating.py", "stage.py"}
 
