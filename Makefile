@@ -46,7 +46,8 @@ rehearse: $(STAMP) $(REHEARSAL)  ## both reports against simulators of OpenAI an
 
 test: $(STAMP)  ## format, lint, types, every test but the long ones of `make faults`
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+	@# One thread each: two test processes that train with two threads on two processors wait for each other.
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 check: $(STAMP)  ## format, lint, types
 	@$(BIN)/ruff format --check .
