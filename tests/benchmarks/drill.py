@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import httpx
 
@@ -112,7 +113,12 @@ class Chain:
         service = self.drill.service
         found = service.deployment(f"retrain/{self.deployment}")
         given = {"recipe": self.recipe.model_dump(mode="json"), "wait": True}
-        reply = service.api("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": given})
+        body = {"parameters": given, "idempotency_key": str(uuid4())}
+        for _ in range(5):  # a server whose database is busy answers 503
+            reply = service.api("POST", f"/deployments/{found['id']}/create_flow_run", body)
+            if reply.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(2)
         return str(reply.raise_for_status().json()["id"])
 
     def jobs(self) -> list[dict[str, Any]]:

@@ -50,8 +50,8 @@ def suffered(name: str, fault: Callable[[], Row]) -> bool:
     began = time.monotonic()
     try:
         row = fault()
-    except AssertionError as error:
-        row = Row("", [str(error)[-600:]])
+    except Exception as error:  # the other faults have their turn
+        row = Row("", [f"{type(error).__name__}: {str(error)[-600:]}"])
     outcome = "; ".join(f"BAD: {one}" for one in row.wrong) or "well"
     cells = (name, row.happened, outcome, f"{time.monotonic() - began:.0f}")
     print(f"| {' | '.join(' '.join(cell.split()) for cell in cells)} |", flush=True)
