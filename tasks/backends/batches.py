@@ -19,26 +19,30 @@ class Order(Sampler[int]):
     """The order of examples in one epoch, decided by the seed and the epoch alone; so a resumed run meets it again.
 
     `grouped` sorts a pool of shuffled examples by length, cuts it into batches and shuffles those: a batch holds like
-    lengths, but long and short batches come in random order all through the epoch. The last, short batch stays last.
+    lengths, but long and short batches come in random order all through the epoch. The last, short batch stays last,
+    and `blanks` examples, which come after those of `lengths`, fill it up.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, grouped: bool) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, grouped: bool, blanks: int = 0) -> None:
         self.lengths, self.batch_size, self.seed, self.grouped = lengths, batch_size, seed, grouped
-        self.epoch = 0
+        self.blanks, self.epoch = blanks, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) + self.blanks
 
     def __iter__(self) -> Iterator[int]:
+        return iter([*self._drawn(), *range(len(self.lengths), len(self))])
+
+    def _drawn(self) -> list[int]:
         draw = random.Random(f"{self.seed}-{self.epoch}")
         order = list(range(len(self.lengths)))
         draw.shuffle(order)
         if not self.grouped:
-            return iter(order)
+            return order
         size, pool = self.batch_size, self.batch_size * POOL
         whole = len(order) - len(order) % size
         batches = []
@@ -46,7 +50,7 @@ class Order(Sampler[int]):
             near = sorted(order[start : min(start + pool, whole)], key=lambda n: (self.lengths[n], n))
             batches += [near[n : n + size] for n in range(0, len(near), size)]
         draw.shuffle(batches)
-        return iter([*(n for batch in batches for n in batch), *order[whole:]])
+        return [*(n for batch in batches for n in batch), *order[whole:]]
 
 
 class Padded:

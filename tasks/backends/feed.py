@@ -22,7 +22,8 @@ class Feed(trl.SFTTrainer):  # type: ignore[misc]
 
     def __init__(self, watch: Watch, lengths: Sequence[int], grouped: bool, **options: Any) -> None:
         self.watch = watch
-        self.order = Order(lengths, options["args"].per_device_train_batch_size, options["args"].seed, grouped)
+        size, blanks = options["args"].per_device_train_batch_size, len(options["train_dataset"]) - len(lengths)
+        self.order = Order(lengths, size, options["args"].seed, grouped, blanks)
         # trl's fused head needs Triton, and Triton a GPU: it is often installed where there is none.
         # Nor does it weigh what several processes saw.
         self.plain = utils._ChunkedLogProbFunction is None or not engines.has_gpu() or ranks.count() > 1

@@ -1,6 +1,7 @@
 """Ranks: one training shared by several processes, one on each GPU, which `torchrun` starts and ends together.
 
-Every batch is split between them, so that a step learns from the same examples as one process would.
+Every batch is split between them, so that a step learns from the same examples as one process would. Whichever of them
+dies, all end, and the job goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 from tasks.models import Finding
 from tasks.tuning import LocalTune
 
 _SET_PDEATHSIG = 1  # of prctl(2)
+MOMENT = 5.0  # seconds; the launcher looks every tenth of one
 
 
 def command(link: str, processes: int) -> list[str]:
@@ -52,6 +55,19 @@ def tie() -> None:
         ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == 1:  # it was gone before
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def linger() -> None:
+    """Wait, before the reason of a failure is told: who failed because another one is gone is ended by the launcher
+    meanwhile, and it is not for it to say why."""
+    if count() > 1:
+        time.sleep(MOMENT)
+
+
+def blanks(examples: int, batch_size: int) -> int:
+    """How many examples that teach nothing fill up the last batch of an epoch, so that it can be split too. Left to
+    accelerate, it would be filled up with examples of the first batch, which would count twice."""
+    return 0 if count() == 1 else -examples % batch_size
 
 
 def arguments(gpu: bool) -> dict[str, Any]:

@@ -15,11 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tasks import settings, store
 from tasks.backends import base, engines, jobs, memory, ranks, rows
 from tasks.backends.contract import Status
 from tasks.errors import BackendError, ShardtuneError, TrainingError
 from tasks.examples.templates import load_tokenizer
+from tasks.examples.tokens import IGNORED
 
 
 class Stopped(BaseException):
@@ -38,7 +41,11 @@ def main(path: str) -> int:
         folder.sign()
     try:
         _say(folder, state="running", detail="loading")
-        run(folder)
+        try:
+            run(folder)
+        except Exception:
+            ranks.linger()
+            raise
         return 0
     except Stopped:
         # Nothing is written: whether this is a cancellation or a machine that goes down is not for the trainer to say.
@@ -154,7 +161,9 @@ def _assembled(
             f"{model.config._attn_implementation!r} lets packed examples see each other; use grouped"
         )
     watch = Watch(folder, folder.status)
-    columns = {name: [e[name] for e in trained.examples] for name in ("input_ids", "labels")}
+    blank = {"input_ids": np.array([pad], np.int32), "labels": np.array([IGNORED], np.int32)}
+    fed = [*trained.examples, *[blank] * ranks.blanks(len(trained.examples), tune.batch_size)]
+    columns = {name: [e[name] for e in fed] for name in ("input_ids", "labels")}
     trainer: Any = Feed(
         watch,
         trained.lengths,

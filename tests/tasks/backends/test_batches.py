@@ -48,6 +48,12 @@ def test_an_epoch_holds_every_example_once(lengths, size, epoch, grouped):
 
 
 @pytest.mark.parametrize("grouped", [True, False])
+def test_blanks_come_last_and_move_no_example(grouped):
+    filled = Order(LENGTHS, 4, 1, grouped, 1)
+    assert list(filled) == [*order(LENGTHS, grouped=grouped), len(LENGTHS)] and len(filled) == len(LENGTHS) + 1
+
+
+@pytest.mark.parametrize("grouped", [True, False])
 def test_seed_and_epoch_alone_decide_the_order(grouped):
     sampler = Order(LENGTHS, 4, 1, grouped)
     epochs = []

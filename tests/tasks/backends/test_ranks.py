@@ -13,6 +13,7 @@ from tasks.backends import ranks
 from tasks.backends.contract import Link, Status
 from tasks.backends.jobs import Folder
 from tasks.backends.local import Local
+from tasks.tuning import Lora
 from tests.tasks.backends.contract import ended, until
 from tests.tasks.backends.models import build, linked, tune
 
@@ -25,8 +26,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def asked(tiny: str, place: Path, **changes: object) -> Link:
-    """A link whose batches are all full: the last one of an epoch would be filled up between two processes."""
-    rows = [(f"Drum {n}", f"A drum of {n} screws for the shed number {n % 7}.") for n in range(16)]
+    """A link of 14 examples: of the last batch of an epoch, the second process gets nothing but blanks."""
+    rows = [(f"Drum {n}", "A drum" + " of the sea" * n + " 0123456789"[: n + 2] * (n % 5)) for n in range(14)]
     return linked(place, tune(tiny, **({"max_steps": STEPS} | changes)), rows)
 
 
@@ -52,21 +53,29 @@ def test_two_processes_learn_what_one_learns(tiny, tmp_path):
     assert sum(float(((own[name] - apart[name]) ** 2).sum()) for name in own) < 1e-3 * size
 
 
-def test_the_launcher_takes_all_with_it_and_the_job_goes_on(tiny, tmp_path):
+@pytest.mark.parametrize("who", ["launcher", "one of them"])
+def test_whoever_is_killed_all_end_and_the_job_goes_on(tiny, tmp_path, who):
     link, local = asked(tiny, tmp_path, processes=2, checkpoint_steps=2, max_steps=60), Local()
     job = local.submit(link)
     until(local, job, lambda status: status.step >= 5)
     launcher = Folder.of(link.key).process
     both = launcher.children(recursive=True)
     assert len(both) >= 2
-    launcher.send_signal(signal.SIGKILL)
-    _, left = psutil.wait_procs(both, timeout=60)
+    (launcher if who == "launcher" else both[0]).send_signal(signal.SIGKILL)
+    _, left = psutil.wait_procs([launcher, *both], timeout=60)
     assert not left
     assert local.status(job).interrupted
     local.submit(link)
     status = until(local, job, ended)
     assert status.state == "succeeded", status.error
     assert [p.step for p in status.points] == list(range(1, 61))
+
+
+def test_what_fails_in_all_of_them_is_told(tiny, tmp_path):
+    link, local = asked(tiny, tmp_path, processes=2, lora=Lora(target_modules=("no_such_layer",))), Local()
+    status = until(local, local.submit(link), ended)
+    assert (status.state, status.interrupted) == ("failed", False)
+    assert "no_such_layer" in status.error
 
 
 def test_cancel_ends_all_of_them(tiny, tmp_path):
