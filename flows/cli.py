@@ -117,10 +117,12 @@ def sweep(as_json: bool) -> None:
 @AS_JSON
 @DEBUG
 def cancel(key: str, as_json: bool) -> None:
-    """Cancel the job of KEY and end its MLflow run."""
+    """Cancel the job of KEY (its first digits will do) and end its MLflow run."""
     enter()
     from flows.sweep import cancel as end
+    from tasks.record import ledger
 
+    key = ledger.whole(key)
     state = end(key)
     click.echo(json.dumps({"key": key, "state": state}) if as_json else f"{key}  {state}")
 

@@ -117,7 +117,8 @@ def unstarted(key: str, run: str) -> Swept:
 
 @flow(name="cancel", flow_run_name="cancel {key}", on_running=[runs.sign])
 def cancel(key: str) -> str:
-    """Cancel the job of `key` and end its run KILLED; returns the state it ended in."""
+    """Cancel the job of `key` (or of what begins with it) and end its run KILLED; returns the state it ended in."""
+    key = ledger.whole(key)
     known = ledger.known(key)
     job = known and tune.found(known.link, known.job)
     if known and job is None and ledger.waiting(key):

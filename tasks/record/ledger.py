@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from tasks import settings, store
 from tasks.answers.asking import Exam
 from tasks.backends.contract import Job, Link, Quote
+from tasks.errors import AnswerError
 from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned, Frozen, Prepared
 from tasks.recipe import Recipe
@@ -27,6 +29,7 @@ from tasks.record import attempts, describe, turns
 from tasks.record.names import JOB, KEY, LINES, RECIPE, STATE, UNATTENDED, UNTIL
 
 EXPERIMENT = "shardtune"
+KEYS = re.compile(r"[0-9a-f]{4,32}")  # of a link, whole or its beginning
 
 for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):
     logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -234,6 +237,25 @@ def run_id(key: str) -> str:
     if run is None:
         raise LookupError(f"no MLflow run has key {key!r}: start it with `shardtune finetune`")
     return str(run.info.run_id)
+
+
+def whole(key: str) -> str:
+    """The whole key that `key`, or its beginning (8 hex digits in every name, at least 4), stands for.
+
+    Raises AnswerError where no run has such a key, and where several have: it lists them.
+    """
+    if not KEYS.fullmatch(key):
+        raise AnswerError(f"{key!r} is not a key: give 4 to 32 hex digits; `shardtune status` lists open jobs")
+    api = client()
+    place = experiment(api)
+    runs = api.search_runs([place], f"tags.`{KEY}` LIKE '{key}%'") if place else []
+    found = {run.data.tags[KEY]: run.info.run_name for run in runs}
+    if not found:
+        raise AnswerError(f"no MLflow run has a key that begins with {key!r}: `shardtune status` lists open jobs")
+    if len(found) > 1:
+        several = ", ".join(f"{whole} ({name})" for whole, name in sorted(found.items()))
+        raise AnswerError(f"{key!r} begins several keys: give more of it: {several}")
+    return next(iter(found))
 
 
 def job_id(key: str) -> str:

@@ -15,15 +15,14 @@ from tasks.models import Finetuned
 from tasks.recipe import Recipe
 from tasks.record import ledger
 
-KEY = re.compile(r"[0-9a-f]{32}")
 NAMED = re.compile(r"(?:(?P<name>[\w.-]+)@)?(?P<alias>champion|challenger)|(?P<model>[\w.-]+)/(?P<version>\d+)")
 
 
 def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
     """The model that `spec` means, and the recipe it is asked by: `recipe`, or the one it was tuned by.
 
-    `base` is the base model of `recipe`; `run:ID` or a link's key what that run made; `champion`, `challenger`,
-    `NAME@champion` and `NAME/2` are looked up in the registry. Raises AnswerError where nothing is there.
+    `base` is the base model of `recipe`; `run:ID`, a link's key or its beginning is what that run made; `champion`,
+    `challenger`, `NAME@champion` and `NAME/2` are looked up in the registry. Raises AnswerError where nothing is there.
     """
     if spec == "base":
         if recipe is None or recipe.tune is None:
@@ -37,7 +36,7 @@ def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
         raise AnswerError(f"model {spec!r}: run {run.info.run_id!r} has no tuned model yet: finish it with finetune")
     made, by = Finetuned.model_validate(result), Link.model_validate(link)
     found = Target(
-        name=f"{own['name']} {made.key[:8]}" if spec == made.key or spec.startswith("run:") else spec,
+        name=f"{own['name']} {made.key[:8]}" if ledger.KEYS.fullmatch(spec) or spec.startswith("run:") else spec,
         tune=by.tune,
         style=by.style,
         model=made.model,
@@ -54,8 +53,8 @@ def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
 def _run(spec: str, recipe: Recipe | None) -> tuple[Run, str | None]:
     """The run behind a name, and the registered version that led to it."""
     api = ledger.client()
-    if KEY.fullmatch(spec):
-        spec = f"run:{ledger.run_id(spec)}"
+    if ledger.KEYS.fullmatch(spec):
+        spec = f"run:{ledger.run_id(ledger.whole(spec))}"
     if spec.startswith("run:"):
         try:
             return api.get_run(spec.removeprefix("run:")), None

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.answers.asking import Exam
 from tasks.backends.contract import LossPoint, Status
-from tasks.errors import LimitError
+from tasks.errors import AnswerError, LimitError
 from tasks.models import Export
 from tasks.recipe import Recipe
 from tasks.record import attempts, describe, evidence, ledger, turns
@@ -184,3 +184,22 @@ def test_the_inputs_carry_counts_and_place(book):
     found = run(book.open(link)).inputs.dataset_inputs[0].dataset
     export: Export = link.train[0] if found.digest == link.train[0].digest else link.holdout[0]
     assert str(export.examples) in found.profile and export.uri in found.source
+
+
+def test_the_beginning_of_a_key_is_enough_and_one_of_several_lists_them(book):
+    book.open(made())
+    key = made().key
+    assert ledger.whole(key[:8]) == ledger.whole(key) == key
+    api, place = ledger.client(), ledger.experiment(ledger.client())
+    several = [f"{key[:8]}{n}" + "0" * 23 for n in range(2) if f"{n}" != key[8]]
+    for other in several:
+        api.create_run(place, tags={"shardtune.key": other, "mlflow.runName": f"shop {other[:9]}"})
+    with pytest.raises(AnswerError, match="several keys") as told:
+        ledger.whole(key[:8])
+    assert all(one in str(told.value) for one in (key, *several))
+    assert ledger.whole(key) == key
+    for nonsense in ("", "abc", "%", "zzzzzzzz", "a" * 33):
+        with pytest.raises(AnswerError, match="not a key"):
+            ledger.whole(nonsense)
+    with pytest.raises(AnswerError, match="no MLflow run"):
+        ledger.whole("0" * 32)
