@@ -20,7 +20,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from deployments.children import Child, begun, end, stop
-from tasks import processes, reach, settings, store
+from tasks import access, processes, reach, settings, store
 from tasks.errors import ServiceError
 
 READY = 300.0  # seconds: a first start makes the databases, slowly on a small machine
@@ -67,17 +67,23 @@ class Service:
 
     def begin(self, port: int, mlflow_port: int, pools: tuple[str, ...]) -> None:
         """Servers, deployments, then workers; the sweep looks once at what an earlier end has left."""
-        known = settings.service()
+        known, first = settings.service(), access.known() is None
         self.add(prefect(self.environment, self.port("prefect", port, known), self.root))
         self.add(mlflow(self.environment, self.port("mlflow", mlflow_port, known), self.root))
         self.ready()
-        self.environment |= settings.served() | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+        self.environment |= (
+            access.client(settings.served())
+            | settings.served()
+            | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+        )
         if self.once("register the deployments", "-m", "deployments.register"):
             self.once("look for runs that died", "-m", "tasks.runs")
             for pool in pools:
                 self.add(worker(self.environment, pool, self.root))
             for child in self.children[:2]:
                 self.tell(f"{child.name:8} {child.url.removesuffix('/api')}")
+            if first:
+                self.tell(access.login())
             self.tell(f"up, with workers for {', '.join(pools)}; logs in {self.root / 'logs'}; Ctrl-C stops it")
 
     def port(self, name: str, wanted: int, known: dict[str, dict[str, str]]) -> int:
@@ -165,22 +171,24 @@ def engines(root: Path) -> Iterator[psutil.Process]:
 def prefect(environment: dict[str, str], port: int, root: Path) -> Child:
     """The Prefect server, with the page that a browser shows."""
     url = f"http://{HOST}:{port}/api"
-    env = {name: value for name, value in environment.items() if name != "PREFECT_API_URL"}
-    env |= {"PREFECT_SERVER_UI_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    env = {name: value for name, value in environment.items() if name != "PREFECT_API_URL"} | access.prefect_server(
+        port
+    )
     # Kept in memory, by default, a limit's slots are lost with the server, and every run that holds one ends itself.
     env |= {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
-    call = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    return Child("prefect", call, env, root / "logs" / "prefect.log", url, f"{url}/health")
+    return Child("prefect", door("prefect", port), env, root / "logs" / "prefect.log", url, f"{url}/health")
 
 
 def mlflow(environment: dict[str, str], port: int, root: Path) -> Child:
     """The MLflow server on the store that the command line uses without one."""
     url = f"http://{HOST}:{port}"
-    call = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    call += ["--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}", "--no-serve-artifacts"]
-    call += ["--default-artifact-root", (root / "mlartifacts").as_uri()]
-    env = environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # nothing uses the processes it would start
-    return Child("mlflow", call, env, root / "logs" / "mlflow.log", url, f"{url}/health")
+    env = environment | access.mlflow_server(port)
+    return Child("mlflow", door("mlflow", port), env, root / "logs" / "mlflow.log", url, f"{url}/health")
+
+
+def door(server: str, port: int) -> list[str]:
+    """The command line of a server. `ps` shows it to every account, so passwords are in the environment alone."""
+    return [sys.executable, "-m", "deployments.door", server, "--port", str(port)]
 
 
 def worker(environment: dict[str, str], pool: str, root: Path) -> Child:

@@ -45,10 +45,16 @@ def _page(url: str | None) -> str:
 
 
 @click.command()
+@click.option("--login", is_flag=True, help="Print the password of this root's Prefect and MLflow pages, nothing else.")
 @AS_JSON
 @DEBUG
-def status(as_json: bool) -> None:
+def status(login: bool, as_json: bool) -> None:
     """What runs, what is open, what failed in the last seven days, and what to do about each."""
+    if login:
+        from tasks import access
+
+        click.echo(access.login())
+        return
     enter()
     from tasks.status import status as look
 

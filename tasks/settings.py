@@ -103,6 +103,15 @@ def served() -> dict[str, str]:
     return {names[name]: child["url"] for name, child in service().items() if name in names and processes.alive(child)}
 
 
+def log_in() -> None:
+    """Give this process the password of the servers it is led to, where they are those of this root."""
+    from tasks import access
+
+    ours = {name: url for name, url in served().items() if os.environ.get(name) == url}
+    if ours:
+        os.environ.update(access.client(ours))
+
+
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
@@ -121,5 +130,6 @@ def enter() -> None:
     }
     for name, value in (EVERYWHERE | places | served()).items():
         os.environ.setdefault(name, value)
+    log_in()
     for ours in ("flows", "tasks"):
         logging.getLogger(ours).setLevel(logging.INFO)  # for the log that Prefect keeps of a run
