@@ -26,7 +26,7 @@ BLOCK = 1 << 19  # bytes: what is made of them stays in the processor's cache
 AHEAD = 1 << 23  # bytes fetched at a time from object storage
 SNIPPET = 200  # characters of a quarantined line that are kept
 KEYS = ("uid", "title", "content")
-UID = re.compile(rb'"uid"\s*:\s*"([^"\\]{1,64})"')
+UID = re.compile(rb'"uid"\s*:\s*(?:"([^"\\]{1,64})"|(-?[0-9]{1,64})\b)')
 
 
 class ChangedError(CatalogueError):
@@ -34,9 +34,9 @@ class ChangedError(CatalogueError):
 
 
 class Row(msgspec.Struct, gc=False):
-    """One catalogue line; its other keys are skipped."""
+    """One catalogue line; its other keys are skipped. A whole number as `uid` becomes its digits."""
 
-    uid: str
+    uid: str | int
     title: str
     content: str
 
@@ -118,11 +118,21 @@ def decode(data: bytes, first: int, limit: int) -> Block:
     if len(ends) and ends[-1] == len(raw) - 1 and _aligned(raw, ends, limit):
         try:
             rows = _decoder.decode_lines(data)
-            if len(rows) == len(ends) and _is_text(data):
+            if len(rows) == len(ends) and _is_text(data) and _has_uids(rows):
                 return Block(len(rows), rows, np.arange(first, first + len(rows), dtype=np.int64))
         except (ValueError, RecursionError):
             pass  # at least one line is no row: the slow way finds out which
     return _one_by_one(data, first, limit)
+
+
+def _has_uids(rows: list[Row]) -> bool:
+    """Make every uid text; False where one is not usable, so that the slow way names its rule."""
+    return not any(uid_fault(_text(row)) for row in rows)
+
+
+def uid_fault(uid: str) -> str | None:
+    """The rule that `uid` breaks, or None. Links, citations and duplicates all rest on the uid."""
+    return "blank_uid" if not uid or uid.isspace() else None
 
 
 def _aligned(raw: Any, ends: Any, limit: int) -> bool:
@@ -160,7 +170,8 @@ def _row(line: bytes, last: bool) -> Row | str:
     if not _is_text(line, whole=not last):
         return "invalid_utf8"
     try:
-        return _decoder.decode(line)
+        row = _decoder.decode(line)
+        return uid_fault(_text(row)) or row
     except (ValueError, RecursionError):
         pass  # msgspec refuses lone surrogates, NaN and byte order marks, which json reads
     try:
@@ -171,9 +182,18 @@ def _row(line: bytes, last: bool) -> Row | str:
         return "wrong_type"
     if missing := [key for key in KEYS if key not in value]:
         return f"missing_{missing[0]}"
+    if type(value["uid"]) is int:
+        value["uid"] = str(value["uid"])
     if not all(isinstance(value[key], str) for key in KEYS):
         return "wrong_type"
-    return Row(*(_whole(value[key]) for key in KEYS))
+    row = Row(*(_whole(value[key]) for key in KEYS))
+    return uid_fault(_text(row)) or row
+
+
+def _text(row: Row) -> str:
+    """The row's uid, made text."""
+    row.uid = str(row.uid)
+    return row.uid
 
 
 def _whole(text: str) -> str:
@@ -203,4 +223,5 @@ def is_json(line: bytes) -> bool:
 def _fault(line: bytes, number: int, rule: str) -> Fault:
     uid = UID.search(line[: 4 * SNIPPET])
     snippet = line[: 4 * SNIPPET].decode("utf-8", "backslashreplace")[:SNIPPET]
-    return Fault(number, uid[1].decode("utf-8", "replace") if uid else None, rule, snippet)
+    named = (uid[1] or uid[2]).decode("utf-8", "replace") if uid else None
+    return Fault(number, named, rule, snippet)

@@ -70,7 +70,13 @@ def test_a_block_says_the_same_as_its_lines_one_by_one(some, closed):
         (b"null\n", "wrong_type"),
         (line(title=7), "wrong_type"),
         (line(content=None), "wrong_type"),
-        (line(uid=31_909), "wrong_type"),
+        (line(uid=31_909.0), "wrong_type"),
+        (line(uid=True), "wrong_type"),
+        (line(uid=None), "wrong_type"),
+        (line(uid=""), "blank_uid"),
+        (line(uid=" \u00a0\t"), "blank_uid"),
+        (line(uid="", price=float("nan")), "blank_uid"),
+        (b'{"uid": ' + b"9" * 5_000 + b', "title": "x", "content": "y"}\n', "too_long"),
         (b'{"title": "x", "content": "y"}\n', "missing_uid"),
         (b'{"uid": "B0", "content": "y"}\n', "missing_title"),
         (b'{"uid": "B0", "title": "x"}\n', "missing_content"),
@@ -120,6 +126,20 @@ def test_an_odd_line_is_a_row_all_the_same(tmp_path, good):
     rows, faults, _ = read(shard(tmp_path, [good, *lines(1)]))
     assert faults == []
     assert [(row.uid, row.title) for _, row in rows] == [("B01", "Copper Kettle"), ("U0", "Kettle 0")]
+
+
+@pytest.mark.parametrize("price", [1.5, float("nan")])
+def test_a_whole_number_as_uid_is_its_digits_and_text_is_left_as_it_is(tmp_path, price):
+    big = 2**64 + 1
+    some = [line(uid=uid, price=price) for uid in (0, 31_909, -7, big, 10**40, "0001048790", " 7 ")]
+    rows, faults, _ = read(shard(tmp_path, some))
+    assert [row.uid for _, row in rows] == ["0", "31909", "-7", str(big), str(10**40), "0001048790", " 7 "]
+    assert faults == []
+
+
+def test_a_number_too_long_to_be_a_uid_is_no_row(tmp_path):
+    rows, faults, _ = read(shard(tmp_path, [b'{"uid": ' + b"9" * 5_000 + b', "title": "x", "content": "y"}\n', line()]))
+    assert (len(rows), [n for n, _ in faults]) == (1, [1])
 
 
 def test_a_last_line_without_its_end_is_a_row(tmp_path):
