@@ -5,19 +5,32 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 import click
 
 from flows import keep, operate, service, show, talk, trace
 from flows.options import AS_JSON, DEBUG, enter, running
-from tasks import recipes, settings
 from tasks.errors import ShardtuneError
-from tasks.models import Checked, Finetuned, Prepared
-from tasks.quotes import Quoted
-from tasks.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tasks.models import Checked, Finetuned, Prepared
+    from tasks.quotes import Quoted
+    from tasks.recipe import Recipe
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """A group whose help shows the first sentence of each command whole; click would cut it at the line's end."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, self.commands[name].get_short_help_str(limit=1000)) for name in self.list_commands(ctx)]
+            )
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="shardtune", message="%(prog)s %(version)s")
 def cli() -> None:
     """Turn a product catalogue into tuned models, and prove what each one learned."""
 
@@ -82,6 +95,7 @@ def quote(recipe: Recipe) -> Quoted:
 def rehearse(names: tuple[str, ...], catalogue: str, overrides: tuple[str, ...], speed: float, as_json: bool) -> None:
     """Run recipes to their end against simulators on this machine, at no cost; without names, those of both reports."""
     from flows import rehearse as flows
+    from tasks import settings
 
     chosen = flows.load(names, catalogue, overrides)
     with flows.stage(settings.root(), speed):
@@ -131,7 +145,9 @@ def cancel(key: str, as_json: bool) -> None:
 @AS_JSON
 def listed(as_json: bool) -> None:
     """List the named recipes."""
-    known = {name: recipes.load(name).description for name in recipes.names()}
+    from tasks import named
+
+    known = named.described()
     click.echo(json.dumps(known) if as_json else "\n".join(f"{name:24} {told}" for name, told in known.items()))
 
 
@@ -142,7 +158,7 @@ for command in (*talk.COMMANDS, *trace.COMMANDS, *operate.COMMANDS, *service.COM
 def main() -> None:
     """Run the command line; exit status 0 only when all went well, and errors are one line without --debug."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="shardtune", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.options import AS_JSON, DEBUG
-from tasks import backup as state
+
+if TYPE_CHECKING:
+    from tasks.backup import Manifest
 
 
 @click.command()
@@ -17,6 +19,8 @@ from tasks import backup as state
 @DEBUG
 def backup(target: str, as_json: bool) -> None:
     """Copy all state (shards, exports, jobs, adapters, MLflow, Prefect) to FOLDER, while everything runs."""
+    from tasks import backup as state
+
     _tell("backed up", state.backup(target), target, as_json)
 
 
@@ -28,6 +32,8 @@ def backup(target: str, as_json: bool) -> None:
 @DEBUG
 def restore(source: str, force: bool, check: bool, as_json: bool) -> None:
     """Put a backup back to where it was, whole or not at all. Stop what runs on it first."""
+    from tasks import backup as state
+
     if check:
         _tell("whole", state.check(source), source, as_json)
         return
@@ -35,7 +41,7 @@ def restore(source: str, force: bool, check: bool, as_json: bool) -> None:
     _tell("restored", made, source, as_json, aside=aside)
 
 
-def _tell(done: str, made: state.Manifest, place: str, as_json: bool, **more: Any) -> None:
+def _tell(done: str, made: Manifest, place: str, as_json: bool, **more: Any) -> None:
     told = {"made": made.made, "root": made.root, "files": len(made.files), "bytes": sum(f.size for f in made.files)}
     told |= {"elsewhere": list(made.elsewhere)} | more
     if as_json:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows import show
 from flows.options import AS_JSON, DEBUG, enter, running
 from tasks.errors import ShardtuneError
-from tasks.models import Retrained
-from tasks.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tasks.models import Retrained
+    from tasks.recipe import Recipe
 
 ARRIVED, RESOURCE = "shardtune.catalogue.arrived", "shardtune.catalogue"
 
@@ -51,28 +56,54 @@ def arrived(uri: str, as_json: bool) -> None:
 
 def _emitted(uri: str) -> str:
     """Send the event and wait until the server has it; returns its id. ShardtuneError where there is no server."""
+    from tasks import api
+
+    id, now = str(uuid.uuid4()), datetime.now(UTC).isoformat()
+    event = {"id": id, "event": ARRIVED, "resource": {"prefect.resource.id": RESOURCE}, "payload": {"uri": uri}}
+    send = _send_plain if api.plain() else _send
+    # Over HTTP, and not by `emit_event`: its queue neither says whether the server took the event, nor why it did not.
+    send([event | {"occurred": now}], uri)
+    return id
+
+
+def _send_plain(events: list[dict[str, Any]], uri: str) -> None:
+    from tasks import api
+
+    if not api.address():
+        raise _nobody(uri)
+    try:
+        api.call("POST", "/events", events)
+    except ShardtuneError as error:
+        raise _refused(api.address(), error.__cause__) from error
+
+
+def _send(events: list[dict[str, Any]], uri: str) -> None:
     import httpx
     from prefect.client.orchestration import get_client
-    from prefect.events import Event
     from prefect.settings import PREFECT_API_URL
 
     address = PREFECT_API_URL.value()
     if not address:
-        raise ShardtuneError(
-            "there is no Prefect server to tell: set PREFECT_API_URL to the address of one (`shardtune up` prints it), "
-            f"or run `shardtune retrain --catalogue {uri}` at once"
-        )
-    event = Event(event=ARRIVED, resource={"prefect.resource.id": RESOURCE}, payload={"uri": uri})
-    # Over HTTP, and not by `emit_event`: its queue neither says whether the server took the event, nor why it did not.
+        raise _nobody(uri)
     try:
         with get_client(sync_client=True) as client:
-            client.request("POST", "/events", json=[event.model_dump(mode="json")])  # type: ignore[arg-type]
+            client.request("POST", "/events", json=events)  # type: ignore[arg-type]
     except httpx.HTTPError as error:
-        raise ShardtuneError(
-            f"the Prefect server at {address!r} did not take the event ({error}): check the address, and "
-            "PREFECT_API_AUTH_STRING where it asks for a password"
-        ) from error
-    return str(event.id)
+        raise _refused(address, error) from error
+
+
+def _nobody(uri: str) -> ShardtuneError:
+    return ShardtuneError(
+        "there is no Prefect server to tell: set PREFECT_API_URL to the address of one (`shardtune up` prints it), "
+        f"or run `shardtune retrain --catalogue {uri}` at once"
+    )
+
+
+def _refused(address: str | None, error: BaseException | None) -> ShardtuneError:
+    return ShardtuneError(
+        f"the Prefect server at {address!r} did not take the event ({error}): check the address, and "
+        "PREFECT_API_AUTH_STRING where it asks for a password"
+    )
 
 
 COMMANDS = (retrain, arrived)

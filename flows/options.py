@@ -8,13 +8,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows import show
-from tasks import recipes, settings
-from tasks.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tasks.recipe import Recipe
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
 DEBUG = click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
@@ -47,6 +48,8 @@ def running(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Call
             fix: bool = False,
             **own: Any,
         ) -> None:
+            from tasks import recipes
+
             recipe = recipes.load(recipe_name, chosen(overrides, catalogue, fix))
             enter(verbose)
             tell(function(recipe, **own), shown, as_json)
@@ -69,6 +72,8 @@ def asking(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Calla
             verbose: bool,
             **own: Any,
         ) -> None:
+            from tasks import recipes
+
             changes = chosen(overrides, catalogue)
             recipe = recipes.load(recipe_name, changes) if recipe_name else None
             enter(verbose)
@@ -83,6 +88,7 @@ def asking(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Calla
 
 def _changed(models: str, changes: list[str]) -> Recipe:
     """The recipe that the first tuned one of `models` was tuned by, with these overrides."""
+    from tasks import recipes
     from tasks.record import registry
 
     tuned = [name for name in models.split(",") if name != "base"]
@@ -107,6 +113,8 @@ def tell(result: Any, shown: Callable[[Any], None], as_json: bool) -> None:
 
 def enter(verbose: bool = False) -> None:
     """Set the environment that Prefect and MLflow read at import, and how progress and warnings are shown."""
+    from tasks import settings
+
     if not verbose:
         # Errors are told once, in one line; the Prefect UI has the whole log.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from flows.options import AS_JSON, DEBUG, enter
-from tasks import processes, settings
 from tasks.errors import ServiceError
 
 OURS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
@@ -26,6 +25,8 @@ def up(port: int, mlflow_port: int, gpu: bool | None) -> None:
 
     Trainers that run go on without it. Started again, it picks up where it was.
     """
+    from tasks import processes, settings
+
     running = {name: settings.served().get(name) for name in OURS}
     if processes.alive(settings.service().get("up")):
         click.echo(f"already up: Prefect {_page(running[OURS[0]])}, MLflow {_page(running[OURS[1]])}")

@@ -5,22 +5,28 @@ from __future__ import annotations
 import sys
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from tasks import progress, settings
-from tasks.answers.compared import Compared
-from tasks.answers.reply import Replied, Reply
-from tasks.models import Checked, Finetuned, Prepared, Rehearsed
-from tasks.quotes import Priced, Quoted
+from tasks import progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from tasks.answers.compared import Compared
+    from tasks.answers.reply import Replied, Reply
+    from tasks.models import Checked, Finetuned, Prepared, Rehearsed
+    from tasks.quotes import Priced, Quoted
 
 
 def bars() -> None:
     """Draw progress on a terminal's standard error; in a pipe draw nothing."""
     if not sys.stderr.isatty():
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
     drawn = Progress(*columns, console=Console(stderr=True), transient=True)
     known: dict[str, TaskID] = {}
@@ -38,6 +44,8 @@ def bars() -> None:
 
 def prepared(result: Prepared) -> None:
     """What became of every line, as a short table."""
+    from tasks import settings
+
     rows = [("lines read", result.lines), ("kept", result.kept)]
     rows += [(f"dropped: {rule}", count) for rule, count in result.dropped.items()]
     rows += [("quarantined", result.quarantined)]
@@ -81,6 +89,8 @@ def _usd(priced: Priced | Quoted) -> str:
 
 def finetuned(result: Finetuned) -> None:
     """The numbers, the same questions before and after, and where to look further."""
+    from tasks import settings
+
     if result.state != "succeeded":
         click.echo(f"job    {result.key}, {result.state}: `shardtune sweep` finishes it, or the same command")
         return

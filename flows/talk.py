@@ -6,17 +6,19 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from flows import show
 from flows.options import AS_JSON, DEBUG, asking, enter
-from tasks.answers.compared import Compared
-from tasks.answers.reply import Replied
+from tasks.choices import StyleName
 from tasks.errors import AnswerError
-from tasks.models import StyleName
-from tasks.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tasks.answers.compared import Compared
+    from tasks.answers.reply import Replied
+    from tasks.recipe import Recipe
 
 MODEL = click.option(
     "--model", default="champion", show_default=True, help="base, run:ID, KEY, champion, NAME@champion or NAME/VERSION."

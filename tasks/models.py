@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.choices import Format as Format
+from tasks.choices import StyleName as StyleName
+
 Split = Literal["train", "holdout", "reserved"]
-Format = Literal["openai", "gemini", "chat", "alpaca"]
-StyleName = Literal["describe", "describe-with-source", "sales", "grounded"]
 
 
 class Frozen(BaseModel):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 
 def told(process: psutil.Process | None = None) -> dict[str, Any]:
     """What tells `process` (else: this one) from every other of this machine."""
-    process = process or psutil.Process()
+    if process is None:
+        import psutil
+
+        process = psutil.Process()
     return {"pid": process.pid, "started": process.create_time()}
 
 
@@ -17,6 +21,8 @@ def alive(known: dict[str, Any] | None) -> psutil.Process | None:
     """The process that `known` tells of; None where it is gone."""
     if known is None:
         return None
+    import psutil
+
     try:
         process = psutil.Process(int(known["pid"]))
         there = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(known["started"])) < 2

@@ -10,17 +10,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tasks.errors import RecipeError
+from tasks.named import FOLDER as FOLDER
+from tasks.named import names
 from tasks.recipe import Recipe
 from tasks.tuning import Tune
 
 TUNES: dict[str, type[BaseModel]] = {str(m.model_fields["kind"].default): m for m in get_args(Tune)}
 M = TypeVar("M", bound=BaseModel)
-FOLDER = Path(__file__).parent.parent / "deployments" / "recipes"
-
-
-def names() -> list[str]:
-    """Names of the recipes that come with shardtune."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load(name: str | None = None, overrides: Sequence[str] = ()) -> Recipe:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner, Result
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL
 
 from flows import operate
 from tasks.errors import CatalogueError, ShardtuneError
@@ -29,15 +29,21 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_arrival_is_an_event_that_the_server_keeps(file, orchestrator):
+@pytest.mark.parametrize("plain", [True, False])
+def test_an_arrival_is_an_event_that_the_server_keeps(file, orchestrator, monkeypatch, plain):
+    """Told without Prefect's client, and by it where a setting wants it."""
+    monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+    monkeypatch.setattr("tasks.api.plain", lambda: plain)
     told = json.loads(arrived(str(file), "--json").stdout)
     assert told["resource"] == "shardtune.catalogue" and told["uri"] == str(file)
     wanted = {"filter": {"event": {"name": ["shardtune.catalogue.arrived"]}}}
     end = time.monotonic() + PATIENCE
-    while not (kept := httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json=wanted).json()["events"]):
+    kept: list[dict] = []
+    while not (mine := [one for one in kept if one["id"] == told["event"]]):
         assert time.monotonic() < end
         time.sleep(0.1)
-    (event,) = [one for one in kept if one["id"] == told["event"]]
+        kept = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json=wanted).json()["events"]
+    (event,) = mine
     assert event["resource"]["prefect.resource.id"] == "shardtune.catalogue"
     assert event["payload"] == {"uri": str(file)}
 
@@ -51,9 +57,10 @@ def test_where_nothing_is_nothing_is_told(tmp_path):
     ("address", "told"),
     [(None, "set PREFECT_API_URL.*shardtune retrain"), ("http://127.0.0.1:9/api", "did not take the event.*check")],
 )
-def test_without_a_server_it_says_what_to_do(file, address, told):
-    with temporary_settings({PREFECT_API_URL: address}):
-        failed = arrived(str(file))
+def test_without_a_server_it_says_what_to_do(file, address, told, monkeypatch):
+    if address:
+        monkeypatch.setenv("PREFECT_API_URL", address)
+    failed = arrived(str(file))
     with pytest.raises(ShardtuneError, match=told):
         raise failed.exception
 
