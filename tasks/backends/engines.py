@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from tasks.backends import ranks
 from tasks.backends.jobs import LocalLink
 from tasks.errors import BackendError
 from tasks.models import Finding
+from tasks.tuning import LocalTune
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "unsloth", "unsloth_zoo")
 UNSLOTH_ON_CPU = (2026, 10, 9)  # the first that imports, and trains, without a GPU
@@ -29,6 +31,25 @@ def gpus() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+def apart(tune: LocalTune) -> bool:
+    """Whether a model is asked in a process of its own.
+
+    On a GPU, which gives memory back for certain only when a process ends, and a trainer may be next to need it; and
+    where the model brings code, which must not run in a process that holds a flow's secrets. Else in this one: a new
+    interpreter with torch costs more than most answers. Nothing here is patched by Unsloth, which only trainers import.
+    """
+    return tune.trust_remote_code or has_gpu()
+
+
+def quiet() -> None:
+    """This process is a person's terminal, or a server's log: libraries that load models say errors only."""
+    from transformers.utils import logging as theirs
+
+    theirs.set_verbosity_error()
+    theirs.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def precision() -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from tasks import settings, store
-from tasks.backends import base, engines, jobs, memory, parity, ranks
+from tasks.backends import base, engines, jobs, memory, parity, ranks, sampler
 from tasks.backends.contract import ENDED, Answer, Decoding, Job, Quote, Status
 from tasks.errors import BackendError, ShardtuneError
 from tasks.examples.templates import Rendering, load_tokenizer, render
@@ -175,27 +175,39 @@ class Local:
     def answer(
         self, model: str | None, tune: LocalTune, conversations: Sequence[Sequence[Message]], *decodings: Decoding
     ) -> list[list[Answer]]:
-        """Answers of the base or of base + adapter, made in a process of its own: one, as loading takes longest."""
+        """Answers of the base or of base + adapter; loaded once for all decodings, and given back."""
         if not conversations:
             return [[] for _ in decodings]
         with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
             adapter = None if model is None else fetched(model, Path(folder))
-            question = {
-                "base": base.resolve(tune),
-                "adapter": adapter,
-                "tune": tune.model_dump(mode="json"),
-                "version": version(tune, adapter),
-                "decodings": [drawn.model_dump(mode="json") for drawn in decodings],
-                "conversations": [[m.model_dump() for m in talk] for talk in conversations],
-            }
-            asked, answered = f"{folder}/asked.json", f"{folder}/answers.json"
-            store.write_json(asked, question)
-            command = [sys.executable, "-m", "tasks.backends.sampler", asked, answered]
-            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-            if done.returncode != 0:
-                last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-                raise BackendError(f"model {model or tune.base_model!r} did not answer: {last}")
-            return [[Answer.model_validate(a) for a in said] for said in store.read_json(answered)]
+            asked = sampler.Asked(
+                base=base.resolve(tune),
+                adapter=adapter,
+                tune=tune,
+                version=version(tune, adapter),
+                decodings=decodings,
+                conversations=tuple(tuple(talk) for talk in conversations),
+            )
+            try:
+                return _elsewhere(asked, folder) if engines.apart(tune) else _here(asked)
+            except Exception as error:
+                raise BackendError(f"model {model or tune.base_model!r} did not answer: {error}") from error
+
+
+def _here(asked: sampler.Asked) -> list[list[Answer]]:
+    engines.quiet()
+    return sampler.answers(asked)
+
+
+def _elsewhere(asked: sampler.Asked, folder: str) -> list[list[Answer]]:
+    """Answers of a process of its own."""
+    question, answered = f"{folder}/asked.json", f"{folder}/answers.json"
+    store.write_json(question, asked.model_dump(mode="json"))
+    command = [sys.executable, "-m", "tasks.backends.sampler", question, answered]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1])
+    return [[Answer.model_validate(a) for a in said] for said in store.read_json(answered)]
 
 
 def _spawned(command: list[str], log: Path, lock: int) -> subprocess.Popen[bytes]:

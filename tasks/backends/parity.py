@@ -98,15 +98,29 @@ def _distance(first: list[Any], second: list[Any]) -> float:
 
 
 def asked(folder: Folder, adapter: str) -> Parity | None:
-    """What a process of its own finds of an adapter of the job in `folder`; None where training noted no answers."""
-    if folder.read("said.json") is None:
+    """What is found of an adapter of the job in `folder`; None where training noted no answers.
+
+    In another process than the trainer's, always: what is compared are files. See `engines.apart` for which.
+    """
+    said = folder.read("said.json")
+    if said is None:
         return None
+    link = folder.link
+    try:
+        if engines.apart(link.tune):
+            return _elsewhere(folder, adapter)
+        engines.quiet()
+        return proved(link, adapter, Said.model_validate(said))
+    except Exception as error:
+        raise BackendError(f"adapter {adapter!r} cannot be compared with the model in training: {error}") from error
+
+
+def _elsewhere(folder: Folder, adapter: str) -> Parity:
     link, said, out = (str(folder.path / name) for name in ("link.json", "said.json", "parity.json"))
     call = [sys.executable, "-m", "tasks.backends.parity", link, adapter, said, out]
     done = subprocess.run(call, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise BackendError(f"adapter {adapter!r} cannot be compared with the model in training: {last}")
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1])
     return Parity.model_validate(folder.read("parity.json"))
 
 

@@ -19,13 +19,10 @@ def resident(tune: Tune, model: str | None) -> Callable[[Talks, Decoding], list[
     if not isinstance(tune, LocalTune):
         backend = get_backend(tune)
         return lambda talks, decoding: backend.answer(model, tune, talks, decoding)[0]
-    from transformers.utils import logging
-
-    from tasks.backends import base, local
+    from tasks.backends import base, engines, local
     from tasks.backends.sampler import Sampler
 
-    logging.set_verbosity_error()  # this process is a person's terminal, or a server's log
-    logging.disable_progress_bar()
+    engines.quiet()
     with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
         adapter = None if model is None else local.fetched(model, Path(folder))
         return Sampler(base.resolve(tune), adapter, tune, local.version(tune, adapter)).answer

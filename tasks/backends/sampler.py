@@ -5,7 +5,6 @@ Always by transformers and peft, whatever engine trained, so that asking needs n
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from tasks.backends import base, engines
 from tasks.backends.contract import Answer, Decoding
 from tasks.examples.templates import Kind, ending, load_tokenizer, prompt_hash, render
 from tasks.examples.tokens import encode_prompt
-from tasks.models import Message
+from tasks.models import Frozen, Message
 from tasks.tuning import LocalTune
 
 BATCH = 8
@@ -112,14 +111,27 @@ def ends(tokenizer: Any, template: Kind, generation: Any) -> list[int]:
     return list(dict.fromkeys(int(n) for n in found if n is not None))
 
 
+class Asked(Frozen):
+    """What a model is asked: a base (directory or hub name) with an adapter or without, and for each decoding all."""
+
+    base: str
+    adapter: str | None
+    tune: LocalTune
+    version: str
+    decodings: tuple[Decoding, ...]
+    conversations: tuple[tuple[Message, ...], ...]
+
+
+def answers(asked: Asked) -> list[list[Answer]]:
+    """The answers of a model that is loaded for them: for each decoding one a conversation, in order."""
+    sampler = Sampler(asked.base, asked.adapter, asked.tune, asked.version)
+    return [sampler.answer(asked.conversations, drawn) for drawn in asked.decodings]
+
+
 def main(asked: str, answered: str) -> None:
-    """Read a question file (base, adapter, tune, version, decodings, conversations), write the answers as JSON."""
-    value = json.loads(Path(asked).read_text())
-    tune = LocalTune.model_validate(value["tune"])
-    sampler = Sampler(value["base"], value["adapter"], tune, value["version"])
-    talks = [[Message.model_validate(m) for m in talk] for talk in value["conversations"]]
-    told = [sampler.answer(talks, Decoding.model_validate(drawn)) for drawn in value["decodings"]]
-    store.write_json(answered, [[a.model_dump(mode="json") for a in answers] for answers in told])
+    """Read what is asked, write the answers; both as JSON."""
+    told = answers(Asked.model_validate_json(Path(asked).read_text()))
+    store.write_json(answered, [[a.model_dump(mode="json") for a in said] for said in told])
 
 
 if __name__ == "__main__":
