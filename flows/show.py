@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -89,8 +90,6 @@ def _usd(priced: Priced | Quoted) -> str:
 
 def finetuned(result: Finetuned) -> None:
     """The numbers, the same questions before and after, and where to look further."""
-    from tasks import settings
-
     if result.state != "succeeded":
         click.echo(f"job    {result.key}, {result.state}: `shardtune sweep` finishes it, or the same command")
         return
@@ -109,9 +108,23 @@ def finetuned(result: Finetuned) -> None:
     if not result.trained:
         click.echo("this job was already done: all of this is served from its record, nothing was trained")
     click.echo(f"job    {result.key}, {result.steps} steps, {result.state}\nmodel  {result.model}")
-    click.echo(f"MLflow run {result.mlflow_run_id}; to open it and the flow runs in a browser:")
-    click.echo(f"  {_bin('mlflow')} ui --backend-store-uri {settings.tracking_uri()}")
-    click.echo(f"  PREFECT_HOME={settings.prefect_home()} {_bin('prefect')} server start")
+    _pages(result.mlflow_run_id)
+
+
+def _pages(run_id: str) -> None:
+    """Where a browser finds the run and its flow run; where no server runs, the command that starts them."""
+    from tasks import settings
+    from tasks.record import address
+
+    page = address.of(run_id)
+    if page is None:
+        root = f"{settings.ROOT_VARIABLE}={settings.root()} " if os.environ.get(settings.ROOT_VARIABLE) else ""
+        click.echo(f"MLflow run {run_id}; to see it and its flow run in a browser, start their servers:")
+        click.echo(f"  {root}{_bin('shardtune')} up")
+        return
+    click.echo(f"MLflow   {page}")
+    if flow := address.flow_run(run_id):
+        click.echo(f"Prefect  {flow}")
 
 
 def rehearsed(result: Rehearsed) -> None:

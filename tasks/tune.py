@@ -6,10 +6,11 @@ Nothing that starts a job is cached or retried here: `tasks.backends.lifecycle` 
 from __future__ import annotations
 
 import logging
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,13 +23,15 @@ from tasks import check, evaluate, pages, progress, settings
 from tasks.answers import asking
 from tasks.answers.asking import Exam
 from tasks.backends import get_backend, lifecycle
-from tasks.backends.contract import Answer, Job, Link, Quote, Status
+from tasks.backends.contract import ENDED, Answer, Job, Link, Quote, Status
 from tasks.errors import BackendError, LimitError, TransientError
 from tasks.models import Finetuned, Parity, Prepared
 from tasks.recipe import Recipe
 from tasks.record import address, evidence, ledger
 
 log = logging.getLogger(__name__)
+
+PAUSE = 20.0  # seconds between two lines in the log of a job that is watched
 
 
 def exam(recipe: Recipe, link: Link, prepared: Prepared) -> Exam:
@@ -83,7 +86,10 @@ def start(
             if not isinstance(error, TransientError) and ledger.run_of(link.key) and not ledger.job_id(link.key):
                 evidence.fail(ledger.run_id(link.key), "failed", str(error))
             raise
-        log.info("job %s %s", started.job.id[:12], "found and taken up" if started.adopted else "started")
+        what = "found and taken up" if started.adopted else "started"
+        log.info(
+            "job %s of %s %s; seen in %s", started.job.id[:12], link.told, what, _run_page(ledger.run_id(link.key))
+        )
         pages.started(started.job)
         return started.job
 
@@ -133,10 +139,58 @@ def watch(job: Job, link: Link) -> Status:
     shown = create_progress_artifact(0.0, key="finetune-progress", description=f"steps of {link.name}")
     bar = UUID(str(shown))
     status = lifecycle.watch(
-        job, link, get_backend(link.tune), _telling(job.key, bar), deadline=3600 * link.tune.wait_hours
+        job,
+        link,
+        get_backend(link.tune),
+        _telling(job.key, bar),
+        deadline=3600 * link.tune.wait_hours,
+        on_look=Diary(job, link),
     )
     update_progress_artifact(bar, 100.0)
     return status
+
+
+class Diary:
+    """Lines in the log of the flow run, as often as a person who waits wants them: where the job is, and where to look.
+
+    The first and the last look each make one, and so does every `PAUSE` between them, whether or not anything changed.
+    """
+
+    def __init__(self, job: Job, link: Link) -> None:
+        self.about = f"shard{'s' * (' ' in link.shards)} {link.shards}"
+        where = job.url if job.url and job.url.startswith("http") else socket.gethostname()
+        self.place = f"{link.backend}, {where}"
+        self.run = _run_page(ledger.run_id(job.key))
+        self.due, self.first = 0.0, (0.0, 0)
+
+    def __call__(self, status: Status) -> None:
+        now = time.monotonic()
+        if now < self.due and status.state not in ENDED:
+            return
+        if not self.first[1] and status.step:
+            self.first = (now, status.step)
+        self.due = now + PAUSE
+        parts = [f"{self.about}: {status.state}"]
+        parts += [status.detail] if status.detail not in ("", status.state) else []
+        parts += [f"step {status.step} of {status.steps}" if status.steps else f"step {status.step}"] * bool(
+            status.step
+        )
+        parts += [f"loss {status.points[-1].loss:.3f}"] if status.points else []
+        left = self._left(status, now)
+        parts += [f"about {timedelta(seconds=round(left))} left"] if left else []
+        log.info("%s", ", ".join([*parts, f"at {self.place}, {self.run}"]))
+
+    def _left(self, status: Status, now: float) -> float | None:
+        """Seconds until the last step: as the trainer says, else as fast as so far."""
+        if (told := status.facts.get("eta_seconds")) is not None or not status.steps:
+            return told
+        began, first = self.first
+        return (now - began) / (status.step - first) * (status.steps - status.step) if status.step > first > 0 else None
+
+
+def _run_page(run_id: str) -> str:
+    """Where the run is seen: its page, or its id where MLflow is a file and no server."""
+    return address.of(run_id) or f"MLflow run {run_id}"
 
 
 def _telling(key: str, bar: UUID) -> Callable[[Status], None]:

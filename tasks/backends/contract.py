@@ -56,9 +56,13 @@ class Link(Frozen):
     @property
     def told(self) -> str:
         """For people: "gpt-4o-mini shard 1", "demo shards 0 to 69"."""
+        return f"{self.name} shard{'s' * (' ' in self.shards)} {self.shards}"
+
+    @property
+    def shards(self) -> str:
+        """The shards it is tuned on, for people: "1", "0, 2", "0 to 69"."""
         numbers = sorted({e.shard for e in self.train})
-        shards = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 2 else ", ".join(map(str, numbers))
-        return f"{self.name} shard{'s' * (len(numbers) > 1)} {shards}"
+        return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 2 else ", ".join(map(str, numbers))
 
 
 class Job(Frozen):

@@ -165,8 +165,9 @@ def watch(
     backend: Backend,
     on_change: Callable[[Status], None],
     deadline: float | None = None,
+    on_look: Callable[[Status], None] = lambda status: None,
 ) -> Status:
-    """Look at the job until it ends; `on_change` sees every new state, step and loss point.
+    """Look at the job until it ends; `on_change` sees every new state, step and loss point, `on_look` every look.
 
     An interrupted job is resumed as long as it got further than the time before. Raises BackendError after `deadline`
     seconds, or where the job waits for somebody: it goes on, and the same command takes it up again.
@@ -179,6 +180,7 @@ def watch(
             resumed_at = status.step
             backend.submit(link)
             continue
+        on_look(status)
         seen = (status.state, status.detail, status.step, len(status.points))
         if seen != last:
             if last is None or seen[:2] != last[:2]:

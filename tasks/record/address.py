@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks import settings
+from tasks.record import names
 from tasks.record.ledger import client
 
 
@@ -12,3 +13,8 @@ def of(run: str) -> str | None:
     if not uri.startswith("http"):
         return None
     return f"{uri.rstrip('/')}/#/experiments/{client().get_run(run).info.experiment_id}/runs/{run}"
+
+
+def flow_run(run: str) -> str | None:
+    """Where a browser finds the flow run that made the run; None where no server outlived it."""
+    return names.told(client().get_run(run).data.tags, names.FLOW_RUN) or None

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from tasks import settings
 from tasks.errors import AnswerError
 from tasks.models import Finetuned, Promotion
-from tasks.record import ledger
+from tasks.record import ledger, names
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 HISTORY = "shardtune.champions"  # versions that were champion, oldest first
@@ -34,13 +34,13 @@ def register(name: str, result: Finetuned) -> str:
                 return f"{name}/{held.version}"
         run = api.get_run(result.mlflow_run_id)
         told = run.data.tags
-        uri = told.get("shardtune.mlflow_model")
+        uri = told.get(names.KEPT)
         if not uri:
             raise AnswerError(f"run {result.mlflow_run_id!r} holds no model to register: finish it with finetune")
         tags = {
             "shardtune.key": result.key,
             "shardtune.model": result.model or "",
-            "shardtune.parent": told.get("shardtune.parent", ""),
+            "shardtune.parent": told.get(names.PARENT, ""),
         }
         tags |= {"shardtune.model_digest": result.model_digest or "", "shardtune.simulated": result.simulated or ""}
         mlflow.set_tracking_uri(settings.tracking_uri())

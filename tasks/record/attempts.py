@@ -12,6 +12,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from tasks.record import names
 from tasks.record.names import ATTEMPTS, JOB, REASON, STATE
 
 
@@ -28,8 +29,8 @@ def close(api: MlflowClient, run: Run) -> None:
     last = max((m.step for m in api.get_metric_history(run_id, "loss")), default=0)
     kept = {
         "job": job["id"] if job else None,
-        "state": tags.get(STATE),
-        "reason": tags.get(REASON, ""),
+        "state": names.told(tags, STATE),
+        "reason": names.told(tags, REASON),
         "last_step": last,
     }
     if job:  # else a new attempt was begun before, and whoever began it died

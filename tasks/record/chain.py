@@ -20,7 +20,7 @@ from tasks.backends.contract import Link
 from tasks.errors import BackendError, LimitError
 from tasks.models import CleanShard, Finetuned, Prepared
 from tasks.recipe import Recipe
-from tasks.record import ledger, turns
+from tasks.record import ledger, names, turns
 from tasks.record.names import FORGOTTEN, JOINED, KEY, LINES, PARENT, RECIPE
 
 PATIENCE = 5.0  # seconds; longer than it takes from a last look at the catalogue to giving up the turn
@@ -84,8 +84,9 @@ def _runs(name: str) -> list[Run]:
     if place is None:
         return []
     found: list[Run] = []
-    for mine in (f"tags.`{RECIPE}` = '{name}'", f"tags.`{JOINED}{name}` = 'true'"):
-        found += api.search_runs([place], f"{mine} and tags.`{KEY}` != ''", max_results=50_000)
+    mine = [f"tags.`{tag}` = '{name}'" for tag in (RECIPE, names.OLD[RECIPE])] + [f"tags.`{JOINED}{name}` = 'true'"]
+    for one in mine:
+        found += api.search_runs([place], f"{one} and tags.`{KEY}` != ''", max_results=50_000)
     found.sort(key=lambda run: int(run.info.start_time), reverse=True)
     return list({r.data.tags[KEY]: r for r in found}.values())[::-1]
 
@@ -93,7 +94,7 @@ def _runs(name: str) -> list[Run]:
 def joined(name: str, key: str) -> None:
     """Count a finished link into the chain called `name`, where another recipe's name is on it: it was served."""
     run = ledger.run_of(key)
-    if run and run.data.tags.get(RECIPE) != name:
+    if run and names.told(run.data.tags, RECIPE) != name:
         ledger.client().set_tag(run.info.run_id, f"{JOINED}{name}", "true")
 
 
@@ -119,7 +120,7 @@ def _tried(way: list[Run], done: dict[str, Run]) -> list[Run]:
 
 
 def _lines(tried: list[Run]) -> int:
-    return sum(int(r.data.tags.get(LINES, 0)) for r in tried)
+    return sum(int(names.told(r.data.tags, LINES, "0")) for r in tried)
 
 
 def _whole(run: Run) -> Taught:

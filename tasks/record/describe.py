@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import getpass
 import json
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
 
 from tasks.backends.contract import Link
 from tasks.models import Export
+from tasks.record.names import BACKEND, ENDPOINT, LINES, MODEL, NEAR, PARENT, RECIPE, SHARDS
 
 LIBRARIES = (
     "torch transformers trl peft bitsandbytes unsloth datasets pyarrow prefect mlflow openai google-genai".split()
@@ -20,19 +25,35 @@ LIBRARIES = (
 LONGEST = 5_000  # characters of a tag or parameter that MLflow surely takes
 
 
-def describe(api: MlflowClient, run_id: str, link: Link, parent: str | None) -> None:
-    """Every hyperparameter as resolved, versions of libraries, and the exports as inputs, each once."""
+def describe(api: MlflowClient, run_id: str, link: Link, tags: dict[str, str]) -> None:
+    """Every hyperparameter as resolved, versions of libraries, the tags, and the exports as inputs, each once."""
     known = _flat(link.tune.model_dump(mode="json"))
     known |= {"style": link.style, "seed": link.seed, "backend": link.backend, "heldout_rows": link.heldout_rows}
     known |= {f"library.{name}": found for name in LIBRARIES if (found := library(name))}
-    run = api.get_run(run_id)  # a parameter cannot change, and what does not decide the result may
-    params = [Param(name, str(v)[:LONGEST]) for name, v in known.items() if name not in run.data.params]
-    api.log_batch(run_id, params=params, tags=[RunTag(name, value) for name, value in _family(link, parent).items()])
+    run = api.get_run(run_id)
+    new = {name: value for name, value in tags.items() if run.data.tags.get(name) != value}
+    api.log_batch(run_id, params=params(run, known), tags=[RunTag(name, value) for name, value in new.items()])
     had = run.inputs
     digests = {i.dataset.digest for i in had.dataset_inputs} if had else set()
     inputs = [_input(e) for e in (*link.train, *link.holdout) if e.digest not in digests]
     if inputs:
         api.log_inputs(run_id, datasets=inputs)
+
+
+def params(run: Run, known: Mapping[str, Any]) -> list[Param]:
+    """Those that the run has not got: a parameter cannot change, and what does not decide the result may."""
+    return [Param(name, str(value)[:LONGEST]) for name, value in known.items() if name not in run.data.params]
+
+
+def tags(link: Link, recipe: str, lines: int | None, near: int | None, parent: str | None) -> dict[str, str]:
+    """What tells this run from others in a list, then what leads to its parent's: MLflow shows it in this order."""
+    model = link.base_model.rstrip("/").rpartition("/")[2] or link.base_model
+    found = {RECIPE: recipe, MODEL: model, SHARDS: link.shards, BACKEND: link.backend}
+    found |= {LINES: str(lines)} if lines is not None else {}
+    found |= {NEAR: str(near)} if near is not None else {}
+    found |= {ENDPOINT: link.endpoint} if link.endpoint else {}
+    found |= {PARENT: link.parent_key} if link.parent_key else {}
+    return found | ({"mlflow.parentRunId": parent} if parent else {})
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
@@ -41,12 +62,6 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
     for name, value in values.items():
         found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
     return found
-
-
-def _family(link: Link, parent: str | None) -> dict[str, str]:
-    """Tags that lead from a child to its parent's run; MLflow shows the child under it."""
-    tags = {"shardtune.parent": link.parent_key or "", "shardtune.endpoint": link.endpoint or ""}
-    return tags | ({"mlflow.parentRunId": parent} if parent else {})
 
 
 def _input(export: Export) -> DatasetInput:
@@ -69,11 +84,14 @@ def library(name: str) -> str | None:
         return None
 
 
+@functools.cache
 def source() -> dict[str, str]:
-    """The commit of this checkout, where it is one."""
+    """What MLflow shows as a run's source and author: this program, its commit where it is a checkout, the account."""
+    found = {"mlflow.source.name": f"shardtune {library('shardtune') or ''}".strip(), "mlflow.source.type": "LOCAL"}
+    with suppress(KeyError, OSError):  # an account without a name, as in some containers
+        found["mlflow.user"] = getpass.getuser()
     call = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
+    with suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(call, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return {"mlflow.source.git.commit": done.stdout.strip()} if done.returncode == 0 else {}
+        found |= {"mlflow.source.git.commit": done.stdout.strip()} if done.returncode == 0 else {}
+    return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, RunTag
+from mlflow.entities import Metric, Run, RunTag
 from mlflow.models import Model
 from mlflow.utils.time import get_current_time_millis
 
@@ -17,16 +17,50 @@ from tasks import settings, store
 from tasks.answers import picture
 from tasks.answers.forgetting import Forgetting, heat_map
 from tasks.backends.contract import Decoding, Link, Quote, Status
-from tasks.models import Asked, Finetuned
-from tasks.record import attempts
+from tasks.models import Finetuned
+from tasks.record import attempts, describe, note
 from tasks.record.describe import LIBRARIES, LONGEST, library
-from tasks.record.ledger import client, read
-from tasks.record.names import EVENTS, FLOW_RUN, FORGOTTEN, JOB_PAGE, REASON, SIMULATED, STATE, UNTIL
+from tasks.record.ledger import client, put, read
+from tasks.record.names import (
+    COST,
+    DETAIL,
+    EVENTS,
+    FLOW_RUN,
+    FORGOTTEN,
+    JOB_PAGE,
+    KEPT,
+    NOTE,
+    REASON,
+    SIMULATED,
+    STATE,
+    TUNED,
+    UNTIL,
+    told,
+)
 
 DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
-SHOWN = ("group", "question", "before", "after", "after_t0", "content")  # first in the table of answers
-MEASURED = ("loss", "learning_rate", "epoch", "accuracy", "heldout_loss")
-NOTE = "mlflow.note.content"  # the run's description in MLflow's UI
+TRUE = "the row's own text"
+SHOWN = (
+    "group",
+    "question",
+    "before",
+    "after",
+    TRUE,
+    "after_t0",
+    "before_t0",
+    "uid",
+    "line",
+)  # of the table of answers
+# MLflow orders the charts of a run by name, and puts every name with a slash before those without. So no name has one,
+# and these stand in the order in which they are wanted; what is under `system/` has a page of its own.
+MEASURED = {
+    "loss": "loss",
+    "heldout_loss": "loss_heldout",
+    "learning_rate": "optimizer_learning_rate",
+    "gradient_norm": "optimizer_gradient_norm",
+    "accuracy": "token_accuracy",
+}
+SPEED = ("seconds", "seconds_per_step", "tokens_per_second", "examples_per_second", "peak_memory_bytes")
 
 
 def progress(run_id: str, status: Status) -> None:
@@ -36,98 +70,107 @@ def progress(run_id: str, status: Status) -> None:
     first = attempts.offset(run)
     last = max((m.step for m in api.get_metric_history(run_id, "loss")), default=0)
     metrics = [
-        Metric(name, value, now, first + point.step)
+        Metric(shown, value, now, first + point.step)
         for point in status.points
         if first + point.step > last
-        for name in MEASURED
-        if (value := getattr(point, name)) is not None
+        for name, shown in MEASURED.items()
+        if (value := getattr(point, name, None)) is not None
     ]
     for part in range(0, len(metrics), 900):  # the store takes at most 1,000 at once
         api.log_batch(run_id, metrics=metrics[part : part + 900])
+    tags: dict[str, str] = {STATE: status.state}
     if status.events and run.data.tags.get(EVENTS) != str(len(status.events)):
-        told = [event.model_dump(mode="json") for event in status.events]
-        api.log_dict(run_id, {"events": told}, "events.json")
-        api.set_tag(run_id, EVENTS, str(len(status.events)))
+        api.log_dict(run_id, {"events": [event.model_dump(mode="json") for event in status.events]}, "events.json")
+        tags[EVENTS] = str(len(status.events))
     if simulator := status.facts.get("simulator"):
-        api.set_tag(run_id, SIMULATED, str(simulator))
-    api.set_tag(run_id, STATE, status.state)
-    api.set_tag(run_id, "shardtune.detail", status.detail)
+        tags[SIMULATED] = str(simulator)
+    if DETAIL in run.data.tags or status.detail not in ("", status.state):
+        tags[DETAIL] = status.detail
+    _tag(api, run, tags)
+
+
+def _tag(api: MlflowClient, run: Run, tags: dict[str, str]) -> None:
+    """Set those tags that have another value, in one go."""
+    new = [RunTag(name, value[:LONGEST]) for name, value in tags.items() if told(run.data.tags, name) != value]
+    if new:
+        api.log_batch(run.info.run_id, tags=new)
 
 
 def wait(run_id: str, until: str, reason: str) -> None:
     """The provider takes no job now: the run says until when, and goes on being RUNNING."""
-    for name, value in ((STATE, "waiting"), (UNTIL, until), (REASON, reason[:LONGEST]), (NOTE, reason[:LONGEST])):
-        client().set_tag(run_id, name, value)
+    _stop(run_id, {STATE: "waiting", UNTIL: until}, reason)
 
 
 def lead(run_id: str, flow_run: str | None, job: str | None) -> None:
     """Addresses of the flow run and of the provider's page of the job: as tags, and as links in the description."""
     api = client()
-    for name, address in ((FLOW_RUN, flow_run), (JOB_PAGE, job)):
-        if address:
-            api.set_tag(run_id, name, address)
-    api.set_tag(run_id, NOTE, _pages(api.get_run(run_id).data.tags))
-
-
-def _pages(tags: dict[str, str]) -> str:
-    told = {"The flow run in Prefect": tags.get(FLOW_RUN), "The job at its provider": tags.get(JOB_PAGE)}
-    return " · ".join(f"[{words}]({address})" for words, address in told.items() if address)
+    run, found = api.get_run(run_id), {name: at for name, at in ((FLOW_RUN, flow_run), (JOB_PAGE, job)) if at}
+    link = read(run_id, "link.json")
+    about = note.begun(Link.model_validate(link), run.data.tags | found) if link else note.pages(found)
+    _tag(api, run, found | {NOTE: about})
 
 
 def fail(run_id: str, state: str, reason: str) -> None:
     """End the run FAILED, or KILLED where the job was cancelled, with the reason where people look."""
+    _stop(run_id, {STATE: state}, reason)
+    client().set_terminated(run_id, "KILLED" if state == "cancelled" else "FAILED")
+
+
+def _stop(run_id: str, tags: dict[str, str], reason: str) -> None:
     api = client()
-    for name, value in ((STATE, state), (REASON, reason[:LONGEST]), (NOTE, reason[:LONGEST])):
-        api.set_tag(run_id, name, value)
-    api.set_terminated(run_id, "KILLED" if state == "cancelled" else "FAILED")
+    run, link = api.get_run(run_id), read(run_id, "link.json")
+    about = note.stopped(reason[:LONGEST], Link.model_validate(link) if link else None, run.data.tags)
+    _tag(api, run, tags | {REASON: reason[:LONGEST], NOTE: about})
 
 
 def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetuned) -> None:
     """All evidence of a job that succeeded; then, last, the run is FINISHED."""
     progress(run_id, status)
-    api, now = client(), get_current_time_millis()
-    # MLflow has a section of charts for each name before a slash, in the order of the alphabet: loss comes first.
-    measured = {f"run/{name}": float(v) for name, v in status.facts.items() if isinstance(v, int | float)}
-    measured |= {f"run/{name}": float(v) for name, v in _costs(status, quote).items() if v is not None}
-    if result.parity:
-        measured |= {
-            "run/parity_same": result.parity.same / result.parity.asked,
-            "run/parity_merged": result.parity.merged,
-        }
-    measured |= {f"heldout_loss_{when}": v for when, v in result.heldout_loss.items() if v is not None}
-    for group, arms in result.scores.items():
-        for arm, values in arms.items():
-            measured |= {f"scores {group}/{name} {arm}": value for name, value in values.items()}
-    known = set(api.get_run(run_id).data.metrics)
-    metrics = [Metric(name, value, now, 0) for name, value in measured.items() if name not in known]
-    epochs = picture.epoch_means(status.points)
-    if "loss_epoch_mean" not in known:
-        metrics += [Metric("loss_epoch_mean", loss, now, epoch) for epoch, loss in epochs.items()]
-    told = {name: str(v)[:LONGEST] for name, v in status.facts.items() if not isinstance(v, int | float)}
-    tags = [RunTag(f"shardtune.fact.{name}", value) for name, value in told.items()]
-    tags += [RunTag("shardtune.model", result.model or ""), RunTag("shardtune.model_digest", status.model_digest or "")]
-    tags += [RunTag("shardtune.cost", quote.basis)]
-    api.log_batch(run_id, metrics=metrics, tags=tags)
-    _tables(api, run_id, result)
+    api = client()
+    run = api.get_run(run_id)
+    passing = (*SPEED, "eta_seconds")
+    known = {name: v for name, v in status.facts.items() if name not in passing and not isinstance(v, dict | None)}
+    metrics = _ends(api, run, result, attempts.offset(run) + result.steps) + _once(run, status, result)
+    api.log_batch(run_id, metrics=metrics, params=describe.params(run, known))
+    _tables(api, run_id, result, {"facts": status.facts, "cost": _costs(status, quote)})
     if status.points:
         api.log_figure(run_id, picture.curve(status.points), "loss.png")
-    if result.parity:
-        api.set_tag(run_id, "shardtune.parity", result.parity.told)
     keep(run_id, link, result.model)
-    api.log_dict(run_id, result.model_dump(mode="json"), "result.json")
-    api.set_tag(run_id, REASON, "")
-    pages = _pages(api.get_run(run_id).data.tags)
-    api.set_tag(run_id, NOTE, f"{_summary(result)}\n\n{pages}".strip())
+    tags = {COST: _cost(status, quote), TUNED: result.model or ""}
+    about = note.ended(result, link, run.data.tags | tags)
+    _tag(api, run, tags | {REASON: "", NOTE: about, "mlflow.loggedArtifacts": TABLES})
     api.set_terminated(run_id, "FINISHED")
+
+
+def _ends(api: MlflowClient, run: Run, result: Finetuned, last: int) -> list[Metric]:
+    """What was measured before and after, as the first and the last point of a line: held-out loss, and answers."""
+    found = {"loss_heldout": (result.heldout_loss.get("before"), result.heldout_loss.get("after"))}
+    for group, arms in result.scores.items():
+        found[f"sample_chrf_{group}"] = (arms.get("before", {}).get("chrf"), arms.get("after", {}).get("chrf"))
+    metrics, now = [], get_current_time_millis()
+    for name, ends in found.items():
+        had = {(m.step, m.value) for m in api.get_metric_history(run.info.run_id, name)}
+        both = zip((0, last), ends, strict=True)
+        metrics += [Metric(name, v, now, step) for step, v in both if v is not None and (step, v) not in had]
+    return metrics
+
+
+def _once(run: Run, status: Status, result: Finetuned) -> list[Metric]:
+    """What is known once: the price, by which runs can be sorted, and how fast the machine was."""
+    found = {f"system/{name}": status.facts[name] for name in SPEED if isinstance(status.facts.get(name), int | float)}
+    usd = result.cost.get("usd")
+    found |= {"usd": usd} if isinstance(usd, int | float) else {}
+    now = get_current_time_millis()
+    return [Metric(name, float(value), now, 0) for name, value in found.items() if name not in run.data.metrics]
 
 
 def keep(run_id: str, link: Link, model: str | None) -> str | None:
     """The model as MLflow keeps it, logged once; its URI, or None where there is no model."""
     api = client()
-    kept = api.get_run(run_id).data.tags.get("shardtune.mlflow_model")
+    kept = api.get_run(run_id).data.tags.get(KEPT)
     if model and not kept:
         kept = _model(run_id, link, model)
-        api.set_tag(run_id, "shardtune.mlflow_model", kept)
+        api.set_tag(run_id, KEPT, kept)
     return kept
 
 
@@ -156,8 +199,8 @@ def forgetting(run_id: str, told: Forgetting) -> None:
     api = client()
     api.log_dict(run_id, told.model_dump(mode="json"), "forgetting.json")
     api.log_figure(run_id, heat_map(told), "forgetting.png")
-    if told.drops and "forgetting/worst_drop" not in api.get_run(run_id).data.metrics:
-        api.log_metric(run_id, "forgetting/worst_drop", max(told.drops.values()))
+    if told.drops and "worst_drop" not in api.get_run(run_id).data.metrics:
+        api.log_metric(run_id, "worst_drop", max(told.drops.values()))
     api.set_tag(run_id, FORGOTTEN, told.told if told.forgotten else "")
 
 
@@ -178,24 +221,33 @@ def _is_folder(model: str) -> bool:
     return model.startswith("/") or "://" in model
 
 
-def _summary(result: Finetuned) -> str:
-    before, after = result.heldout_loss.get("before"), result.heldout_loss.get("after")
-    marked = f"**Simulated by {result.simulated}: no provider was asked, no number here is real.** "
-    told = marked if result.simulated else ""
-    if before is None or after is None:
-        return f"{told}{result.steps} steps; held-out loss after: {'unknown' if after is None else f'{after:.3f}'}."
-    return (
-        f"{told}Held-out loss {before:.3f} → {after:.3f} nats per answer token on the same rows; {result.steps} steps."
-    )
+def _cost(status: Status, quote: Quote) -> str:
+    """What was billed, or the range that was quoted where nobody says yet, in words."""
+    billed = status.facts.get("billed_usd")
+    if billed is not None:
+        return f"${billed:.2f}"
+    low, high = quote.usd_low, quote.usd_high
+    if high is None:
+        return "unknown"
+    return f"${high:.2f}" if high == low else f"${low or 0.0:.2f} to ${high:.2f} (quoted)"
 
 
-def _tables(api: MlflowClient, run_id: str, result: Finetuned) -> None:
-    """The sample answers as a table that MLflow shows; written whole, so that doing it twice doubles nothing."""
-    rows = [row.model_dump(mode="json") for row in result.answers]
-    columns = [*SHOWN, *(name for name in Asked.model_fields if name not in SHOWN)]
-    table = {"columns": columns, "data": [[row[name] for name in columns] for row in rows]}
-    api.log_dict(run_id, table, "answers.json")
-    api.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([{"path": "answers.json", "type": "table"}]))
+TABLES = json.dumps([{"path": f"{name}.json", "type": "table"} for name in ("answers", "scores")])
+
+
+def _tables(api: MlflowClient, run_id: str, result: Finetuned, measured: dict[str, Any]) -> None:
+    """Sample answers and scores as tables that MLflow shows, and the whole result; done twice, it doubles nothing."""
+    rows = [row.model_dump(mode="json") | {TRUE: row.content} for row in result.answers]
+    answers = {"columns": list(SHOWN), "data": [[row[name] for name in SHOWN] for row in rows]}
+    arms = ("before", "after", "before_t0", "after_t0")
+    scores = [
+        [group, name, *(known.get(arm, {}).get(name) for arm in arms)]
+        for group, known in result.scores.items()
+        for name in dict.fromkeys(name for values in known.values() for name in values)
+    ]
+    facts = measured | {"parity": result.parity.model_dump(mode="json") if result.parity else None}
+    told = {"answers": answers, "scores": {"columns": ["group", "score", *arms], "data": scores}}
+    put(api, run_id, told | {"facts": facts, "result": result.model_dump(mode="json")})
 
 
 def _model(run_id: str, link: Link, model: str) -> str:

@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import tempfile
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +26,8 @@ from tasks.errors import AnswerError
 from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned, Frozen, Prepared
 from tasks.recipe import Recipe
-from tasks.record import attempts, describe, turns
-from tasks.record.names import JOB, KEY, LINES, RECIPE, STATE, UNATTENDED, UNTIL
+from tasks.record import attempts, describe, names, note, turns
+from tasks.record.names import JOB, KEY, NOTE, STATE, UNATTENDED, UNTIL
 
 EXPERIMENT = "shardtune"
 KEYS = re.compile(r"[0-9a-f]{4,32}")  # of a link, whole or its beginning
@@ -99,22 +100,22 @@ class MlflowLedger:
         api, run = client(), run_of(link.key)
         if run is not None and anew:
             attempts.close(api, run)
+        parent = run_of(link.parent_key) if link.parent_key else None
+        shown = self._shown(link, str(parent.info.run_id) if parent else None)
         if run is None:
             place = experiment(api) or made(api)
-            tags = {KEY: link.key, STATE: "intended", "mlflow.runName": f"{link.told} {link.key[:8]}"}
-            run = api.create_run(place, tags=tags | describe.source())
+            own = {KEY: link.key, "mlflow.runName": f"{link.told} {link.key[:8]}", NOTE: note.begun(link, shown)}
+            run = api.create_run(place, tags={STATE: "intended"} | shown | own | describe.source())
         run_id = str(run.info.run_id)
-        parent = run_of(link.parent_key) if link.parent_key else None
-        describe.describe(api, run_id, link, str(parent.info.run_id) if parent else None)
-        for name, value in ({"link": link} | self.held).items():
-            if value is not None:
-                api.log_dict(run_id, value.model_dump(mode="json"), f"{name}.json")
-        api.set_tag(run_id, RECIPE, self.recipe.name)
-        if isinstance(prepared := self.held["prepared"], Prepared):
-            api.set_tag(run_id, LINES, str(sum(s.lines for s in prepared.shards)))
-        if self.overlap:
-            api.set_tag(run_id, "shardtune.near_duplicates", str(self.overlap.near))
+        describe.describe(api, run_id, link, shown)
+        held = {"link": link} | self.held
+        put(api, run_id, {name: value.model_dump(mode="json") for name, value in held.items() if value is not None})
         return run_id
+
+    def _shown(self, link: Link, parent: str | None) -> dict[str, str]:
+        prepared = self.held["prepared"]
+        lines = sum(s.lines for s in prepared.shards) if isinstance(prepared, Prepared) else None
+        return describe.tags(link, self.recipe.name, lines, self.overlap.near if self.overlap else None, parent)
 
     @staticmethod
     def job(key: str) -> Job | None:
@@ -162,7 +163,7 @@ def _there(model: str | None) -> bool:
 def waiting(key: str) -> str | None:
     """Until when the start of `key` waits for its provider (ISO 8601, UTC); None where it does not."""
     run = run_of(key)
-    return run.data.tags.get(UNTIL) if run and run.data.tags.get(STATE) == "waiting" else None
+    return run.data.tags.get(UNTIL) if run and names.told(run.data.tags, STATE) == "waiting" else None
 
 
 def taken(key: str) -> bool:
@@ -181,6 +182,14 @@ def left(key: str) -> str | None:
     """The flow that left the job of `key` to a sweep; None where somebody waits for it."""
     run = run_of(key)
     return (run.data.tags.get(UNATTENDED) or None) if run else None
+
+
+def put(api: MlflowClient, run_id: str, values: Mapping[str, Any]) -> None:
+    """Write values as JSON artifacts of a run, each under its name and `.json`, in one go."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, value in values.items():
+            Path(folder, f"{name}.json").write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+        api.log_artifacts(run_id, folder)
 
 
 def read(run_id: str, name: str) -> Any:

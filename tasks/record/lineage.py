@@ -14,8 +14,8 @@ from tasks.answers.compared import GUARD, Compared
 from tasks.answers.report import told
 from tasks.backends.contract import Link
 from tasks.models import Export, Frozen
-from tasks.record import aliases, attempts, comparisons, ledger, registry
-from tasks.record.names import JOB, KEY, STATE
+from tasks.record import aliases, attempts, comparisons, ledger, names, registry
+from tasks.record.names import JOB, KEY, PARENT
 
 
 class LinkTold(Frozen):
@@ -94,11 +94,11 @@ def _link(run: Run) -> LinkTold:
     run_id, tags = run.info.run_id, run.data.tags
     link = Link.model_validate(ledger.read(run_id, "link.json"))
     prepared, result = ledger.read(run_id, "prepared.json") or {}, ledger.read(run_id, "result.json") or {}
-    near = tags.get("shardtune.near_duplicates")
+    near = names.told(tags, names.NEAR)
     return LinkTold(
         key=link.key,
         mlflow_run_id=run_id,
-        recipe=tags.get("shardtune.recipe", link.name),
+        recipe=names.told(tags, names.RECIPE, link.name),
         commit=tags.get("mlflow.source.git.commit"),
         backend=link.backend,
         base_model=link.base_model,
@@ -107,7 +107,7 @@ def _link(run: Run) -> LinkTold:
         shards=tuple(prepared.get("shards", ())),
         exports=(*link.train, *link.holdout),
         near_duplicates=int(near) if near else None,
-        state=tags.get(STATE, ""),
+        state=names.told(tags, names.STATE),
         job=json.loads(tags[JOB])["id"] if tags.get(JOB) else None,
         attempts=tuple(attempts.ended(run)),
         cost=result.get("cost", {}),
@@ -154,7 +154,7 @@ def who_trained_on(uid: str) -> tuple[Trained, ...]:
     runs = [] if place is None else api.search_runs([place], f"tags.`{KEY}` != ''", max_results=50_000)
     children: dict[str, list[Run]] = {}
     for run in runs:
-        children.setdefault(run.data.tags.get("shardtune.parent", ""), []).append(run)
+        children.setdefault(run.data.tags.get(PARENT, ""), []).append(run)
     found = []
     for run in runs:
         told = ledger.read(run.info.run_id, "link.json")
@@ -179,12 +179,12 @@ def _trained(run: Run, export: Export, example: int, line: int, children: dict[s
     return Trained(
         key=tags[KEY],
         mlflow_run_id=run.info.run_id,
-        recipe=tags.get("shardtune.recipe", ""),
+        recipe=names.told(tags, names.RECIPE),
         shard=export.shard,
         line=line,
         example=example,
         export=export.uri,
-        state=tags.get(STATE, ""),
+        state=names.told(tags, names.STATE),
         heirs=tuple(heir.data.tags[KEY] for heir in heirs[1:]),
         versions=tuple(version for heir in heirs for version in versions(heir.info.run_id)),
     )

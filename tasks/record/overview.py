@@ -8,7 +8,7 @@ from mlflow.entities import Run
 
 from tasks.models import Frozen
 from tasks.record import address, ledger
-from tasks.record.names import KEY, REASON, STATE, UNTIL
+from tasks.record.names import KEY, REASON, STATE, UNTIL, told
 
 
 class Held(Frozen):
@@ -46,14 +46,14 @@ def _found(criteria: str) -> list[Held]:
 def _held(run: Run) -> Held:
     tags = run.data.tags
     waits = (
-        f"its provider takes no job before {tags[UNTIL]}" if tags.get(STATE) == "waiting" and tags.get(UNTIL) else ""
+        f"its provider takes no job before {tags[UNTIL]}" if told(tags, STATE) == "waiting" and tags.get(UNTIL) else ""
     )
     return Held(
         key=tags[KEY],
         run_id=run.info.run_id,
         name=run.info.run_name or "",
-        state=tags.get(STATE, "unknown"),
+        state=told(tags, STATE, "unknown"),
         since=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds"),
-        reason=tags.get(REASON) or waits,
+        reason=told(tags, REASON) or waits,
         url=address.of(run.info.run_id),
     )

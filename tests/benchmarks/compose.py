@@ -78,7 +78,7 @@ def rehearsal(running: Running, name: str, wanted: int) -> None:
     print(f"rehearsal of {name}: {run['name']} in {time.monotonic() - began:.0f} s", flush=True)
     found = [tags(link) for link in links(running, name)]
     must(len(found) == wanted, f"{len(found)} runs of {name!r} in MLflow, not {wanted}")
-    must(all(one.get("shardtune.simulated") for one in found), f"a run of {name!r} is not marked as simulated")
+    must(all(one.get("simulated") for one in found), f"a run of {name!r} is not marked as simulated")
 
 
 def finished(running: Running, deployment: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def links(running: Running, recipe: str) -> list[dict[str, Any]]:
     place = running.mlflow("GET", f"{api}/experiments/get-by-name?experiment_name=shardtune").raise_for_status().json()
     asked = {
         "experiment_ids": [place["experiment"]["experiment_id"]],
-        "filter": f"tags.`shardtune.recipe` = '{recipe}' and tags.`shardtune.key` != ''",
+        "filter": f"tags.`recipe` = '{recipe}' and tags.`shardtune.key` != ''",
     }
     return list(running.mlflow("POST", f"{api}/runs/search", json=asked).raise_for_status().json().get("runs", []))
 

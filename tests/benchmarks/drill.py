@@ -152,7 +152,7 @@ class Chain:
 
         api = ledger.client()
         place = ledger.experiment(api)
-        asked = f"tags.`shardtune.recipe` = '{self.recipe.name}' and tags.`shardtune.key` != ''"
+        asked = f"tags.`recipe` = '{self.recipe.name}' and tags.`shardtune.key` != ''"
         return list(api.search_runs([place], asked)) if place else []
 
     def over(self) -> bool:

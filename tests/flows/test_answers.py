@@ -270,9 +270,7 @@ def test_what_a_chain_remembers_is_really_asked(place):
 def test_near_duplicates_are_told_in_the_run(champion):
     overlap = ledger.read(champion.mlflow_run_id, "overlap.json")
     assert overlap["trained"] > 0 and overlap["held"] > 0
-    assert ledger.client().get_run(champion.mlflow_run_id).data.tags["shardtune.near_duplicates"] == str(
-        overlap["near"]
-    )
+    assert ledger.client().get_run(champion.mlflow_run_id).data.tags["near_duplicates"] == str(overlap["near"])
 
 
 def test_the_registered_model_of_a_provider_answers_with_sources(champion, place):

@@ -157,7 +157,7 @@ def test_a_link_that_fails_ends_its_run_with_the_reason(place):
     (key,) = [
         run.data.tags["shardtune.key"]
         for run in ledger.client().search_runs(["1"], "attributes.status = 'FAILED'")
-        if "no_such_layer" in run.data.tags["shardtune.reason"]
+        if "no_such_layer" in run.data.tags["reason"]
     ]
     assert len(runs(key)) == 1
 

@@ -81,11 +81,11 @@ def test_report_a_is_two_jobs_the_second_on_the_model_of_the_first(shop, simulat
     assert second["model"].startswith("ft:gpt-4o-mini-2024-07-18:simulator") and done.model != second["model"]
     (child,) = runs(done.key)
     parent = ledger.client().get_run(child.data.tags["mlflow.parentRunId"])
-    assert parent.data.tags["shardtune.model"] == second["model"]
+    assert parent.data.tags["tuned_model"] == second["model"]
     assert child.data.tags["shardtune.parent"] == parent.data.tags["shardtune.key"]
-    assert {child.data.tags["shardtune.simulated"], done.simulated} == {"shardtune"}
+    assert {child.data.tags["simulated"], done.simulated} == {"shardtune"}
     assert child.data.params["learning_rate_multiplier"] == "0.6" and child.data.params["batch_size"] == "8"
-    assert child.data.metrics["run/used_batch_size"] == 8
+    assert child.data.params["used_batch_size"] == "8"
     # What the first link left is where the second began, so that is what its questions were asked before.
     assert all(row.before.startswith("[simulated]") for row in done.answers)
     again = finetune(recipe(shop, "gpt-4o-mini"))
@@ -102,9 +102,9 @@ def test_the_quote_of_report_a_is_what_the_provider_bills(shop, simulators):
         assert link.tokens == pytest.approx(tokens, rel=0.01)
     assert done.cost["billed_tokens"] == billed[1]
     (run,) = runs(done.key)
-    assert run.data.metrics["run/quoted_tokens"] == pytest.approx(run.data.metrics["run/billed_tokens"], rel=0.01)
-    assert abs(run.data.metrics["run/quote_error"]) < 0.01
-    assert run.data.metrics["run/billed_usd"] == pytest.approx(billed[1] * 3e-6)
+    cost = ledger.read(run.info.run_id, "facts.json")["cost"]
+    assert cost["quoted_tokens"] == pytest.approx(cost["billed_tokens"], rel=0.01) and abs(cost["quote_error"]) < 0.01
+    assert run.data.metrics["usd"] == pytest.approx(billed[1] * 3e-6)
     assert [link.done for link in quote(wanted).links] == [True, True]
 
 
@@ -142,7 +142,8 @@ def test_both_versions_of_report_b_are_tuned_for_two_epochs(name, shop, simulato
     taught = next(iter(job["_pairs"]))
     assert taught.startswith("What is the " if name == "gemini-describe" else 'What is product "')
     (run,) = runs(done.key)
-    assert run.data.metrics["run/billed_tokens"] == round(job["_characters"] / 4) * 2
+    cost = ledger.read(run.info.run_id, "facts.json")["cost"]
+    assert cost["billed_tokens"] == round(job["_characters"] / 4) * 2
     assert len(ledger.client().get_metric_history(run.info.run_id, "loss")) == done.steps
 
 

@@ -38,7 +38,7 @@ def test_every_loss_point_is_recorded_once_however_often_it_is_told(opened):
     for seen in (2, 2, 5, 4):
         evidence.progress(opened, Status(state="running", points=points(seen)))
     assert history(opened) == [(p.step, p.loss) for p in points(5)]
-    assert ledger.client().get_run(opened).data.tags["shardtune.state"] == "running"
+    assert ledger.client().get_run(opened).data.tags["state"] == "running"
 
 
 def test_a_long_curve_is_recorded_whole(opened):
@@ -51,37 +51,70 @@ def test_a_run_that_did_not_succeed_ends_with_the_reason(opened, state, ended):
     evidence.fail(opened, state, "loss is nan at step 3")
     run = ledger.client().get_run(opened)
     assert run.info.status == ended
-    assert run.data.tags["shardtune.reason"] == run.data.tags["mlflow.note.content"] == "loss is nan at step 3"
+    assert run.data.tags["reason"] == "loss is nan at step 3"
+    assert run.data.tags["mlflow.note.content"].startswith("loss is nan at step 3\n\nWas to tune `base` on shard 0")
 
 
 def test_a_success_leaves_all_its_evidence(opened):
-    facts = {"seconds_per_step": 1.5, "device": "cpu"}
+    facts = {"seconds_per_step": 1.5, "device": "cpu", "examples": 3, "eta_seconds": 0.0, "versions": {"torch": "2"}}
     status = Status(state="succeeded", points=points(6), facts=facts, model_digest="d" * 32)
     told = result(made(), opened)
     evidence.finish(opened, made(), status, FREE, told)
     run = ledger.client().get_run(opened)
     assert run.info.status == "FINISHED"
-    metrics = run.data.metrics
-    assert (metrics["heldout_loss_before"], metrics["heldout_loss_after"]) == (4.0, 3.5)
-    assert (metrics["scores seen/chrf before"], metrics["scores seen/chrf after"]) == (10.0, 20.0)
-    assert metrics["run/seconds_per_step"] == 1.5 and run.data.tags["shardtune.fact.device"] == "cpu"
-    assert [step for step, _ in history(opened, "loss_epoch_mean")] == [1, 2]
-    assert run.data.tags["shardtune.model_digest"] == "d" * 32
+    assert history(opened, "loss_heldout") == [(0, 4.0), (6, 3.5)]
+    assert history(opened, "sample_chrf_seen") == [(0, 10.0), (6, 20.0)]
+    assert run.data.metrics["usd"] == 0.0 and run.data.metrics["system/seconds_per_step"] == 1.5
+    assert (run.data.params["device"], run.data.params["examples"]) == ("cpu", "3")
+    assert ledger.read(opened, "facts.json")["facts"] == facts
     assert {"answers.json", "loss.png", "result.json"} <= {i.path for i in ledger.client().list_artifacts(opened)}
     table = ledger.read(opened, "answers.json")
     row = dict(zip(table["columns"], table["data"][0], strict=True))
-    assert row == told.answers[0].model_dump()
+    (answer,) = told.answers
+    assert row["the row's own text"] == answer.content and (row["question"], row["after"]) == ("What?", "after of it")
+    scores = ledger.read(opened, "scores.json")["data"]
+    assert scores == [["seen", "chrf", 10.0, 20.0, None, None]]
     shown = json.loads(run.data.tags["mlflow.loggedArtifacts"])
-    assert shown == [{"path": "answers.json", "type": "table"}]
+    assert shown == [{"path": "answers.json", "type": "table"}, {"path": "scores.json", "type": "table"}]
     assert ledger.finished(made().key) == told.model_copy(update={"trained": False})
+
+
+def test_charts_open_with_the_loss_and_are_few(opened):
+    """MLflow orders charts by name, puts every name with a slash first, and what is under system/ on another page."""
+    seen = [LossPoint(step=n, loss=4.0 - n, learning_rate=1e-4, accuracy=0.5, heldout_loss=4.0) for n in (1, 2)]
+    facts = dict.fromkeys((*evidence.SPEED, "examples", "truncated", "trainable_parameters"), 1.0)
+    evidence.finish(opened, made(), Status(state="succeeded", points=seen, facts=facts), FREE, result(made(), opened))
+    charts = sorted(n for n in ledger.client().get_run(opened).data.metrics if not n.startswith("system/"))
+    assert charts[:3] == ["loss", "loss_heldout", "optimizer_learning_rate"]
+    assert not any("/" in name for name in charts) and len(charts) <= 8
+    assert ledger.client().get_run(opened).data.metrics["loss_heldout"] == 3.5  # by what a list of runs is sorted
+
+
+def test_people_find_plain_tags_and_a_description_that_opens_with_the_result(opened):
+    told = result(made(), opened)
+    hostile = "](http://evil) <img src=x> | `x` \x1b[31m\n# *now*"
+    row = told.answers[0].model_copy(update={"after_t0": hostile})
+    evidence.lead(opened, "http://prefect/runs/flow-run/f", None)
+    evidence.finish(opened, made(), Status(state="succeeded"), FREE, told.model_copy(update={"answers": (row,)}))
+    tags = ledger.client().get_run(opened).data.tags
+    shown = {n: tags[n] for n in ("recipe", "model", "shards", "backend", "state", "cost")}
+    expected = {"recipe": "shop", "model": "base", "shards": "0", "backend": "provider", "state": "succeeded"}
+    assert shown == expected | {"cost": "$0.00"}
+    assert {name for name in tags if name.startswith("shardtune.")} == {"shardtune.key", "shardtune.mlflow_model"}
+    assert tags["mlflow.source.name"].startswith("shardtune") and tags["mlflow.source.type"] == "LOCAL"
+    note = tags["mlflow.note.content"]
+    assert note.startswith("Held-out loss **4.000 → 3.500**")
+    assert "[The flow run in Prefect](http://prefect/runs/flow-run/f)" in note
+    (line,) = [line for line in note.splitlines() if line.startswith("| What?")]
+    assert line.count("|") == 5 and not set("<>`[]*\x1b") & set(line)
 
 
 def test_finishing_twice_doubles_nothing(opened):
     status = Status(state="succeeded", points=points(6))
     for _ in range(2):
         evidence.finish(opened, made(), status, FREE, result(made(), opened))
-    assert len(history(opened)) == 6 and len(history(opened, "loss_epoch_mean")) == 2
-    assert len(history(opened, "heldout_loss_after")) == 1
+    assert len(history(opened)) == 6 and len(history(opened, "loss_heldout")) == 2
+    assert len(history(opened, "usd")) == 1
     assert len(ledger.read(opened, "answers.json")["data"]) == 1
 
 
@@ -89,4 +122,4 @@ def test_a_success_after_a_failure_has_no_reason_left(opened):
     evidence.fail(opened, "failed", "power")
     evidence.finish(opened, made(), Status(state="succeeded", points=points(2)), FREE, result(made(), opened))
     tags = ledger.client().get_run(opened).data.tags
-    assert tags["shardtune.reason"] == "" and "4.000 → 3.500" in tags["mlflow.note.content"]
+    assert tags["reason"] == "" and "4.000 → 3.500" in tags["mlflow.note.content"]

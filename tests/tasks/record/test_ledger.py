@@ -31,7 +31,7 @@ def test_a_run_holds_what_the_link_is_before_anything_starts(book):
     found = run(book.open(link))
     assert found.info.status == "RUNNING"
     assert found.data.tags["shardtune.key"] == link.key
-    assert found.data.tags["shardtune.recipe"] == "shop"
+    assert found.data.tags["recipe"] == "shop"
     params = found.data.params
     assert (params["lora.r"], params["learning_rate"], params["seed"]) == ("64", "0.0003", "1")
     assert params["library.mlflow"] == describe.library("mlflow")
