@@ -68,23 +68,28 @@ class Service:
     def begin(self, port: int, mlflow_port: int, pools: tuple[str, ...]) -> None:
         """Servers, deployments, then workers; the sweep looks once at what an earlier end has left."""
         known, first = settings.service(), access.known() is None
+        self.tell(f"starting Prefect and MLflow{', which make their databases first' if first else ''}")
         self.add(prefect(self.environment, self.port("prefect", port, known), self.root))
         self.add(mlflow(self.environment, self.port("mlflow", mlflow_port, known), self.root))
-        self.ready()
-        self.environment |= (
-            access.client(settings.served())
-            | settings.served()
-            | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
-        )
-        if self.once("register the deployments", "-m", "deployments.register"):
-            self.once("look for runs that died", "-m", "tasks.runs")
-            for pool in pools:
-                self.add(worker(self.environment, pool, self.root))
-            for child in self.children[:2]:
-                self.tell(f"{child.name:8} {child.url.removesuffix('/api')}")
-            if first:
-                self.tell(access.login())
-            self.tell(f"up, with workers for {', '.join(pools)}; logs in {self.root / 'logs'}; Ctrl-C stops it")
+        urls = settings.served()
+        self.environment |= access.client(urls) | urls
+        self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+        registering = self.beside("deployments.register", "--begin")
+        try:
+            self.ready()
+            self.tell("registering the deployments")
+            done = self.ended(registering, "register the deployments")
+        finally:
+            registering.kill()
+        if not done:
+            return
+        for pool in pools:
+            self.add(worker(self.environment, pool, self.root))
+        for child in self.children[:2]:
+            self.tell(f"{child.name:8} {child.url.removesuffix('/api')}")
+        if first:
+            self.tell(access.login())
+        self.tell(f"up, with workers for {', '.join(pools)}; logs in {self.root / 'logs'}; Ctrl-C stops it")
 
     def port(self, name: str, wanted: int, known: dict[str, dict[str, str]]) -> int:
         """The port wanted (0: the one of last time, else the default), or a free one where it is taken."""
@@ -118,20 +123,38 @@ class Service:
             while not child.healthy() and not self.stopping.wait(0.5):
                 waited += 0.5
                 ended = child.process is not None and child.process.poll() is not None
+                if waited % 10 == 0:
+                    self.tell(f"waiting for {child.name} ({waited:.0f} s); its log is {child.log}")
                 if ended or waited > READY:
                     told = child.log.read_text(errors="replace").strip()[-600:]
                     raise ServiceError(f"{child.name} did not come up; the end of {str(child.log)!r}: {told}")
 
-    def once(self, what: str, *arguments: str) -> bool:
-        """Run one Python command beside the servers; False where it failed or a stop came first."""
-        if self.stopping.is_set():
-            return False
-        done = subprocess.run(
-            [sys.executable, *arguments], env=self.environment, capture_output=True, text=True, start_new_session=True
+    def beside(self, *module: str) -> subprocess.Popen[str]:
+        """Start a Python module that does one thing beside the servers."""
+        return subprocess.Popen(
+            [sys.executable, "-m", *module],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-        if done.returncode != 0:
-            self.tell(f"cannot {what}: {(done.stderr or done.stdout).strip()[-1500:]}")
-        return not self.stopping.is_set()
+
+    def ended(self, process: subprocess.Popen[str], what: str) -> bool:
+        """Wait for its end and tell what went wrong and what it kept; False where a stop came first."""
+        while not self.stopping.is_set():
+            try:
+                out, err = process.communicate(timeout=0.5)
+            except subprocess.TimeoutExpired:
+                continue
+            if process.returncode:
+                self.tell(f"cannot {what}: {(err or out).strip()[-1500:]}")
+            for line in out.splitlines():
+                if line.startswith("kept"):
+                    self.tell(line)
+            return not self.stopping.is_set()
+        return False
 
     def tend(self) -> None:
         told = [(child, child.tend(), child.starts) for child in self.children]
@@ -193,7 +216,7 @@ def door(server: str, port: int) -> list[str]:
 
 def worker(environment: dict[str, str], pool: str, root: Path) -> Child:
     """A worker of one pool; its name stays the same over restarts."""
-    name = f"{pool}@{socket.gethostname()}"
+    name = f"{pool}@{processes.place()}"
     call = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name]
     env = {reach.VARIABLE: reach.usual(str(root))} | environment | {"PREFECT_WORKER_QUERY_SECONDS": "5"}
     return Child(f"worker {pool}", call, env, root / "logs" / f"worker-{pool}.log")

@@ -5,30 +5,35 @@ Prefect puts what a step returns where the YAML says `{{ name }}`; what is wholl
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 from tasks import recipes, settings, store
-from tasks.record.describe import source
+from tasks.catalogue import arrival
 
 # Heartbeats: by them a sweep on another machine sees that a run is alive.
 ENVIRONMENT = settings.EVERYWHERE | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"}
 
 
+@functools.cache
 def checkout() -> dict[str, Any]:
-    """`folder`, in which flow runs work, so that relative paths mean what they mean here; `version`; and `env`."""
+    """`version`: of the package, and the commit of this checkout."""
+    from tasks.record.describe import source  # MLflow: not for whoever only asks whether something has changed
+
     commit = source().get("mlflow.source.git.commit", "")
-    return {"folder": os.getcwd(), "version": f"{version('shardtune')} {commit[:8]}".strip(), "env": ENVIRONMENT}
+    return {"version": f"{version('shardtune')} {commit[:8]}".strip()}
 
 
 def recipe(name: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """`recipe`, whole, with every default written out, and `told`, its description; without a name the default one.
 
     `there` says whether its catalogue is a path of this machine where something is: a schedule without one would fail.
+    `place` is the resource that an event names where this catalogue has grown.
     """
     loaded = recipes.load(name, overrides)
     path = store.local(loaded.catalogue.uri) if loaded.catalogue.uri else None
     there = path is not None and path.exists()
-    return {"recipe": loaded.model_dump(mode="json"), "told": loaded.description, "there": there}
+    place = arrival.resource(loaded.catalogue.uri) if loaded.catalogue.uri else f"{arrival.RESOURCE}:(none)"
+    return {"recipe": loaded.model_dump(mode="json"), "told": loaded.description, "there": there, "place": place}

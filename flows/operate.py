@@ -11,13 +11,12 @@ import click
 
 from flows import show
 from flows.options import AS_JSON, DEBUG, enter, running
+from tasks.catalogue import arrival
 from tasks.errors import ShardtuneError
 
 if TYPE_CHECKING:
     from tasks.models import Retrained
     from tasks.recipe import Recipe
-
-ARRIVED, RESOURCE = "shardtune.catalogue.arrived", "shardtune.catalogue"
 
 
 def shown(result: Retrained) -> None:
@@ -44,14 +43,14 @@ def retrain(recipe: Recipe, promote: bool, again: bool, wait: bool) -> Retrained
 @AS_JSON
 @DEBUG
 def arrived(uri: str, as_json: bool) -> None:
-    """Tell the Prefect server that there are new products at URI; deployments that wait for it then retrain."""
+    """Tell the Prefect server that there are new products at URI; what retrains on that catalogue then starts."""
     from tasks.catalogue import sources
 
     found = sources.find(uri)
     enter()
     event = _emitted(found.uri)
-    told = {"event": event, "resource": RESOURCE, "uri": found.uri}
-    click.echo(json.dumps(told) if as_json else f"{ARRIVED} was sent for {found.uri} (event {event})")
+    told = {"event": event, "resource": arrival.RESOURCE, "uri": found.uri}
+    click.echo(json.dumps(told) if as_json else f"{arrival.EVENT} was sent for {found.uri} (event {event})")
 
 
 def _emitted(uri: str) -> str:
@@ -59,7 +58,8 @@ def _emitted(uri: str) -> str:
     from tasks import api
 
     id, now = str(uuid.uuid4()), datetime.now(UTC).isoformat()
-    event = {"id": id, "event": ARRIVED, "resource": {"prefect.resource.id": RESOURCE}, "payload": {"uri": uri}}
+    about = {"resource": {"prefect.resource.id": arrival.RESOURCE}, "related": arrival.related(uri)}
+    event = {"id": id, "event": arrival.EVENT, "payload": {"uri": uri}} | about
     send = _send_plain if api.plain() else _send
     # Over HTTP, and not by `emit_event`: its queue neither says whether the server took the event, nor why it did not.
     send([event | {"occurred": now}], uri)

@@ -18,16 +18,18 @@ ATTEMPTS = 3
 
 
 @flow(name="prepare", flow_run_name="prepare {recipe.name}", on_running=[runs.sign])
-def prepare(
-    recipe: Recipe, rendering: Rendering | None = None, root: str | None = None, shards: int | None = None
-) -> Prepared:
+def prepare(recipe: Recipe, rendering: Rendering | None = None, shards: int | None = None) -> Prepared:
     """Every line of the catalogue kept, dropped by a rule, or in quarantine; kept rows as clean shards and exports.
 
-    All of it lies under `root` (by default the settings'); `shards` are the first so many of them, by default all. A
-    catalogue that changes under the run is planned again.
+    All of it lies under the root of the settings; `shards` are the first so many of them, by default all. A catalogue
+    that changes under the run is planned again.
     Raises CatalogueError when it keeps changing, cannot be read, or holds no usable row.
     """
-    root = root or settings.root()
+    return under(settings.root(), recipe, rendering, shards)
+
+
+def under(root: str, recipe: Recipe, rendering: Rendering | None = None, shards: int | None = None) -> Prepared:
+    """As `prepare`, with another root. No parameter of a flow: a run form would write where it likes."""
     with runner.opened() as engine:
         for attempt in range(ATTEMPTS):
             plan = verbs.plan(recipe.catalogue, root, refresh=attempt > 0).first(shards)

@@ -6,7 +6,7 @@ import tempfile
 
 from prefect import flow
 
-from flows.prepare import prepare
+from flows.prepare import under
 from tasks import links, runs
 from tasks.errors import AnswerError
 from tasks.models import Frozen
@@ -46,7 +46,7 @@ def reproduce(model: str) -> Reproduced:
     with tempfile.TemporaryDirectory(prefix="shardtune-") as root:
         for link in explained.links:  # each by the recipe that it was made by
             recipe = links.exporting(registry.target(link.key)[1])
-            prepared = prepare(recipe, links.rendering(recipe), root)
+            prepared = under(root, recipe, links.rendering(recipe))
             shards = sorted({e.shard for e in link.exports})
             for again in links.further(recipe, prepared, shards, link.parent, 0):
                 made |= {(again.key, e.shard, e.split): e.digest for e in (*again.train, *again.holdout)}

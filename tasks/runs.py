@@ -1,14 +1,13 @@
 """Prefect policy for flow runs that lost their process: found, marked, and driven again without a human.
 
-Every flow signs its run with the process that works on it. On the same machine a run is dead when that process is; a
-run of another machine when it has sent no heartbeat, twice in a row. All flows may be run again at any moment, so a run
-that is wrongly taken for dead costs some seconds and no job.
+Every flow signs its run with the process that works on it. In the same place (a machine, or one container of it) a run
+is dead when that process is; anywhere else when it has sent no heartbeat, twice in a row. All flows may be run again at
+any moment, so a run that is wrongly taken for dead costs some seconds and no job.
 """
 
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,11 +44,11 @@ def sign(flow: Any, flow_run: FlowRun, state: Any) -> None:
     known = processes.told()
     with get_client(sync_client=True) as client:
         labels = client.read_flow_run(flow_run.id).labels
-        elsewhere = labels.get(MACHINE) == socket.gethostname() and labels[PID] != known["pid"]
+        elsewhere = labels.get(MACHINE) == processes.place() and labels[PID] != known["pid"]
         if elsewhere and (other := processes.alive({"pid": labels[PID], "started": labels[STARTED]})):
             raise Abort(f"process {other.pid} works on flow run {flow_run.name!r}: it is left to it")
         client.update_flow_run_labels(
-            flow_run.id, {MACHINE: socket.gethostname(), PID: known["pid"], STARTED: known["started"]}
+            flow_run.id, {MACHINE: processes.place(), PID: known["pid"], STARTED: known["started"]}
         )
 
 
@@ -81,7 +80,7 @@ def found(client: SyncPrefectClient, criteria: dict[str, Any]) -> Iterator[FlowR
 
 def dead(run: FlowRun, client: SyncPrefectClient) -> bool:
     """Whether nobody works on an open run any more."""
-    labels, here = run.labels, socket.gethostname()
+    labels, here = run.labels, processes.place()
     if labels.get(MACHINE) == here:
         return processes.alive({"pid": labels[PID], "started": labels[STARTED]}) is None
     pool, _, machine = str(labels.get(WORKER, "")).rpartition("@")

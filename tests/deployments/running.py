@@ -54,7 +54,7 @@ class Service:
         return str(self.known()[name]["url"])
 
     def api(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        auth = tuple(self.env.get("PREFECT_API_AUTH_STRING", ":").split(":"))
+        auth = tuple(json.loads((self.root / "access.json").read_text())["prefect"].split(":", 1))
         return httpx.request(method, self.url("prefect") + path, json=body, auth=auth, timeout=60)
 
     def deployment(self, name: str) -> dict[str, Any]:

@@ -59,10 +59,49 @@ def test_a_service_is_contained(name):
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices", "env_file"} & set(service)
     assert int(service["user"].partition(":")[0]) > 0
-    assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"])
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
     assert not any("docker.sock" in mount for mount in service.get("volumes", []))
     assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
     assert ("healthcheck" in service) == (name not in ONE_SHOT)
+
+
+# What the schema lets pass and engines refuse: compose-go's loader (validate.go), each with the words it uses.
+TWICE = {"pids_limit": "pids", "mem_limit": "memory", "cpus": "cpus"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_engine_refuses_nothing_of_a_service(name):
+    service, whole = SERVICES[name], compose.declared()
+    limits = service["deploy"]["resources"]["limits"]
+    for own, limit in TWICE.items():  # "can't set distinct values on 'pids_limit' and 'deploy.resources.limits.pids'"
+        assert own not in service or service[own] == limits.get(limit), own
+    assert "scale" not in service and "container_name" not in service
+    assert {"mem_reservation", "memswap_limit"}.isdisjoint(service)
+    assert {"image", "build"} & set(service)  # "has neither an image nor a build context specified"
+    assert not {"network_mode", "networks"} <= set(service)  # "declares mutually exclusive"
+    assert not {"dockerfile", "dockerfile_inline"} <= set(service.get("build", {}))
+    assert set(service["networks"]) <= set(whole["networks"])  # "refers to undefined network"
+    named = [mount.partition(":")[0] for mount in service.get("volumes", [])]
+    assert {one for one in named if one[0] not in "./~"} <= set(whole["volumes"])
+    assert set(service.get("build", {}).get("secrets", [])) <= set(whole["secrets"])
+    assert set(service.get("depends_on", {})) <= set(SERVICES)  # "depends on undefined service"
+    profiles = set(service.get("profiles", []))
+    for other in service.get("depends_on", {}):  # a service of another profile would not be there
+        assert set(SERVICES[other].get("profiles", [])) <= profiles, other
+    test = service.get("healthcheck", {}).get("test", ["NONE"])
+    assert test[0] in {"NONE", "CMD", "CMD-SHELL"}
+    for device in service["deploy"]["resources"].get("reservations", {}).get("devices", []):
+        assert device["capabilities"]  # "capabilities attribute is required"
+        assert not {"count", "device_ids"} <= set(device)
+    targets = [mount.split(":")[1] for mount in service.get("volumes", [])]
+    targets += [mount.partition(":")[0] for mount in service.get("tmpfs", [])]
+    assert len(targets) == len(set(targets))  # "Duplicate mount point"
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_compiler_can_load_what_it_wrote_to_tmp(name):
+    (options,) = [mount.partition(":")[2] for mount in SERVICES[name]["tmpfs"] if mount.startswith("/tmp")]
+    assert "exec" in options.split(",")  # else it is noexec: moby, pkg/mount, default tmpfs options
 
 
 @pytest.mark.parametrize("name", SERVICES)

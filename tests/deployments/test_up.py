@@ -9,12 +9,15 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from deployments import register
+from tasks import processes, switches
 from tests.benchmarks import catalogue
 from tests.deployments.running import ENDED, PATIENCE, TOP, Service, until
 
@@ -85,9 +88,66 @@ def test_every_deployment_is_there_as_it_is_written(service):
         assert [s["active"] for s in there[name]["schedules"]] == wanted
     assert service.api("GET", "/work_pools/gpu").json()["concurrency_limit"] == 1
     automations = service.api("POST", "/automations/filter", {}).json()
-    assert {a["trigger"]["expect"][0]: a["trigger"]["match"] for a in automations} == {
-        "shardtune.catalogue.arrived": {"prefect.resource.id": "shardtune.catalogue"}
+    waits = {a["name"].split()[0]: a["trigger"]["match_related"]["prefect.resource.id"] for a in automations}
+    assert waits == {
+        "retrain-demo": f"shardtune.catalogue:{TOP / '.shardtune' / 'demo' / 'catalogue.json'}",
+        "retrain-gpt-4o-mini": "shardtune.catalogue:(none)",
     }
+
+
+@pytest.mark.parametrize("changes", [{"job_variables": {"command": "id"}}, {"job_variables": {"env": {"A": "1"}}}])
+def test_no_form_changes_what_a_process_is(service, changes):
+    found = service.deployment("prepare/prepare")
+    body = {"parameters": found["parameters"], "state": {"type": "SCHEDULED"}} | changes
+    refused = service.api("POST", f"/deployments/{found['id']}/create_flow_run", body)
+    assert refused.status_code == 422 and "Additional properties are not allowed" in refused.text
+    assert set(found["parameter_openapi_schema"]["properties"]) == {"recipe", "rendering", "shards"}
+
+
+def test_what_a_person_switched_stays_when_the_files_change(service):
+    def there() -> tuple[object, ...]:
+        sweep, paid = service.deployment("sweep/sweep"), service.deployment("retrain/retrain-gpt-4o-mini")
+        automations = {a["name"].split()[0]: a for a in service.api("POST", "/automations/filter", {}).json()}
+        pool = service.api("GET", "/work_pools/gpu").json()
+        return sweep, paid, automations, pool
+
+    def told() -> tuple[object, ...]:
+        sweep, paid, automations, pool = there()
+        limit, on = paid["global_concurrency_limit"]["limit"], {n: a["enabled"] for n, a in automations.items()}
+        return sweep["paused"], sweep["schedules"][0]["active"], limit, on, pool["concurrency_limit"], pool["is_paused"]
+
+    before = told()
+    sweep, paid, automations, _ = there()
+    changes = [
+        (f"/deployments/{sweep['id']}", {"paused": True}),
+        (f"/deployments/{sweep['id']}/schedules/{sweep['schedules'][0]['id']}", {"active": False}),
+        (f"/deployments/{paid['id']}", {"concurrency_limit": 3}),
+        (f"/automations/{automations['retrain-gpt-4o-mini']['id']}", {"enabled": True}),
+        ("/work_pools/gpu", {"concurrency_limit": 2, "is_paused": True}),
+    ]
+    (record,) = service.api("POST", "/variables/filter", {"variables": {"name": {"any_": [switches.RECORD]}}}).json()
+    changes.append((f"/variables/{record['id']}", {"value": record["value"] | {"state": "of other files"}}))
+    for path, body in changes:
+        service.api("PATCH", path, body).raise_for_status()
+    wanted = (True, False, 3, {"retrain-demo": True, "retrain-gpt-4o-mini": True}, 2, True)
+    assert told() == wanted != before
+    env = service.env | {"PREFECT_API_URL": service.url("prefect")}
+    call = [sys.executable, "-m", "deployments.register"]
+    done = subprocess.run(call, env=env, cwd=TOP, capture_output=True, text=True, check=True)
+    assert told() == wanted
+    assert "kept as a person left it: sweep: schedule every-10-minutes: off, every 600 s" in done.stdout
+    people = json.loads(service.run("status", "--json").stdout)["people"]
+    assert set(people) == {
+        "pool gpu: limit",
+        "pool gpu: paused",
+        "retrain-gpt-4o-mini: limit",
+        "sweep: paused",
+        "sweep: schedule every-10-minutes",
+        "trigger retrain-gpt-4o-mini when the catalogue grew",
+    }
+    for path, body in changes[:2]:
+        undo = {"paused": False} if "paused" in body else {"active": True}
+        service.api("PATCH", path, undo).raise_for_status()
 
 
 def test_the_schedule_makes_runs(service):
@@ -119,7 +179,7 @@ def test_a_worker_runs_what_the_form_starts(service, products):
     until(lambda: service.flow_run(run)["state_type"] in ENDED, service)
     ended = service.flow_run(run)
     assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
-    assert ended["name"] == "prepare recipe" and ended["labels"]["shardtune.machine"] == socket.gethostname()
+    assert ended["name"] == "prepare recipe" and ended["labels"]["shardtune.machine"] == processes.place()
     assert list((service.root / "shards").rglob("*.parquet"))
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import fsspec
 import pytest
 from distributed import Client
+from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.prepare import prepare
+from flows.prepare import prepare, under
 from tasks import runner, settings, store
 from tasks.errors import MissingExtraError, RunnerError
 from tasks.examples.templates import Rendering
@@ -51,7 +52,7 @@ def alone(source: Path, orchestrator: None) -> dict[str, object]:
     """What this machine makes by itself, on its disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHARDTUNE_WORKERS", "1")
-        return digests(prepare(recipe(source), root=str(source.parent / "root")))
+        return digests(flow(name="prepare")(under)(str(source.parent / "root"), recipe(source)))
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,10 @@ def test_an_arrival_is_an_event_that_the_server_keeps(file, orchestrator, monkey
     (event,) = mine
     assert event["resource"]["prefect.resource.id"] == "shardtune.catalogue"
     assert event["payload"] == {"uri": str(file)}
+    assert event["related"][0] == {
+        "prefect.resource.id": f"shardtune.catalogue:{file}",
+        "prefect.resource.role": "catalogue",
+    }
 
 
 def test_where_nothing_is_nothing_is_told(tmp_path):

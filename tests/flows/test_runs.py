@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -61,7 +60,7 @@ def begun(api, deployment: UUID | None, state: State, labels: dict[str, object])
 
 
 def signed(known: dict[str, object], machine: str = "") -> dict[str, object]:
-    return {runs.MACHINE: machine or socket.gethostname(), runs.PID: known["pid"], runs.STARTED: known["started"]}
+    return {runs.MACHINE: machine or processes.place(), runs.PID: known["pid"], runs.STARTED: known["started"]}
 
 
 def test_a_run_that_another_process_works_on_is_left_to_it(api):
@@ -120,6 +119,16 @@ def test_after_three_attempts_without_progress_it_is_given_up(api, deployment, g
     assert sum(run.labels[runs.AGAIN] == "given up" for run in of(api, deployment)) == 1
 
 
+def test_a_process_of_another_container_with_the_same_name_is_not_looked_up(api, deployment, gone, monkeypatch):
+    monkeypatch.setattr("os.readlink", lambda path: {"/proc/self/ns/pid": "pid:[4026532301]"}[path])
+    there = processes.place()  # of `worker-gpu`, whose hostname is that of `worker`
+    monkeypatch.setattr("os.readlink", lambda path: {"/proc/self/ns/pid": "pid:[4026532455]"}[path])
+    assert processes.place() != there and processes.place().partition(":")[0] == there.partition(":")[0]
+    run = begun(api, deployment, Running(), signed(gone, there))
+    runs.recover()
+    assert state_of(api, run) == "Running"  # it began a moment ago: heartbeats decide, after some silence
+
+
 def test_a_dead_run_without_a_deployment_is_crashed_only(api, gone):
     run = begun(api, None, Running(), signed(gone))
     runs.recover()
@@ -135,7 +144,7 @@ def test_what_was_being_cancelled_is_cancelled_and_not_driven_again(api, deploym
 
 
 def test_a_run_that_a_worker_took_and_never_started_is_driven_again(api, deployment):
-    run = begun(api, deployment, Pending(), {runs.WORKER: f"cpu@{socket.gethostname()}"})
+    run = begun(api, deployment, Pending(), {runs.WORKER: f"cpu@{processes.place()}"})
     runs.recover()
     assert state_of(api, run) == "Crashed"
     assert len(of(api, deployment)) == 2
