@@ -54,4 +54,4 @@ def work(engine: runner.Runner, plan: Plan, recipe: Recipe, rendering: Rendering
     pairs = list(zip(cleaned, repeats, strict=True))
     rest = (rules, recipe.export, rendering, batch.folder_of(plan, recipe, root), root)
     finished = verbs.each(runner.near(engine, rendering), verbs.finish_batch, pairs, *rest, progress=progress)
-    return total(plan, finished)
+    return total(plan, finished, recipe.catalogue.max_quarantined_share)

@@ -50,8 +50,13 @@ def prepared(result: Prepared) -> None:
     rows = [("lines read", result.lines), ("kept", result.kept)]
     rows += [(f"dropped: {rule}", count) for rule, count in result.dropped.items()]
     rows += [("quarantined", result.quarantined)]
+    rows += [(f"quarantined: {rule}", count) for rule, count in result.reasons.items()]
     for what, count in rows:
         click.echo(f"{what:32}{count:>12,}")
+    for uri in [s.quarantine_uri for s in result.shards if s.quarantine_uri][:3]:
+        click.echo(f"quarantined lines: {uri}")
+    if result.left:
+        click.echo(f"not read, by name for tests, labels or other splits: {', '.join(result.left[:5])}")
     if result.cut:
         click.echo("the catalogue breaks off in the middle of its last line")
     served = "all served from caches" if not result.made else f"{result.made} worked on in this run"

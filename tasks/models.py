@@ -48,13 +48,17 @@ class Shard(Frozen):
 
 
 class Plan(Frozen):
-    """A catalogue cut into shards. `cut` is true where the last line breaks off in the middle."""
+    """A catalogue cut into shards. `cut` is true where the last line breaks off in the middle.
+
+    `left` names files beside the catalogue that are no part of it: of tests, of labels, of other splits.
+    """
 
     catalogue: str
     lines: int
     bytes: int
     cut: bool
     shards: tuple[Shard, ...]
+    left: tuple[str, ...] = ()
 
     def first(self, many: int | None) -> Plan:
         """The plan of the first so many shards; None means all."""
@@ -81,6 +85,7 @@ class CleanShard(Frozen):
     quarantined: int
     quarantine_uri: str | None
     splits: dict[Split, int]
+    reasons: dict[str, int] = {}  # quarantined lines by rule
 
 
 class Export(Frozen):
@@ -114,6 +119,8 @@ class Prepared(Frozen):
     shards: tuple[CleanShard, ...]
     exports: tuple[Export, ...]
     made: int  # shards worked on in this run; 0 when everything was served from caches
+    reasons: dict[str, int] = {}  # quarantined lines by rule
+    left: tuple[str, ...] = ()  # files beside the catalogue that are no part of it
 
 
 class Asked(Frozen):

@@ -20,8 +20,24 @@ class Catalogue(Frozen):
     uri: str | None = Field(
         None,
         title="Catalogue",
-        description="Path or URI of JSON lines (plain, gzip, zip; local, s3://, gs://, hf://), a folder or prefix of "
-        "such files, a pattern (feed/*.json), or a Hugging Face dataset directory or repository. Required for prepare.",
+        description="Path or URI of a file of JSON lines, a JSON array, CSV, TSV, Parquet or Arrow (also packed: .gz, "
+        ".bz2, .xz, .zst, .zip; local, s3://, gs://, hf://), a folder or prefix of such files, a pattern "
+        "(feed/*.json), or a Hugging Face data set. Required for prepare.",
+    )
+    config: str | None = Field(
+        None, title="Configuration", description="Of a data set whose card names several; empty: its default."
+    )
+    split: str | None = Field(
+        None,
+        title="Split of a data set",
+        description="train, or several as train+validation; empty: train, or all files but those of tests and labels.",
+    )
+    max_quarantined_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="Largest share in quarantine",
+        description="prepare fails where more of the lines than this share are no rows.",
     )
     lines_per_shard: int = Field(
         32_124,

@@ -24,6 +24,9 @@ def rules_of(recipe: Recipe) -> Rules:
 def folder_of(plan: Plan, recipe: Recipe, root: str) -> str:
     """Where the clean shards of this catalogue, cut and cleaned by this recipe, lie together."""
     parts = [plan.catalogue, recipe.catalogue.lines_per_shard, rules_of(recipe).model_dump(mode="json")]
+    parts += (
+        [[recipe.catalogue.config, recipe.catalogue.split]] if recipe.catalogue.config or recipe.catalogue.split else []
+    )
     return store.join(root, "shards", store.digest_of(parts)[:16])
 
 

@@ -68,7 +68,7 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
     cleaned = Cleaned(
         shard=shard, rows_uri=f"{base}.arrow", hashes_uri=f"{base}.hash", rows=count,
         dropped={k: n for k, n in sorted(dropped.items()) if n}, quarantined=len(faults),
-        quarantine_uri=quarantine, made=True,
+        quarantine_uri=quarantine, reasons=dict(sorted(Counter(f.rule for f in faults).items())), made=True,
     )  # fmt: skip
     store.write_json(f"{base}.json", cleaned.model_dump(mode="json"))
     return cleaned

@@ -149,7 +149,7 @@ def _one_by_one(data: bytes, first: int, limit: int) -> Block:
     block = Block(len(lines), [], np.empty(0, np.int64))
     numbers = []
     for number, line in enumerate(lines, first):
-        if not line.strip():
+        if not line.removeprefix(codecs.BOM_UTF8).strip():
             block.blank += 1
             continue
         last = not closed and number == first + len(lines) - 1

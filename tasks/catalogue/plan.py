@@ -25,7 +25,7 @@ from tasks.catalogue import decode, sources, unpack
 from tasks.errors import CatalogueError
 from tasks.models import Plan, Shard
 
-VERSION = 2  # bump when the same source gives another plan
+VERSION = 3  # bump when the same source gives another plan
 ATTEMPTS = 3
 
 
@@ -37,13 +37,13 @@ def plan(catalogue: recipe.Catalogue, root: str, refresh: bool = False) -> Plan:
     if not catalogue.uri:
         raise CatalogueError("the recipe names no catalogue: set `catalogue.uri` (on the command line --catalogue URI)")
     for _ in range(ATTEMPTS):
-        source = sources.find(catalogue.uri)
+        source = sources.find(catalogue.uri, catalogue.config, catalogue.split)
         name = cached_at(catalogue, source, root)
         known = None if refresh or name is None else _read(name)
         if known is not None:
             return known
         made = _make(source, catalogue, root)
-        if sources.find(catalogue.uri).identity == source.identity:
+        if sources.find(catalogue.uri, catalogue.config, catalogue.split).identity == source.identity:
             if name is not None:
                 store.write_json(name, made.model_dump(mode="json"))
             return made
@@ -86,10 +86,14 @@ def _make(source: sources.Source, catalogue: recipe.Catalogue, root: str) -> Pla
                 shards.append(shard)
                 line, offset = line + writer.lines, offset + size
                 writer = _Writer(hashing, None if ranged else root)
+    if not shards and source.cut:
+        raise CatalogueError(f"the catalogue {catalogue.uri!r} breaks off before its first line: fetch it again")
     if not shards:
         raise CatalogueError(f"the catalogue {catalogue.uri!r} is empty: give a file with at least one line")
     cut = source.cut or tail.cut()
-    return Plan(catalogue=source.uri, lines=line - 1, bytes=offset, cut=cut, shards=tuple(shards))
+    return Plan(
+        catalogue=source.uri, lines=line - 1, bytes=offset, cut=cut, shards=tuple(shards), left=tuple(source.left)
+    )
 
 
 def pieces(

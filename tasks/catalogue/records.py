@@ -26,6 +26,7 @@ class Cleaned(Frozen):
     dropped: dict[str, int]
     quarantined: int
     quarantine_uri: str | None
+    reasons: dict[str, int] = Field({})  # quarantined lines by rule
     made: bool = Field(False, exclude=True)  # worked on just now, not served from the cache
 
 

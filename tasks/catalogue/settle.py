@@ -40,7 +40,7 @@ def settle(cleaned: Cleaned, repeats: Repeats, rules: Rules, folder: str, root: 
     shard = CleanShard(
         index=cleaned.shard.index, uri=uri, digest=store.file_digest(uri), source=cleaned.shard.digest,
         lines=cleaned.shard.lines, kept=cleaned.rows - repeats.rows, dropped=dropped, quarantined=cleaned.quarantined,
-        quarantine_uri=cleaned.quarantine_uri, splits=splits,
+        quarantine_uri=cleaned.quarantine_uri, splits=splits, reasons=cleaned.reasons,
     )  # fmt: skip
     _check(shard)
     store.write_json(sidecar, shard.model_dump(mode="json"))

@@ -1,31 +1,34 @@
-"""Where a catalogue's bytes come from: plain, gzip or zip, here or in object storage, or a Hugging Face dataset.
+"""Where a catalogue's bytes come from: a file or several, packed or not, here or in object storage, or a data set.
 
 A source is opened as a stream of byte blocks in catalogue order. Nothing is kept in memory, and a download that
-breaks off is not an error: the stream ends early and says so.
+breaks off is not an error: the stream ends early and says so. Every file is opened by `_opened`, which first asks
+whether it may be.
 """
 
 from __future__ import annotations
 
 import glob
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
-import msgspec
 
 from tasks import reach, store
-from tasks.catalogue.unpack import LINES, Unpacker, is_lines
-from tasks.errors import CatalogueError, ShardtuneError
+from tasks.catalogue import forms, parts, tables
+from tasks.catalogue.unpack import PACKED, Unpacker, is_lines, is_table
+from tasks.errors import CatalogueError, RecipeError, ShardtuneError
 
 RANGED = ("s3://", "gs://")  # any part of an object is as near as a copy of it would be
-PACKED = (b"\x1f\x8b", b"PK\x03\x04")
-TABLES = ("arrow", "csv", "json", "parquet", "text")  # those whose readers run no code and load no pickle
 WHAT, SETS = "catalogue.uri", "hf://datasets/"
-REPOSITORY = re.compile(r"(?:hf://datasets/)?([\w.-]+/[\w.-]+)/?")
+REPOSITORY = re.compile(r"(?:hf://datasets/)?([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?/?")
+KINDS = "JSON lines, JSON arrays, CSV, TSV, Parquet, Arrow, each of the texts plain or as .gz, .bz2, .xz, .zst, .zip"
+LOOKS = 200  # files of a folder that are looked into where no name tells what they hold
 
 
 @dataclass
@@ -36,75 +39,213 @@ class Source:
     identity: list[Any] | None
     plain: bool = False  # JSON lines as they are, on disk or in object storage: byte ranges of the file will do
     files: list[str] = field(default_factory=list)
-    dataset: bool = False
+    left: list[str] = field(default_factory=list)  # files that are no part of it: of tests, of labels, of other splits
+    split: str | None = None
     cut: bool = False  # set while streaming: a compressed file broke off
 
     def blocks(self) -> Iterator[bytes]:
-        """The catalogue's bytes, about 1 MiB at a time; between two files there is always a line end."""
-        if self.dataset:
-            yield from _rows(self.uri)
-            return
-        unpacked = Unpacker()
-        for number, name in enumerate(self.files):
-            last = b"\n"
-            with store.reading(name) as stream:
-                for block in unpacked.blocks(name, stream):
-                    yield block
-                    last = block
-            if number + 1 < len(self.files) and not last.endswith(b"\n"):
-                yield b"\n"
-        self.cut = unpacked.cut
+        """The catalogue as JSON lines, about 1 MiB at a time; between two files there is always a line end."""
+        unpacker = Unpacker(self._members)
+        last = b"\n"
+        for name in self.files:
+            with _opened(name) as stream, _asking(name):
+                for member, blocks in _inside(name, stream, unpacker):
+                    if not last.endswith(b"\n"):
+                        yield b"\n"
+                    last = b"\n"
+                    for block in forms.lines(member, blocks) if blocks else tables.binary(member, stream):
+                        if block:
+                            yield block
+                            last = block
+        self.cut = unpacker.cut
+
+    def _members(self, names: list[str]) -> list[str]:
+        """The members of an archive that belong to the catalogue."""
+        found = sorted(parts.chosen(names, self.split))
+        self.left += sorted(set(names) - set(found))
+        return found
 
 
-def find(uri: str) -> Source:
+def _inside(name: str, stream: IO[bytes], unpacker: Unpacker) -> Iterator[tuple[str, Iterator[bytes] | None]]:
+    """The files within a file; without blocks where it is a Parquet or Arrow file, which is read by seeking."""
+    magic = stream.read(6)
+    stream.seek(0)
+    if magic.startswith(tables.BINARY):
+        yield name, None
+    else:
+        yield from unpacker.files(name, stream)
+
+
+def find(uri: str, config: str | None = None, split: str | None = None) -> Source:
     """Look at `uri` and say what it is; CatalogueError when nothing readable is there.
 
-    RecipeError where workers may not read it: see `tasks.reach`.
+    `config` and `split` choose a part of a data set. RecipeError where workers may not read it: see `tasks.reach`.
     """
     reach.check(WHAT, uri, hub=SETS)
-    found = _found(uri)
+    found = _found(uri, config, split)
     for file in found.files:
-        reach.check(WHAT, file)  # a link in a folder may lead out of it
+        _check(file, file)
+    if found.identity is not None and (config or split):
+        found.identity += [config, split]
+    found.split = split
     return found
 
 
-def _found(uri: str) -> Source:
+def _found(uri: str, config: str | None, split: str | None) -> Source:
     path = store.local(uri)
     if path is not None and path.is_file():
-        stat = path.stat()
-        with path.open("rb") as stream:
-            magic = stream.read(4)
-        plain = not magic.startswith(PACKED)
         name = str(path.resolve())
-        return Source(name, [name, stat.st_size, stat.st_mtime_ns], plain=plain, files=[name])
+        return Source(name, _stamps([name])[0], plain=_is_plain(name), files=[name])
     if path is not None and path.is_dir():
-        return _folder(path.resolve())
+        return _folder(path.resolve(), config, split)
     if glob.has_magic(uri) and not uri.startswith("http"):
-        return _matching(uri)
+        return _matching(uri, split)
     repository = REPOSITORY.fullmatch(uri)
-    if repository and not is_lines(uri):
-        return Source(repository[1], _revision(repository[1]), dataset=True)
+    if repository and not is_lines(uri) and not is_table(uri):
+        return _repository(repository[1], repository[2], config, split)
     if path is not None:
         raise CatalogueError(f"no catalogue at {uri!r}: name a file, a folder, a URI, or a Hugging Face data set")
-    return _remote(uri)
+    return _remote(uri, config, split)
 
 
-def _folder(path: Path) -> Source:
-    inside = [str(p) for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")]
+def _check(name: str, shown: str) -> None:
+    """Raise RecipeError where a file that was found may not be read: a link in a folder may lead out of it.
+
+    The message shows what was asked for, never where the link leads.
+    """
+    try:
+        reach.check(WHAT, name)
+    except RecipeError:
+        raise RecipeError(
+            f"{WHAT}: {shown!r} leads to a place that {reach.VARIABLE} does not allow: "
+            "choose one of its places, or have whoever runs the workers add it"
+        ) from None
+
+
+def _opened(name: str) -> IO[bytes]:
+    """The one door through which a catalogue's bytes come."""
+    _check(name, name)
+    with _asking(name):
+        return store.reading(name)
+
+
+def _head(name: str) -> bytes:
+    with _opened(name) as stream, _asking(name):
+        return stream.read(forms.HEAD)
+
+
+def _is_plain(name: str) -> bool:
+    """Whether the file's own bytes are JSON lines."""
+    head = _head(name)
+    return not head.startswith((*tables.BINARY, *PACKED)) and forms.recognise(head).as_it_is
+
+
+def _folder(path: Path, config: str | None, split: str | None) -> Source:
+    inside = [p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")]
     if not inside:
         raise CatalogueError(f"the folder {str(path)!r} is empty: name a folder of JSON lines or of a data set")
-    saved = any((path / name).exists() for name in ("dataset_dict.json", "state.json"))
-    lines = [name for name in inside if is_lines(name)]
-    if saved or not lines:
-        return Source(str(path), _stamps(sorted(inside)), dataset=True)
-    lines.sort(key=natural)
-    return Source(str(path), _stamps(lines), files=lines)
+    named = partial(store.join, str(path))
+    names, left = _chosen(str(path), inside, named, config, split)
+    files = [named(name) for name in names]
+    return Source(str(path), _stamps(files), files=files, left=left)
+
+
+def _chosen(
+    uri: str, inside: Sequence[str], named: Callable[[str], str], config: str | None, split: str | None
+) -> tuple[list[str], list[str]]:
+    """Which of the files `inside` are the catalogue, in order, and which others that hold rows are not."""
+    saved = _saved(inside, named, split)
+    if saved is not None:
+        return saved, []
+    if parts.CARD in inside:
+        with _opened(named(parts.CARD)) as stream, _asking(uri):
+            card = stream.read(1 << 20).decode("utf-8", "replace")
+        told = parts.of_card(card, inside, config, split)
+        if told is not None:
+            return told, sorted(set(_of_rows(uri, inside, named)) - set(told), key=natural)
+    elif config is not None:
+        raise CatalogueError(f"catalogue.config = {config!r}: {uri!r} has no card {parts.CARD!r} that names any")
+    rows = _of_rows(uri, inside, named)
+    names = sorted(parts.chosen(rows, split), key=natural)
+    return names, sorted(set(rows) - set(names), key=natural)
+
+
+def _of_rows(uri: str, inside: Sequence[str], named: Callable[[str], str]) -> list[str]:
+    """The files that hold rows: by their names, or where no name tells it by their first bytes."""
+    usable = [name for name in inside if name.rpartition("/")[2] not in (*parts.ABOUT, parts.CARD)]
+    lines = [name for name in usable if is_lines(name)]
+    if lines:
+        return lines
+    by_name = [n for n in usable if is_table(n) or n.lower().endswith((".parquet", ".arrow", ".feather"))]
+    if by_name:
+        return by_name
+    told: list[str] = []
+    found = [name for name in sorted(usable, key=natural)[:LOOKS] if _holds_rows(named(name), told)]
+    if not found:
+        why = "; ".join(told[:3]) or f"give {KINDS}"
+        raise CatalogueError(f"no file in {uri!r} holds rows: {why}")
+    return found
+
+
+def _holds_rows(name: str, told: list[str]) -> bool:
+    """Whether the file's first bytes are those of rows; what else it is goes to `told`."""
+    try:
+        with _opened(name) as stream, _asking(name):
+            for member, blocks in _inside(name, stream, Unpacker()):
+                if blocks is None:
+                    return True
+                head, _ = forms.peeked(blocks)
+                form = forms.recognise(head)
+                if form.refused:
+                    told.append(f"{member!r} is {form.refused}")
+                return form.kind != "refused" and (not form.as_it_is or head.lstrip(forms.MARK).lstrip()[:1] == b"{")
+    except CatalogueError as error:
+        told.append(str(error))
+    return False
+
+
+def _saved(inside: Sequence[str], named: Callable[[str], str], split: str | None) -> list[str] | None:
+    """The Arrow files of a data set that `save_to_disk` wrote, or None. Its own lists name them, and no other place."""
+    if "dataset_dict.json" in inside:
+        known = _json(named("dataset_dict.json")).get("splits") or []
+        default = "train" if "train" in known or not known else known[0] if len(known) == 1 else None
+        wanted = (split or default or "").split("+")
+        if lacking := [part for part in wanted if part not in known]:
+            told = f"catalogue.split = {lacking[0]!r}: " if split else ""
+            raise CatalogueError(
+                f"{told}the data set has the splits {', '.join(map(str, known))}: name one as catalogue.split"
+            )
+        folders = [f"{part}/" for part in wanted]
+    elif "state.json" in inside:
+        folders = [""]
+    else:
+        return None
+    files = []
+    for folder in folders:
+        for file in _json(named(f"{folder}state.json")).get("_data_files") or []:
+            name = str(file.get("filename"))
+            if "/" in name or "\\" in name or f"{folder}{name}" not in inside:
+                raise RecipeError(
+                    f"{folder}state.json names {name!r} as its data, which is no file beside it: fetch it again"
+                )
+            files.append(f"{folder}{name}")
+    return files
+
+
+def _json(name: str) -> dict[str, Any]:
+    with _opened(name) as stream, _asking(name):
+        try:
+            value = json.loads(stream.read(1 << 24))
+        except (ValueError, RecursionError) as error:
+            raise CatalogueError(f"{name!r} is damaged ({error}): fetch the data set again") from error
+    return value if isinstance(value, dict) else {}
 
 
 def _stamps(names: list[str]) -> list[Any]:
     """What tells whether one of these files changed."""
     told = [(name, Path(name).stat()) for name in names]
-    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in told]
+    stamps: list[Any] = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in told]
+    return stamps
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -112,30 +253,37 @@ def natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
 
 
-def _matching(uri: str) -> Source:
-    """All files of JSON lines that a pattern names, here or in object storage."""
+def _matching(uri: str, split: str | None) -> Source:
+    """All files of rows that a pattern names, here or in object storage."""
     path = store.local(uri)
-    if path is not None:
-        found = glob.glob(str(path.absolute()), recursive=True)
-        names = sorted((n for n in found if is_lines(n) and Path(n).is_file()), key=natural)
-        if names:
-            return Source(str(path.absolute()), _stamps(names), files=names)
-    else:
+    if path is None:
         with _asking(uri):
             fs, pattern = fsspec.core.url_to_fs(uri)
             fs.invalidate_cache()
-            return _listed(uri, fs, fs.glob(pattern, detail=True))
-    raise CatalogueError(f"no file of JSON lines ({', '.join(LINES)}) matches {uri!r}: check the pattern")
+            infos = fs.glob(pattern, detail=True)
+        return _listed(uri, fs, infos, None, split)
+    found = glob.glob(str(path.absolute()), recursive=True)
+    for name in found:
+        _check(name, uri)  # before anything is said of a file that lies elsewhere
+    found = [name for name in found if Path(name).is_file()]
+    if not found:
+        raise CatalogueError(f"no file matches {uri!r}: check the pattern")
+    rows = _of_rows(uri, found, str)
+    names = sorted(parts.chosen(rows, split), key=natural)
+    return Source(str(path.absolute()), _stamps(names), files=names, left=sorted(set(rows) - set(names), key=natural))
 
 
-def _listed(uri: str, fs: Any, found: dict[str, Any]) -> Source:
-    """Files of JSON lines in object storage, in order."""
+def _listed(uri: str, fs: Any, found: dict[str, Any], config: str | None, split: str | None) -> Source:
+    """Files of rows in object storage, in order."""
     infos = {str(fs.unstrip_protocol(name)): info for name, info in found.items() if info["type"] == "file"}
-    names = sorted((name for name in infos if is_lines(name)), key=natural)
-    if not names:
-        raise CatalogueError(f"no file of JSON lines ({', '.join(LINES)}) is in {uri!r}: check the address")
+    if not infos:
+        raise CatalogueError(f"no file is in {uri!r}: check the address")
+    base = uri.rstrip("/") + "/" if not glob.has_magic(uri) else ""
+    inside = {name.removeprefix(base): name for name in infos if not name.rpartition("/")[2].startswith(".")}
+    chosen, left = _chosen(uri, list(inside), inside.__getitem__, config, split)
+    names = [inside[name] for name in chosen]
     marks = [[name, infos[name].get("size"), _marks(infos[name])] for name in names]
-    return Source(uri, marks if all(mark[2] for mark in marks) else None, files=names)
+    return Source(uri, marks if all(mark[2] for mark in marks) else None, files=names, left=left)
 
 
 @contextmanager
@@ -145,23 +293,35 @@ def _asking(uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise CatalogueError(f"no catalogue at {uri!r}: check the address and your rights to read it") from error
-    except CatalogueError:
+    except ShardtuneError:
         raise
-    except (ImportError, ValueError, OSError) as error:
-        raise CatalogueError(f"cannot open {uri!r}: {error}; check the address and your rights to read it") from error
+    except Exception as error:
+        if not _is_of_a_store(error):
+            raise
+        told = " ".join(str(error).split())[:300] or type(error).__name__
+        raise CatalogueError(
+            f"cannot open {uri!r}: {told}; check the address, your credentials and your rights to read it"
+        ) from error
 
 
-def _remote(uri: str) -> Source:
+def _is_of_a_store(error: Exception) -> bool:
+    """Whether a store's client raised this. Each has its own root of errors, and none is imported for it."""
+    roots = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    theirs = {"botocore", "aiobotocore", "google", "gcsfs", "aiohttp", "azure", "adlfs", "huggingface_hub", "requests"}
+    return isinstance(error, ImportError | ValueError | OSError) or bool(roots & (theirs | {"httpx"}))
+
+
+def _remote(uri: str, config: str | None, split: str | None) -> Source:
     with _asking(uri):
         fs, name = fsspec.core.url_to_fs(uri)
         fs.invalidate_cache()  # a listing of a minute ago lacks what has arrived since
         info = fs.info(name)
-        if info["type"] == "directory":
-            return _listed(uri, fs, fs.find(name, detail=True))
-        ranged = uri.startswith(RANGED) and info["size"] > 0
-        plain = ranged and not fs.cat_file(name, start=0, end=4).startswith(PACKED)
-        marks = _marks(info)
-        return Source(uri, [uri, info.get("size"), marks] if marks else None, plain=plain, files=[uri])
+        inside = fs.find(name, detail=True) if info["type"] == "directory" else None
+    if inside is not None:
+        return _listed(uri, fs, inside, config, split)
+    plain = uri.startswith(RANGED) and info["size"] > 0 and _is_plain(uri)
+    marks = _marks(info)
+    return Source(uri, [uri, info.get("size"), marks] if marks else None, plain=plain, files=[uri])
 
 
 def _marks(info: dict[str, Any]) -> dict[str, str]:
@@ -170,47 +330,15 @@ def _marks(info: dict[str, Any]) -> dict[str, str]:
     return {name: str(info[name]) for name in known if name in info}
 
 
-def _revision(repository: str) -> list[Any] | None:
+def _repository(repository: str, revision: str | None, config: str | None, split: str | None) -> Source:
+    """A data set of the hub, at the commit that it is at now: a folder like any other in a store."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
-    try:
-        return [repository, HfApi().dataset_info(repository).sha]
-    except (HfHubHTTPError, OSError):
-        return None  # offline: whatever `datasets` has cached is read again
-
-
-def _rows(uri: str) -> Iterator[bytes]:
-    """A Hugging Face data set as JSON lines of uid, title and content, split after split."""
-    import datasets
-
-    try:
-        saved = [n for n in ("dataset_dict.json", "state.json") if (Path(uri) / n).exists()]
-        found = datasets.load_from_disk(uri) if saved else _streamed(uri)
-    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, ShardtuneError):
-            raise
-        raise CatalogueError(f"cannot open the data set {uri!r}: {error}") from error
-    parts = [found[name] for name in found] if isinstance(found, dict) else [found]
-    for file in (file for part in parts for file in getattr(part, "cache_files", ())):
-        reach.check(WHAT, file["filename"])  # its state.json names them
-    encoder = msgspec.json.Encoder(enc_hook=str)
-    for part in parts:
-        known = [n for n in ("uid", "title", "content") if n in (part.column_names or ("uid", "title", "content"))]
-        for batch in (part.select_columns(known) if known else part).iter(batch_size=1_000):
-            rows = zip(*(batch[name] for name in known), strict=True)
-            yield b"".join(encoder.encode(dict(zip(known, row, strict=True))) + b"\n" for row in rows)
-
-
-def _streamed(uri: str) -> Any:
-    """A data set of plain tables. Its card may name any file or address as its data, so each is looked at."""
-    import datasets
-
-    builder = datasets.load_dataset_builder(uri)
-    kind = type(builder).__module__.rpartition(".")[2]
-    if kind not in TABLES:
-        raise CatalogueError(f"the data set {uri!r} is made of {kind!r}: give one of {', '.join(TABLES)}")
-    for files in (builder.config.data_files or {}).values():
-        for file in files:
-            reach.check(WHAT, str(file))
-    return builder.as_streaming_dataset()
+    with _asking(repository):
+        commit = HfApi().dataset_info(repository, revision=revision).sha
+        uri = f"{SETS}{repository}@{commit}"
+        fs, name = fsspec.core.url_to_fs(uri)
+        found = {f"{SETS[5:]}{key.removeprefix(SETS[5:])}": info for key, info in fs.find(name, detail=True).items()}
+    source = _listed(uri, fs, found, config, split)
+    source.uri, source.identity = repository, [repository, commit]
+    return source

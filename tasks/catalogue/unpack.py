@@ -1,99 +1,176 @@
-"""Unpack: the JSON lines in a plain, gzip or zip file, as a stream. Nothing is ever written under a name from inside.
+"""Unpack: the files inside a plain, compressed or zip file, as streams. Nothing is written under a name from inside.
 
-A file that breaks off gives what it has. One that unpacks to far more than its size is refused before it fills a disk.
+A file that ends early gives what it has; one that is damaged is an error, since what it would give is not what was
+packed. One that unpacks to far more than its size is refused before it fills a disk.
 """
 
 from __future__ import annotations
 
+import bz2
 import fnmatch
 import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tasks.errors import CatalogueError
 
 BLOCK = 1 << 20
 RATIO, SLACK = 100, 1 << 26  # the published catalogue unpacks to 3 or 4 times its size
 LIST = 1 << 23  # bytes of the list of files in a zip archive: some 80,000 of them
-LINES = ("*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.jsonl.gz", "*.ndjson.gz")
+MEMORY = 1 << 28  # bytes that unpacking xz may take; its highest level takes 65 MB
+LINES = ("*.json", "*.jsonl", "*.ndjson")
+TABLES = ("*.csv", "*.tsv")
+ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst")
+EXCEL = (".xlsx", ".xlsm", ".ods")
+PACKED = ZIP, GZIP, BZIP2, XZ, ZSTD = b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 
 
 def is_lines(name: str) -> bool:
     """Whether a file of this name holds JSON lines."""
+    return _named(name, LINES)
+
+
+def is_table(name: str) -> bool:
+    """Whether a file of this name holds a table as text."""
+    return _named(name, TABLES)
+
+
+def _named(name: str, patterns: Sequence[str]) -> bool:
     base = Path(name).name.lower()
-    return not base.startswith(".") and any(fnmatch.fnmatch(base, pattern) for pattern in LINES)
+    return not base.startswith(".") and any(fnmatch.fnmatch(base, p + e) for p in patterns for e in ENDINGS)
 
 
 class Unpacker:
-    """Files, one after the other; `cut` once a compressed one broke off."""
+    """Files, one after the other; `cut` once a compressed one ended early.
 
-    def __init__(self) -> None:
+    `choose` says which of the names in a zip archive are the catalogue's.
+    """
+
+    def __init__(self, choose: Callable[[list[str]], list[str]] = sorted) -> None:
         self.cut = False
+        self._choose = choose
 
-    def blocks(self, name: str, stream: IO[bytes]) -> Iterator[bytes]:
-        """The bytes of one file, in blocks; CatalogueError where it is an archive of no use, or a bomb."""
-        most = RATIO * stream.seek(0, os.SEEK_END) + SLACK
+    def files(self, name: str, stream: IO[bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Each file inside, with its bytes in blocks; CatalogueError where one is damaged, a bomb or of no use."""
+        room = [RATIO * stream.seek(0, os.SEEK_END) + SLACK]
         stream.seek(0)
-        for block in self._open(name, stream):
-            most -= len(block)
-            if most < 0:
-                raise CatalogueError(
-                    f"{name!r} unpacks to more than {RATIO} times its size, which no catalogue does: "
-                    "it is broken or made to fill the disk; unpack it yourself if it is neither"
-                )
-            yield block
-
-    def _open(self, name: str, stream: IO[bytes]) -> Iterator[bytes]:
-        magic = stream.read(4)
+        magic = stream.read(6)
         stream.seek(0)
-        if magic.startswith(b"PK\x03\x04"):
-            yield from self._members(name, stream)
-        elif magic.startswith(b"\x1f\x8b"):
-            yield from self._inflate(stream)
-        else:
-            while block := stream.read(BLOCK):
-                yield block
-
-    def _members(self, name: str, stream: IO[bytes]) -> Iterator[bytes]:
+        if not magic.startswith(ZIP):
+            yield name, self._expanded(name, stream, magic, room)
+            return
+        if name.lower().endswith(EXCEL):
+            raise _workbook(name)
         archive = _archive(name, stream)
-        names = sorted(n for n in archive.namelist() if is_lines(n))
-        # The published archive also holds a test file and labels beside the catalogue itself.
-        names = [n for n in names if Path(n).name.startswith("trn.json")] or names
-        if not names:
-            raise CatalogueError(f"{name!r} holds no JSON lines ({', '.join(LINES)}): name the right archive")
-        for number, member in enumerate(names):
-            last = b"\n"
+        for member in self._members(name, archive):
             with _told(name), archive.open(member) as inner:
-                for block in self._inflate(inner) if member.endswith(".gz") else iter(lambda: inner.read(BLOCK), b""):
-                    yield block
-                    last = block
-            if number + 1 < len(names) and not last.endswith(b"\n"):
-                yield b"\n"
+                magic = inner.read(6)
+            with _told(name), archive.open(member) as inner:
+                yield f"{name}/{member}", self._expanded(f"{name}/{member}", inner, magic, room)
+
+    def _members(self, name: str, archive: zipfile.ZipFile) -> list[str]:
+        inside = [n for n in archive.namelist() if not n.endswith("/")]
+        if any(n.startswith("xl/") for n in inside):
+            raise _workbook(name)
+        found = self._choose([n for n in inside if is_lines(n) or is_table(n)])
+        if not found:
+            told = ", ".join(repr(n) for n in sorted(inside)[:5]) or "nothing"
+            raise CatalogueError(
+                f"{name!r} holds no JSON lines and no CSV file, but {told}: name the right archive, or unpack it and "
+                "name the folder"
+            )
+        return found
+
+    def _expanded(self, name: str, stream: IO[bytes], magic: bytes, room: list[int]) -> Iterator[bytes]:
+        """The bytes of one file, unpacked. `room` is what the whole archive may still unpack to."""
+        try:
+            for block in self._open(stream, magic):
+                room[0] -= len(block)
+                if room[0] < 0:
+                    raise CatalogueError(
+                        f"{name!r} unpacks to more than {RATIO} times its size, which no catalogue does: "
+                        "it is broken or made to fill the disk; unpack it yourself if it is neither"
+                    )
+                yield block
+        except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, EOFError, _Damaged) as error:
+            raise CatalogueError(
+                f"{name!r} is damaged near byte {stream.tell():,} ({error}): fetch it again; nothing of it was used"
+            ) from error
+
+    def _open(self, stream: IO[bytes], magic: bytes) -> Iterator[bytes]:
+        if magic.startswith(GZIP):
+            # zlib by hand, as gzip.open drops what it has already decoded when the file ends early.
+            return self._inflate(stream)
+        if magic.startswith(BZIP2):
+            return self._decompress(stream, bz2.BZ2Decompressor)
+        if magic.startswith(XZ):
+            return self._decompress(stream, lambda: lzma.LZMADecompressor(memlimit=MEMORY))
+        if magic.startswith(ZSTD):
+            return self._zstd(stream)
+        return iter(lambda: stream.read(BLOCK), b"")
 
     def _inflate(self, stream: IO[bytes]) -> Iterator[bytes]:
-        # zlib by hand, as gzip.open drops what it has already decoded when the file breaks off.
         inflate = zlib.decompressobj(wbits=31)
         started = True
-        try:
-            while data := stream.read(BLOCK):
-                while data:
-                    if inflate.eof:
-                        inflate, started = zlib.decompressobj(wbits=31), False
-                        data = data.lstrip(b"\0")  # padding after a member is allowed
-                        continue
-                    started = True
-                    if block := inflate.decompress(data, BLOCK):
-                        yield block
-                    data = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
-        except (zlib.error, zipfile.BadZipFile):
-            self.cut = True
-            return
+        while data := stream.read(BLOCK):
+            while data:
+                if inflate.eof:
+                    inflate, started = zlib.decompressobj(wbits=31), False
+                    data = data.lstrip(b"\0")  # padding after a member is allowed
+                    continue
+                started = True
+                if block := inflate.decompress(data, BLOCK):
+                    yield block
+                data = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
         self.cut = self.cut or (started and not inflate.eof)
+
+    def _decompress(self, stream: IO[bytes], made: Callable[[], Any]) -> Iterator[bytes]:
+        """bzip2 or xz, whose objects keep what they have not unpacked yet."""
+        expand, started = made(), True
+        while data := stream.read(BLOCK):
+            while data or not (expand.needs_input or expand.eof):
+                if expand.eof:
+                    expand, started = made(), False
+                    data = data.lstrip(b"\0")
+                    continue
+                started = True
+                try:
+                    block = expand.decompress(data, BLOCK)
+                except OSError as error:  # what bz2 raises
+                    raise _Damaged(str(error)) from error
+                if block:
+                    yield block
+                data = expand.unused_data if expand.eof else b""
+        self.cut = self.cut or (started and not expand.eof)
+
+    def _zstd(self, stream: IO[bytes]) -> Iterator[bytes]:
+        import pyarrow as pa
+
+        packed = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
+        while True:
+            try:
+                block = packed.read(BLOCK)
+            except OSError as error:
+                if "Truncated" not in str(error):
+                    raise _Damaged(str(error)) from error
+                self.cut = True
+                return
+            if not block:
+                return
+            yield block
+
+
+def _workbook(name: str) -> CatalogueError:
+    return CatalogueError(f"{name!r} is an Excel workbook: save its sheet as CSV (UTF-8) and give that file")
+
+
+class _Damaged(Exception):
+    """What a decompressor says of bytes that nobody packed so."""
 
 
 @contextmanager

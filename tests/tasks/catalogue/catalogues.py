@@ -59,7 +59,8 @@ def run(catalogue: recipe.Catalogue, root: Path, **changes: object) -> Done:
     folder = batch.folder_of(planned, chosen, str(root))
     pairs = list(zip(cleaned, repeats, strict=True))
     finished = batch.finished(pairs, rules, chosen.export, None, folder, str(root))
-    return Done(planned, cleaned, repeats, finished, total(planned, finished))
+    most = chosen.catalogue.max_quarantined_share
+    return Done(planned, cleaned, repeats, finished, total(planned, finished, most))
 
 
 def cleaned(folder: Path, data: bytes | list[bytes], rules: Rules | None = None, per: int = 10_000) -> list[Cleaned]:

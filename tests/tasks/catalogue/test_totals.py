@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tasks.catalogue.totals import total
@@ -24,10 +27,53 @@ def test_shards_add_up(tmp_path):
     assert run(source(tmp_path, DATA, 4), tmp_path).prepared.model_dump() == prepared.model_dump() | {"made": 0}
 
 
-@pytest.mark.parametrize("data", [[b"bad\n", b"worse\n"], [line(title=""), line(content="")], [b"\n"]])
-def test_a_catalogue_with_no_usable_row_names_what_to_do(tmp_path, data):
-    with pytest.raises(CatalogueError, match=r"holds no usable row: . lines, dropped .* look at"):
+# The product file of UCSD's Amazon data of 2018 names its columns so.
+OWN = line(asin="0000031852", title="Girls Ballet Tutu Zebra Hot Pink", description="A tutu.").replace(b'"uid"', b'"u"')
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (
+            [b"bad\n", b"worse\n"],
+            r"quarantine {'malformed_json': 2}; the first is line 1, malformed_json \(Expecting.*",
+        ),
+        ([b"\n", b'{"uid": "1", "title": "x",}\n'], r"line 2, malformed_json \(Expecting property name .*"),
+        ([line(title=""), line(content="")], r"2 lines, dropped {.*} \(look at the rules under `clean`\)"),
+        ([b"\n"], r"1 lines, dropped {'blank_line': 1} \(look at"),
+        (
+            [OWN.replace(b'"title"', b'"name"')],
+            r"missing_uid \(its keys are 'u', 'name', .*: rename them to uid, title",
+        ),
+        ([line(content=["A", "list"])], r"wrong_type \(content is list, and should be text\)"),
+        ([b'["U1", "Kettle", "A kettle"]\n'], r"wrong_type \(a line must be one object with uid, title, content\)"),
+        ([line().replace(b"Copper", b"Caf\xe9")], r"invalid_utf8 \(save the file as UTF-8\)"),
+    ],
+)
+def test_a_catalogue_with_no_usable_row_says_why_and_what_to_do(tmp_path, data, told):
+    with pytest.raises(CatalogueError, match=f"holds no usable row: .*{told}") as refused:
         run(source(tmp_path, data), tmp_path)
+    if "quarantine" in str(refused.value):
+        listed = str(refused.value).rpartition("all of them: ")[2]
+        assert json.loads(Path(listed).read_text().splitlines()[0])["rule"] in str(refused.value)
+
+
+def test_the_first_bad_line_is_found_in_whatever_shard_it_is(tmp_path):
+    data = [*(line(str(n), title="") for n in range(7)), b'{"uid": 1}\n', b"\n"]
+    with pytest.raises(CatalogueError, match=r"the first is line 8, missing_title \(its keys are 'uid': rename"):
+        run(source(tmp_path, data, 3), tmp_path)
+
+
+def test_more_quarantine_than_the_bound_is_an_error_with_its_counts(tmp_path):
+    data = [line("U1"), *[b"not json\n"] * 2]
+    with pytest.raises(
+        CatalogueError, match=r"2 of the 3 lines of .* more than the share 0.5 that .*line 2, malformed_json"
+    ):
+        run(source(tmp_path, data), tmp_path)
+    own = source(tmp_path, data).model_copy(update={"max_quarantined_share": 0.7})
+    prepared = run(own, tmp_path).prepared
+    assert (prepared.kept, prepared.reasons) == (1, {"malformed_json": 2})
+    assert run(source(tmp_path, [line("U1"), b"not json\n"]), tmp_path).prepared.kept == 1
 
 
 def test_a_line_that_is_not_accounted_for_is_an_error(tmp_path):

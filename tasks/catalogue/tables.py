@@ -1,0 +1,154 @@
+"""Tables: rows of CSV, TSV, Parquet and Arrow as JSON lines of uid, title and content, one record a line.
+
+Values are text as they are written: an identifier keeps its leading zeros. Nothing that a cell names is opened.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+
+import msgspec
+
+from tasks.errors import CatalogueError
+
+WANTED = ("uid", "title", "content")
+DELIMITERS = ",\t;|"
+BATCH = 1_000  # rows at a time
+FIELD = 1 << 24  # characters of one cell
+PARQUET, ARROW, STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+BINARY = (PARQUET, ARROW, STREAM)
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+def delimiter(head: str) -> str:
+    """What stands between the columns of a table that begins with `head`; "" where it looks like none."""
+    sample = head.split("\n")[:20]
+    found = {mark: _columns(sample, mark) for mark in DELIMITERS}
+    named = [mark for mark, columns in found.items() if set(WANTED) <= set(columns)]
+    several = [mark for mark, columns in found.items() if len(columns) > 1]
+    return (named or sorted(several, key=lambda mark: -len(found[mark])) or [""])[0]
+
+
+def _columns(sample: list[str], mark: str) -> list[str]:
+    """The names in the first line, where a second line has as many cells; names are short and there once each."""
+    try:
+        rows = list(csv.reader(sample, delimiter=mark))
+    except csv.Error:
+        return []
+    names = [name.strip() for name in rows[0]] if rows else []
+    rest = rows[1:-1] or rows[1:]
+    fits = [row for row in rest if len(row) == len(names)]
+    plausible = all(0 < len(name) <= 64 for name in names) and len(set(names)) == len(names)
+    return names if plausible and (set(WANTED) <= set(names) or (rest and len(fits) * 2 >= len(rest))) else []
+
+
+def missing(name: str, found: Sequence[str]) -> None:
+    """Raise CatalogueError where a wanted column is not among those found."""
+    if lacking := [column for column in WANTED if column not in found]:
+        told = ", ".join(repr(column) for column in found)
+        raise CatalogueError(
+            f"{name!r} has the columns {told}, and no {', '.join(repr(column) for column in lacking)}: "
+            f"rename its columns to {', '.join(WANTED)}"
+        )
+
+
+class _Bytes(io.RawIOBase):
+    """Blocks as a file."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._rest = blocks, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = block
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+def text(name: str, blocks: Iterator[bytes], mark: str) -> Iterator[bytes]:
+    """The records of CSV or TSV. One whose cells do not fit the header becomes a list, which is no row."""
+    stream = io.TextIOWrapper(io.BufferedReader(_Bytes(blocks)), "utf-8-sig", "surrogateescape", newline="")
+    csv.field_size_limit(max(csv.field_size_limit(), FIELD))
+    reader = csv.reader(stream, delimiter=mark)
+    try:
+        header = [column.strip() for column in next(reader)]
+        missing(name, header)
+        places = [header.index(column) for column in WANTED]
+        batch: list[bytes] = []
+        for cells in reader:
+            if not cells:
+                continue  # an empty line, which no table counts as a record
+            fits = len(cells) == len(header)
+            batch.append(_line(dict(zip(WANTED, (cells[p] for p in places), strict=True)) if fits else cells))
+            if len(batch) == BATCH:
+                yield b"".join(batch)
+                batch = []
+        yield b"".join(batch)
+    except csv.Error as error:
+        raise CatalogueError(
+            f"{name!r} cannot be read as a table near line {reader.line_num:,} ({error}): look for a quote there that "
+            "is never closed"
+        ) from error
+
+
+def _line(value: Any) -> bytes:
+    try:
+        return _encoder.encode(value) + b"\n"
+    except UnicodeEncodeError:  # bytes that are no UTF-8, kept so that the line is quarantined for it
+        return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
+
+
+def binary(name: str, stream: IO[bytes]) -> Iterator[bytes]:
+    """The records of a Parquet or Arrow file."""
+    with _arrow(name):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        magic = stream.read(6)
+        stream.seek(0)
+        if magic.startswith(PARQUET):
+            file = pq.ParquetFile(stream)
+            missing(name, file.schema_arrow.names)
+            batches = file.iter_batches(batch_size=BATCH, columns=list(WANTED))
+        else:
+            reader = pa.ipc.open_file(stream) if magic.startswith(ARROW) else pa.ipc.open_stream(stream)
+            missing(name, reader.schema.names)
+            several = (reader.get_batch(n) for n in range(reader.num_record_batches)) if magic == ARROW else reader
+            batches = (b.slice(n, BATCH) for b in several for n in range(0, b.num_rows, BATCH))
+        for batch in batches:
+            columns = [_values(batch.column(batch.schema.get_field_index(column))) for column in WANTED]
+            yield b"".join(_line(dict(zip(WANTED, row, strict=True))) for row in zip(*columns, strict=True))
+
+
+def _values(column: Any) -> list[Any]:
+    """A column as Python values: bytes that are text become text."""
+    import pyarrow as pa
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return [None if value is None else value.decode("utf-8", "surrogateescape") for value in column.to_pylist()]
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+@contextmanager
+def _arrow(name: str) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, EOFError) as error:
+        raise CatalogueError(f"{name!r} is a damaged Parquet or Arrow file ({error}): fetch it again") from error
