@@ -229,9 +229,7 @@ def listening() -> None:
 
 def main(begin: bool) -> None:
     """Register at the server of the environment, or the one of this root; with `begin`, as a process of `up`."""
-    for name, url in settings.served().items():
-        os.environ.setdefault(name, url)
-    settings.log_in()
+    settings.find()
     if begin:
         from tasks import runs
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flows.options import AS_JSON, DEBUG, enter
+from flows.options import AS_JSON, DEBUG
 from tasks.errors import ServiceError
 
 OURS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
@@ -56,19 +56,30 @@ def status(login: bool, as_json: bool) -> None:
 
         click.echo(access.login())
         return
-    enter()
+    from tasks import settings
+
+    settings.find()
     from tasks.status import status as look
 
     found = look()
     if as_json:
-        click.echo(json.dumps(found.model_dump(mode="json"), ensure_ascii=False))
+        click.echo(json.dumps(_plain(found), ensure_ascii=False))
         return
     for part in found.service:
-        click.echo(f"{part.name:14} {'runs' if part.alive else 'GONE':6} pid {part.pid:<8} {part.url}")
-    if not any(part.alive for part in found.service):
-        click.echo("no server and no worker runs: `shardtune up` starts them")
+        click.echo(f"{part.name:14} {'running' if part.alive else 'stopped':8} pid {part.pid:<8} {part.url}")
+    if found.looked:
+        click.echo(found.looked)
     _matters("open", found.open)
     _matters("failed lately", found.failed)
+    for name, now in found.people.items():
+        click.echo(f"switched by a person: {name} is {now}")
+
+
+def _plain(value: Any) -> Any:
+    """Named tuples as JSON objects."""
+    if hasattr(value, "_asdict"):
+        return {name: _plain(inner) for name, inner in value._asdict().items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
 def _matters(title: str, matters: tuple[Any, ...]) -> None:

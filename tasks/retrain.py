@@ -173,7 +173,8 @@ def finished(rounds: Sequence[Done], look: Look, seconds: float) -> Retrained:
     if found.left:
         parts.append(f"{_shards(found.left)} left out: the recipe's `shards` do not name them")
     outside = seconds - sum(result.watched for result in results)
-    pages.outcome(told)
+    waits = f"{_shards([found.waiting.shard])} waiting: {found.waiting.why}" if found.waiting else ""
+    pages.outcome(waits if waits and not results else told)
     return _shown(name, new, found.waiting, results, last, outside, "; ".join(parts))
 
 

@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.filters import EventFilter
-from prefect.exceptions import Abort, ObjectNotFound
+from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Crashed
 
 from tasks import processes, settings
@@ -33,6 +33,7 @@ ATTEMPTS = 3  # of the same work, none of which lived for PROGRESS
 PROGRESS = timedelta(hours=1)
 SILENCE = timedelta(minutes=5)  # without a heartbeat, of which one comes a minute
 LATELY = timedelta(days=7)
+REFUSED = (409, 422)  # the form of a deployment has changed since
 BY_ITSELF = "sweep"  # its next run comes by schedule
 
 
@@ -149,6 +150,11 @@ def again(run: FlowRun, client: SyncPrefectClient) -> str:
     except ObjectNotFound:
         client.update_flow_run_labels(run.id, {AGAIN: "its deployment is gone"})
         return f"flow run {run.name!r} crashed and its deployment is gone: nothing is started again"
+    except PrefectHTTPStatusError as error:  # other runs have their look
+        if error.response.status_code not in REFUSED:
+            raise
+        client.update_flow_run_labels(run.id, {AGAIN: "refused"})
+        return f"flow run {run.name!r} crashed and its deployment does not take its parameters any more: {error}"
     client.update_flow_run_labels(run.id, {AGAIN: str(new.id)})
     return f"flow run {run.name!r} crashed and is started again as {new.name!r}, attempt {attempt} of {ATTEMPTS}"
 

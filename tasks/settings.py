@@ -103,6 +103,13 @@ def served() -> dict[str, str]:
     return {names[name]: child["url"] for name, child in service().items() if name in names and processes.alive(child)}
 
 
+def find() -> None:
+    """Lead this process to the servers of this root where they run, and log in; nothing a person has set is changed."""
+    for name, url in served().items():
+        os.environ.setdefault(name, url)
+    log_in()
+
+
 def log_in() -> None:
     """Give this process the password of the servers it is led to, where they are those of this root."""
     from tasks import access
@@ -112,6 +119,20 @@ def log_in() -> None:
         os.environ.update(access.client(ours))
 
 
+def usable(home: Path) -> None:
+    """Make the folder of the root where it is not there; ServiceError where that, or writing in it, is not possible."""
+    from tasks.errors import ServiceError
+
+    variable = ROOT_VARIABLE if "://" not in root() else LOCAL_VARIABLE
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(home, os.W_OK | os.X_OK) else "you may not write there"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise ServiceError(f"the root {str(home)!r} cannot be used ({reason}): set {variable} to a folder of your own")
+
+
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
@@ -119,7 +140,8 @@ def enter() -> None:
     a run speaks to nobody unasked.
     """
     home = local_root()
-    home.mkdir(parents=True, exist_ok=True)
+    usable(home)
+    find()
     places = {
         "PREFECT_HOME": prefect_home(),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -128,8 +150,7 @@ def enter() -> None:
         "MLFLOW_TRACKING_URI": tracking_uri(),
         "HF_DATASETS_CACHE": str(home / "datasets"),
     }
-    for name, value in (EVERYWHERE | places | served()).items():
+    for name, value in (EVERYWHERE | places).items():
         os.environ.setdefault(name, value)
-    log_in()
     for ours in ("flows", "tasks"):
         logging.getLogger(ours).setLevel(logging.INFO)  # for the log that Prefect keeps of a run

@@ -27,9 +27,8 @@ from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned, Frozen, Prepared
 from tasks.recipe import Recipe
 from tasks.record import attempts, describe, names, note, turns
-from tasks.record.names import JOB, KEY, NOTE, STATE, UNATTENDED, UNTIL
+from tasks.record.names import EXPERIMENT, JOB, KEY, NOTE, STATE, UNATTENDED, UNTIL
 
-EXPERIMENT = "shardtune"
 KEYS = re.compile(r"[0-9a-f]{4,32}")  # of a link, whole or its beginning
 
 for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):

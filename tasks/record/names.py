@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+EXPERIMENT = "shardtune"  # that holds every run of ours
+
 # For people: each is a column of the list of runs.
 RECIPE = "recipe"
 MODEL = "model"  # the base model that was tuned

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import psutil
@@ -16,9 +17,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
 from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
-from prefect.states import Cancelling, Pending, Running, Scheduled, State
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
+from prefect.states import Cancelling, Failed, Pending, Running, Scheduled, State
 
-from tasks import processes, runs
+from tasks import flowruns, processes, runs
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 
@@ -204,3 +206,15 @@ def test_of_the_runs_that_a_schedule_missed_only_the_latest_is_made_up_for(api, 
         )
         runs.recover()
     assert [state_of(api, run) for run in (*missed, asked)] == ["Cancelled", "Scheduled", "Cancelled", "Scheduled"]
+
+
+def test_status_reads_runs_from_prefects_file_as_its_server_tells_them(api, deployment, gone, monkeypatch):
+    begun(api, deployment, Running(), signed(gone))
+    begun(api, None, Failed(message="Flow run encountered an exception: CatalogueError: no catalogue"), {})
+    begun(api, deployment, Scheduled(scheduled_time=datetime.now(UTC) - timedelta(minutes=1)), {"mine": 1})
+    monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+    asked = flowruns.seen(timedelta(days=1)).runs
+    monkeypatch.delenv("PREFECT_API_URL")
+    file = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
+    read = list(flowruns._in_file(file, timedelta(days=1)))
+    assert len(read) >= 3 and sorted(read) == sorted(asked)
