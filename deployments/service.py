@@ -20,7 +20,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from deployments.children import Child, begun, end, stop
-from tasks import access, processes, reach, settings, store
+from tasks import access, processes, reach, server, settings, store
 from tasks.errors import ServiceError
 
 READY = 300.0  # seconds: a first start makes the databases, slowly on a small machine
@@ -46,6 +46,7 @@ class Service:
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.clean()
+            server.retire()  # with commands at work it stays until they have ended
             self.begin(port, mlflow_port, pools)
             while not self.stopping.wait(1.0):
                 self.tend()

@@ -168,6 +168,9 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
+        from tasks import server
+
         told = str(error) if isinstance(error, ShardtuneError) else f"{type(error).__name__}: {error}"
+        told = server.lost() or told
         click.echo(f"shardtune: error: {' '.join(told.split())}", err=True)
         sys.exit(1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.options import AS_JSON, DEBUG
+from tasks.errors import ServiceError
 
 if TYPE_CHECKING:
     from tasks.backup import Manifest
@@ -33,10 +34,14 @@ def backup(target: str, as_json: bool) -> None:
 def restore(source: str, force: bool, check: bool, as_json: bool) -> None:
     """Put a backup back to where it was, whole or not at all. Stop what runs on it first."""
     from tasks import backup as state
+    from tasks import server
 
     if check:
         _tell("whole", state.check(source), source, as_json)
         return
+    if using := list(server.users()):
+        raise ServiceError(f"commands of this root are at work, pids {using!r}: wait until they have ended")
+    server.end()  # it has the database open
     made, aside = state.restore(source, force)
     _tell("restored", made, source, as_json, aside=aside)
 

@@ -47,7 +47,7 @@ def arrived(uri: str, as_json: bool) -> None:
     from tasks.catalogue import sources
 
     found = sources.find(uri)
-    enter()
+    enter(flows=False)
     event = _emitted(found.uri)
     told = {"event": event, "resource": arrival.RESOURCE, "uri": found.uri}
     click.echo(json.dumps(told) if as_json else f"{arrival.EVENT} was sent for {found.uri} (event {event})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import logging
 import os
@@ -51,7 +52,7 @@ def running(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Call
             from tasks import recipes
 
             recipe = recipes.load(recipe_name, chosen(overrides, catalogue, fix))
-            enter(verbose)
+            enter(verbose, flows=not own.get("files"))
             tell(function(recipe, **own), shown, as_json)
 
         return functools.reduce(lambda made, option: option(made), reversed(RUNNING), command)
@@ -111,14 +112,21 @@ def tell(result: Any, shown: Callable[[Any], None], as_json: bool) -> None:
         sys.exit(1)
 
 
-def enter(verbose: bool = False) -> None:
-    """Set the environment that Prefect and MLflow read at import, and how progress and warnings are shown."""
-    from tasks import settings
+def enter(verbose: bool = False, flows: bool = True) -> None:
+    """Set the environment that Prefect and MLflow read at import, and how progress and warnings are shown.
+
+    A command that runs flows is led to a Prefect server, started where there is none.
+    """
+    from tasks import server, settings
 
     if not verbose:
         # Errors are told once, in one line; the Prefect UI has the whole log.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     settings.enter()
+    if flows:
+        server.use()
+        importlib.import_module("prefect")  # meanwhile the server starts
+        server.ready()
     logging.captureWarnings(True)
     show.bars()

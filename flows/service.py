@@ -91,4 +91,30 @@ def _matters(title: str, matters: tuple[Any, ...]) -> None:
                 click.echo(f"    {' '.join(text.split())[:300]}")
 
 
-COMMANDS = (up, status)
+@click.command()
+@AS_JSON
+@DEBUG
+def down(as_json: bool) -> None:
+    """End the servers and workers of this root: those of `up`, and the server in the background. Trainers go on."""
+    from tasks import processes, server, settings
+
+    known = settings.service().get("up")
+    ended = [("up", process.pid)] if (process := processes.alive(known)) else []
+    if process is not None:
+        process.terminate()
+        process.wait()  # it asks its workers first and kills what does not end, which takes a minute at most
+    using = [user for user in server.users() if server.running()]
+    if background := server.end():
+        ended.append(("server", background.pid))
+    if as_json:
+        click.echo(json.dumps({"ended": [{"name": name, "pid": pid} for name, pid in ended], "users": using}))
+        return
+    for name, pid in ended:
+        click.echo(f"ended  {name}, pid {pid}")
+    if using:
+        click.echo(f"commands that used it (pids {', '.join(map(str, using))}) stop now: run them again to go on")
+    if not ended:
+        click.echo(f"nothing of {settings.root()} ran")
+
+
+COMMANDS = (up, status, down)

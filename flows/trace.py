@@ -16,7 +16,7 @@ from flows.options import AS_JSON, DEBUG, enter, tell
 @DEBUG
 def explain(model: str, as_json: bool) -> None:
     """Tell where MODEL comes from: shards, rows, exports, jobs, costs, metrics, verdicts, aliases."""
-    enter()
+    enter(flows=False)
     from tasks.record import lineage
 
     tell(lineage.explain(model), _explained, as_json)
@@ -59,7 +59,7 @@ def _versions(versions: Any) -> None:
 @DEBUG
 def who_trained_on(uid: str, as_json: bool) -> None:
     """List the links, and the models after them, that were trained on the product with this UID."""
-    enter()
+    enter(flows=False)
     from tasks.record import lineage
 
     found = lineage.who_trained_on(uid)

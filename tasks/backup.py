@@ -25,7 +25,7 @@ from tasks import settings, store
 from tasks.errors import BackupError
 from tasks.models import Frozen
 
-LEFT_OUT = ("index", "locks", "datasets", "unsloth")  # made again, or of running processes
+LEFT_OUT = ("index", "locks", "datasets", "server", "unsloth")  # made again, or of running processes
 PASSING = (".lock", ".part", "-wal", "-shm", "-journal", ".pid", ".sock")
 DATABASE = b"SQLite format 3\0"
 BLOCK = 1 << 20

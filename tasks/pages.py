@@ -8,7 +8,7 @@ from prefect import runtime
 from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import get_client
 
-from tasks import settings
+from tasks import server
 from tasks.backends.contract import Job, Link
 from tasks.record import address, evidence, ledger
 
@@ -40,7 +40,7 @@ def started(job: Job) -> None:
     page = job.url if job.url and job.url.startswith("http") else None  # else a folder
     if page:
         create_link_artifact(page, key="provider-job", link_text="the job", description=f"at {job.backend}")
-    lasts = settings.served() or os.environ.get("PREFECT_API_URL")  # else the page is gone with this process
+    lasts = os.environ.get("PREFECT_API_URL") and not server.mine()  # else the page is gone with the server
     evidence.lead(run_id, runtime.flow_run.ui_url if lasts else None, page)
 
 

@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.tasks import Task
 from prefect.utilities.callables import get_call_parameters
 
-from tasks import settings
+from tasks import server, settings
 from tasks.catalogue import batch, pool
 from tasks.errors import MissingExtraError, RunnerError
 from tasks.examples.templates import Rendering
@@ -97,10 +97,10 @@ def near(runner: Runner, rendering: Rendering | None) -> Runner:
 
 
 def _possible() -> None:
-    if not PREFECT_API_URL.value():
+    if not PREFECT_API_URL.value() or server.mine():
         raise RunnerError(
             f"{settings.DASK_VARIABLE} = {settings.dask()!r} needs a Prefect server that every worker reaches, and "
-            "there is none but this process's own: set PREFECT_API_URL (`shardtune up` starts one and prints it)"
+            "there is none but that of this machine's commands: set PREFECT_API_URL (`shardtune up` prints one)"
         )
     if "://" not in settings.root():
         raise RunnerError(

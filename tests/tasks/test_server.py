@@ -1,0 +1,171 @@
+"""The background Prefect server: one for a root, behind its password, told when it is lost, and gone when unused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments import blank
+from tasks import access, processes, server, settings
+from tasks.errors import ServiceError
+
+PATIENCE = 240.0
+USE = """
+import json, os
+from tasks import server, settings
+settings.enter()
+server.use()
+server.ready()
+print(json.dumps([server.record().pid, os.environ["PREFECT_API_URL"], sorted(server.users())]), flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def wanted(monkeypatch):
+    """As in a command that has not imported Prefect yet, without what other tests have set."""
+    monkeypatch.setenv(server.IDLE_VARIABLE, "60")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
+    monkeypatch.delitem(sys.modules, "prefect", raising=False)
+
+
+def known(**other: object) -> dict:
+    """What is written down of a server; it is this process, unless told otherwise."""
+    told = processes.told() | {"url": "http://127.0.0.1:9/api"} | other
+    server.folder().mkdir(parents=True, exist_ok=True)
+    (server.folder() / "server.json").write_text(json.dumps(told))
+    return told
+
+
+def asked(url: str, **headers: str) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, b"{}", headers)) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_two_commands_at_once_share_one_server_that_ends_when_both_have(tmp_path, own_root):
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    env |= {server.IDLE_VARIABLE: "2", "OPENAI_API_KEY": "sk-not-for-a-server"}
+    call = [sys.executable, "-c", USE]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    commands = [subprocess.Popen(call, env=env, **pipes) for _ in range(2)]
+    try:
+        told = [json.loads(command.stdout.readline()) for command in commands]
+        pid, url, _ = told[0]
+        assert told[1][:2] == [pid, url]
+        assert max(users for _, _, users in told) == sorted(command.pid for command in commands)
+        password = base64.b64encode(access.known().prefect.encode()).decode()
+        json_type = {"Content-Type": "application/json"}
+        filter_ = f"{url}/flow_runs/filter"
+        assert asked(filter_, **json_type) == 401
+        assert asked(filter_, **json_type, Authorization=f"Basic {password}") == 200
+        assert asked(filter_, **json_type, Authorization=f"Basic {password}", Origin="http://evil.example") == 403
+        assert asked(filter_, **json_type, Authorization=f"Basic {password}", Host="evil.example") == 403
+        process = psutil.Process(pid)
+        assert "OPENAI_API_KEY" not in process.environ() and process.environ()["PREFECT_HOME"].startswith(str(own_root))
+        assert password not in str(process.cmdline()) and access.known().password not in str(process.cmdline())
+    finally:
+        for command in commands:
+            command.communicate("\n")
+    process.wait(PATIENCE)
+    assert server.record() is None and list(server.users()) == []
+
+
+def test_no_server_is_started_where_one_is_named_or_none_is_wanted(wanted, monkeypatch, own_root):
+    def started() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(server, "_started", started)
+    for setting in ({"PREFECT_API_URL": "http://prefect.example/api"}, {server.IDLE_VARIABLE: "0"}):
+        with monkeypatch.context() as here:
+            for name, value in setting.items():
+                here.setenv(name, value)
+            server.use()
+    with monkeypatch.context() as here:
+        here.setattr(os, "getppid", lambda: 1)
+        server.use()
+    Path(settings.prefect_home()).mkdir(parents=True)
+    Path(settings.prefect_home(), "profiles.toml").write_text('active = "c"\n[profiles.c]\nPREFECT_API_URL = "x"\n')
+    server.use()
+    with pytest.raises(ServiceError, match="SHARDTUNE_IDLE = 'soon' is no number"), monkeypatch.context() as here:
+        here.setenv(server.IDLE_VARIABLE, "soon")
+        server.use()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1}', "null"])
+def test_a_damaged_record_is_none(own_root, text):
+    known()
+    (server.folder() / "server.json").write_text(text)
+    assert server.record() is None and server.running() is None and server.lost() is None
+
+
+def test_a_server_that_died_is_told_and_not_used_again(wanted, monkeypatch, own_root):
+    dead = known(pid=2**22 + 1)
+    monkeypatch.setenv("PREFECT_API_URL", dead["url"])
+    assert server.mine() and server.running() is None
+    assert "ended in the middle: run the same command again" in server.lost()
+    with pytest.raises(ServiceError, match="did not start"):
+        server.ready()
+    monkeypatch.delenv("PREFECT_API_URL")
+    assert server.lost() is None and not server.mine()
+    fresh = server.Record(os.getpid(), 0.0, "http://127.0.0.1:8/api")
+    monkeypatch.setattr(server, "_started", lambda: fresh)
+    server.use()
+    assert os.environ["PREFECT_API_URL"] == fresh.url
+    monkeypatch.delenv("PREFECT_API_URL")
+
+
+def test_a_record_of_a_number_that_another_process_uses_again_is_none(own_root):
+    known(started=5.0)
+    assert server.record() is not None and server.running() is None
+
+
+def test_a_server_in_use_is_not_retired_and_marks_of_the_dead_are_removed(own_root):
+    known()
+    user = psutil.Process().parent()
+    mark = server.folder() / f"{user.pid}.user"
+    mark.write_text(str(user.create_time()))
+    (server.folder() / f"{2**22 + 1}.user").write_text("5.0")
+    assert list(server.users()) == [user.pid] and server.retire() is None
+    assert [path.name for path in server.folder().glob("*.user")] == [mark.name]
+    mark.unlink()
+    assert server.retire(pid=1) is None
+    assert server.retire().pid == os.getpid() and server.record() is None
+
+
+def test_a_root_that_cannot_hold_it_is_told_in_one_line(wanted, own_root):
+    own_root.mkdir()
+    (own_root / "server").write_text("in the way")
+    with pytest.raises(ServiceError, match=r"cannot be started .*free space there, or set SHARDTUNE_ROOT"):
+        server.use()
+
+
+def test_a_new_database_is_a_copy_without_a_row_and_an_old_one_stays(tmp_path, monkeypatch):
+    import sqlite3
+
+    monkeypatch.delenv(blank.URL, raising=False)
+    blank.put(tmp_path / "home")
+    made = sqlite3.connect(tmp_path / "home" / "prefect.db")
+    tables = [name for (name,) in made.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    filled = {name for name in tables if made.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]}
+    assert filled == {"alembic_version"} and {"flow_run", "task_run", "log"} <= set(tables)
+    assert (tmp_path / "home" / "prefect.db").stat().st_mode & 0o077 == 0
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "prefect.db").write_text("of before")
+    blank.put(tmp_path / "old")
+    assert (tmp_path / "old" / "prefect.db").read_text() == "of before"
+    monkeypatch.setenv(blank.URL, "postgresql+asyncpg://elsewhere/prefect")
+    blank.put(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
