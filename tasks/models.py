@@ -105,6 +105,7 @@ class Export(Frozen):
     tokens: int | None
     truncated: int | None
     digest: str
+    reading: str | None = None  # where its lines are read as other tokens than before 2026-11-26: a digest of how
 
 
 class Prepared(Frozen):

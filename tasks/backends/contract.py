@@ -44,8 +44,8 @@ class Link(Frozen):
         decides = {
             "backend": self.backend,
             "base": self.parent_key or [self.base_model, self.base_digest],
-            "train": [e.digest for e in self.train],
-            "holdout": [e.digest for e in self.holdout],
+            "train": [_bytes(e) for e in self.train],
+            "holdout": [_bytes(e) for e in self.holdout],
             "heldout_rows": self.heldout_rows,
             "tune": self.tune.model_dump(mode="json", exclude=set(OPERATIONAL)),
             "style": self.style,
@@ -63,6 +63,11 @@ class Link(Frozen):
         """The shards it is tuned on, for people: "1", "0, 2", "0 to 69"."""
         numbers = sorted({e.shard for e in self.train})
         return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 2 else ", ".join(map(str, numbers))
+
+
+def _bytes(export: Export) -> str | list[str]:
+    """What tells the examples of an export from others, as token ids and not only as text."""
+    return export.digest if export.reading is None else [export.digest, export.reading]
 
 
 class Job(Frozen):

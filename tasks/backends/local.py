@@ -20,6 +20,8 @@ from tasks import settings, store
 from tasks.backends import base, engines, jobs, memory, parity, ranks, sampler
 from tasks.backends.contract import ENDED, Answer, Decoding, Job, Quote, Status
 from tasks.errors import BackendError, ShardtuneError
+from tasks.examples import templates
+from tasks.examples.styles import STYLES
 from tasks.examples.templates import Rendering, load_tokenizer, render
 from tasks.models import Finding, Format, Message, Parity
 from tasks.tuning import LocalTune
@@ -75,6 +77,9 @@ class Local:
         if tune.max_steps and tune.warmup_steps >= tune.max_steps:
             message = f"tune.warmup_steps={tune.warmup_steps!r} is not fewer than tune.max_steps={tune.max_steps!r}"
             found.append(Finding(rule="warm-up", level="error", message=message))
+        drawn = base.rendering(tune)
+        system = STYLES[link.style].system is not None
+        found += templates.findings(drawn.template, load_tokenizer(drawn), system)
         if any(f.level == "error" for f in found):
             return found
         return [*found, *memory.findings(config, tune, engines.has_gpu(), engines.precision())]

@@ -12,7 +12,8 @@ import xxhash
 from tasks import store
 from tasks.backends.jobs import LocalLink
 from tasks.errors import TrainingError
-from tasks.examples.tokens import IGNORED, encode
+from tasks.examples.lines import read
+from tasks.examples.tokens import IGNORED, Text, encode
 from tasks.models import Export
 
 
@@ -28,13 +29,12 @@ class Rows(NamedTuple):
         return [len(e["input_ids"]) for e in self.examples]
 
 
-def lines(exports: Sequence[Export]) -> Iterator[tuple[str, str]]:
+def lines(exports: Sequence[Export]) -> Iterator[tuple[Text, Text]]:
     """Prompt and completion of every line of local exports, in order."""
     for export in exports:
         with store.reading(export.uri) as stream:
             for line in stream:
-                value = json.loads(line)
-                yield value["prompt"], value["completion"]
+                yield read(json.loads(line))
 
 
 def train(link: LocalLink, tokenizer: Any) -> Rows:

@@ -15,7 +15,7 @@ from tasks import settings, store
 from tasks.backends import base, engines
 from tasks.backends.contract import Answer, Decoding
 from tasks.examples.templates import Kind, ending, load_tokenizer, prompt_hash, render
-from tasks.examples.tokens import encode_prompt
+from tasks.examples.tokens import encode_prompt, reader
 from tasks.models import Frozen, Message
 from tasks.tuning import LocalTune
 
@@ -38,6 +38,7 @@ class Sampler:
         self.model.eval()
         self.version = version or base_path
         self.ends = ends(self.tokenizer, self.rendering.template, self.model.generation_config)
+        self.closing = closing(self.tokenizer, self.rendering.template)
 
     def answer(self, conversations: Sequence[Sequence[Message]], decoding: Decoding) -> list[Answer]:
         """Answer each conversation, in order. Batches hold prompts of like length; the seed is set per batch."""
@@ -51,8 +52,9 @@ class Sampler:
             said = self._generate([ids[n] for n in chosen], decoding)
             seconds = (time.monotonic() - began) / len(chosen)
             for n, tokens in zip(chosen, said, strict=True):
+                text = self.tokenizer.decode(tokens, skip_special_tokens=True)
                 answers[n] = Answer(
-                    text=self.tokenizer.decode(tokens, skip_special_tokens=True).strip(),
+                    text=(text.partition(self.closing)[0] if self.closing else text).strip(),
                     decoding=decoding,
                     model_version=self.version,
                     prompt_hash=prompt_hash(prompts[n]),
@@ -65,19 +67,25 @@ class Sampler:
     def _generate(self, prompts: list[list[int]], decoding: Decoding) -> list[list[int]]:
         """Token ids of the answers, cut at the first end token (which is counted out)."""
         import torch
+        from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor, StoppingCriteriaList
 
         width = max(len(p) for p in prompts)
         pad = self.tokenizer.pad_token_id
-        pad = self.ends[0] if pad is None else pad
+        pad = next(iter(self.ends), 0) if pad is None else pad
         # Filled up at the left, so that every answer begins at the same place; the mask hides the filling.
         ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts])
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
         torch.manual_seed(decoding.seed)
+        penalty, stops = decoding.repetition_penalty, [_Closed(self.tokenizer, self.closing, width)]
+        # Words of the prompt are not punished: a product's name and numbers belong into the answer.
+        punished = [RepetitionPenaltyLogitsProcessor(penalty, prompt_ignore_length=width)] if penalty != 1 else []
         with torch.no_grad():
             made = self.model.generate(
                 input_ids=ids.to(self.model.device),
                 attention_mask=mask.to(self.model.device),
                 generation_config=self._config(decoding, pad),
+                logits_processor=LogitsProcessorList(punished),
+                stopping_criteria=StoppingCriteriaList(stops if self.closing else []),
             )
         return [_cut(row, self.ends) for row in made[:, width:].tolist()]
 
@@ -89,8 +97,7 @@ class Sampler:
         return GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
             do_sample=decoding.temperature > 0,
-            repetition_penalty=decoding.repetition_penalty,
-            eos_token_id=self.ends,
+            eos_token_id=self.ends or None,
             pad_token_id=pad,
             **drawn,
         )
@@ -102,13 +109,31 @@ def _cut(tokens: list[int], ends: list[int]) -> list[int]:
 
 def ends(tokenizer: Any, template: Kind, generation: Any) -> list[int]:
     """The ids at which an answer stops: what training closed it with, and the model's own end tokens."""
-    closing = tokenizer(ending(template, tokenizer), add_special_tokens=False)["input_ids"]
-    # A template may close with " </s>": the blank is no end, it also stands within answers.
-    marks = [n for n in closing if n in {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}]
+    marks = reader(tokenizer).spells(ending(template, tokenizer))
     known = generation.eos_token_id
     own = known if isinstance(known, list) else [known]
     found = [*marks[:1], tokenizer.eos_token_id, *own]
     return list(dict.fromkeys(int(n) for n in found if n is not None))
+
+
+def closing(tokenizer: Any, template: Kind) -> str:
+    """The text at which an answer stops, where training closed it with no control token; else empty."""
+    end = ending(template, tokenizer)
+    return "" if reader(tokenizer).spells(end) else end.strip()
+
+
+class _Closed:
+    """Stops a batch row by row where the closing text is there; one stopped is filled up by transformers."""
+
+    def __init__(self, tokenizer: Any, closing: str, width: int) -> None:
+        self.tokenizer, self.closing, self.width = tokenizer, closing, width
+        self.last = 2 * len(closing.encode()) + 8  # tokens that surely hold it: one is a byte at least
+
+    def __call__(self, input_ids: Any, scores: Any, **options: Any) -> Any:
+        import torch
+
+        said = self.tokenizer.batch_decode(input_ids[:, self.width :][:, -self.last :])
+        return torch.tensor([self.closing in text for text in said], device=input_ids.device)
 
 
 class Asked(Frozen):

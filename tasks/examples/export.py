@@ -15,11 +15,13 @@ from tasks import store
 from tasks.errors import ExportError
 from tasks.examples import lines
 from tasks.examples.styles import STYLES
-from tasks.examples.templates import Rendering
+from tasks.examples.templates import Rendering, load_tokenizer
+from tasks.examples.tokens import reader
 from tasks.models import CleanShard, Export, Format, Split
 from tasks.recipe import Exporting
 
 VERSION = 3
+LOCAL = 2  # of the rules by which local models read their examples
 COLUMNS = ["uid", "title", "content", "line", "row_hash"]
 BESIDE = pa.schema({"uid": pa.string(), "line": pa.int64(), "row_hash": pa.string(), "tokens": pa.int32()})
 AT_ONCE = 2_048  # rows
@@ -37,7 +39,7 @@ def export(
         raise ExportError(f"format {format!r} needs a base model: name one in tune.base_model")
     count = exporting.train_per_shard if split == "train" else exporting.holdout_per_shard
     named = [VERSION, shard.digest, exporting.style, format, split, count]
-    named += [rendering.model_dump(mode="json")] if local and rendering else []
+    named += [rendering.model_dump(mode="json"), LOCAL] if local and rendering else []
     key = store.digest_of(named)[:16]
     base = store.join(root, "exports", f"{shard.index:05d}-{format}-{exporting.style}-{split}-{key}")
     sidecar = f"{base}.json"
@@ -56,12 +58,14 @@ def export(
     with store.writing(rows_uri) as stream:
         pq.write_table(rows, stream)
     counted = local and rendering is not None
+    reads = reader(load_tokenizer(rendering)).otherwise if counted and rendering else []
     made = Export(
         shard=shard.index, format=format, style=exporting.style, split=split, uri=uri, rows_uri=rows_uri,
         examples=rows.num_rows,
         tokens=int(pc.sum(rows["tokens"]).as_py() or 0) if counted else None,
         truncated=rows.filter(pc.field("tokens") > rendering.max_length).num_rows if counted and rendering else None,
         digest=hasher.hexdigest()[:32],
+        reading=store.digest_of(reads)[:16] if reads else None,
     )  # fmt: skip
     store.write_json(sidecar, made.model_dump(mode="json"))
     return made

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from tasks.errors import ExportError
 from tasks.examples.grounding import Row, Shelf
 from tasks.examples.styles import STYLES, Style, answer, conversation
-from tasks.examples.templates import Rendering, ending, load_tokenizer, render
-from tasks.examples.tokens import lengths
+from tasks.examples.templates import Rendering, completion, load_tokenizer, render
+from tasks.examples.tokens import Text, lengths, reader
 from tasks.models import Format, Message, StyleName
 
 MARK = "\u241ftitle\u241f"  # stands for the title where a template is rendered once for all rows
@@ -83,22 +83,33 @@ def line(turns: Sequence[Message], said: str, format: Format) -> dict[str, Any]:
 def rendered(
     all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, format: Format, rendering: Rendering
 ) -> tuple[bytes, list[int]]:
-    """Prompt and completion as the local model reads them, and the number of tokens of each example."""
+    """Prompt and completion as the local model reads them, and the number of tokens of each example.
+
+    `literal` stands in a line where one of them spells a control token: the places, in characters, that are text.
+    """
     tokenizer = load_tokenizer(rendering)
-    closing = ending(rendering.template, tokenizer)
     shelf = Shelf(all_rows) if STYLES[name].grounded else None
     prompts = _prompts(all_rows, shelf, numbers, name, rendering, tokenizer)
     said = [answer(name, all_rows[n], shelf is not None and shelf.missing(n)) for n in numbers]
-    completions = [text + closing for text in said]
+    completions = [completion(text, rendering.template, tokenizer) for text in said]
     written = []
-    for at, (number, prompt, completion) in enumerate(zip(numbers, prompts, completions, strict=True)):
-        line = {"prompt": prompt, "completion": completion}
+    for at, (number, prompt, closed) in enumerate(zip(numbers, prompts, completions, strict=True)):
+        line: dict[str, Any] = {"prompt": prompt, "completion": closed}
+        if prompt.literal or closed.literal:
+            line["literal"] = {"prompt": prompt.literal, "completion": closed.literal}
         if format == "alpaca":
             turns = conversation(name, all_rows[number]["title"], shelf.shown(number) if shelf else ())
             system, asked = (turns[0].content, turns[1].content) if len(turns) > 1 else (turns[0].content, "")
             line |= {"instruction": system, "input": asked, "output": said[at]}
         written.append(_dumped(line))
     return "".join(written).encode(), lengths(prompts, completions, tokenizer)
+
+
+def read(value: dict[str, Any]) -> tuple[Text, Text]:
+    """Prompt and completion of a line that `rendered` wrote."""
+    literal = value.get("literal", {})
+    prompt, closed = (Text.of(value[name], literal.get(name, ())) for name in ("prompt", "completion"))
+    return prompt, closed
 
 
 def _prompts(
@@ -108,10 +119,10 @@ def _prompts(
     name: StyleName,
     rendering: Rendering,
     tokenizer: Any,
-) -> list[str]:
+) -> list[Text]:
     """Every prompt. The template runs once for all rows where the first of them prove that nothing is lost by it."""
 
-    def real(number: int) -> str:
+    def real(number: int) -> Text:
         shown = shelf.shown(number) if shelf else ()
         return render(conversation(name, all_rows[number]["title"], shown), rendering.template, tokenizer)
 
@@ -120,6 +131,10 @@ def _prompts(
     before, mark, after = render(conversation(name, MARK), rendering.template, tokenizer).partition(MARK)
     if not mark:
         raise ExportError(f"the template of {rendering.tokenizer!r} loses the question: choose tune.template = alpaca")
-    quick = [f"{before}{all_rows[n]['title']}{after}" for n in numbers]
+    quick = [Text(f"{before}{all_rows[n]['title']}{after}") for n in numbers]
     proven = all(real(n) == prompt for n, prompt in zip(numbers[:8], quick, strict=False))
-    return quick if proven else [real(n) for n in numbers]
+    spelt = reader(tokenizer).text
+    return [
+        prompt if proven and not spelt(all_rows[n]["title"]).literal else real(n)
+        for n, prompt in zip(numbers, quick, strict=True)
+    ]

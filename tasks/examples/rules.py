@@ -111,7 +111,7 @@ def _parts(content: Any, problems: list[Problem]) -> list[str]:
 
 
 def _local(value: dict[str, Any]) -> tuple[list[Turn], list[Problem]]:
-    problems = _unknown(value, {"prompt", "completion", "instruction", "input", "output"})
+    problems = _unknown(value, {"prompt", "completion", "literal", "instruction", "input", "output"})
     for name in ("prompt", "completion"):
         if not isinstance(value.get(name), str):
             problems.append(error("content", f"{name} is {value.get(name)!r} and not a text"))
