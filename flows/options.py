@@ -60,8 +60,11 @@ def running(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Call
     return decorate
 
 
-def asking(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """As `running`, for commands that find their recipe by the model where none is named: they are given None."""
+def asking(shown: Callable[[Any], None] | None) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """As `running`, for commands that find their recipe by the model where none is named: they are given None.
+
+    Where `shown` is None the command shows its results itself, and has no --json.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         @functools.wraps(function)
@@ -69,8 +72,8 @@ def asking(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Calla
             recipe_name: str | None,
             overrides: tuple[str, ...],
             catalogue: str | None,
-            as_json: bool,
             verbose: bool,
+            as_json: bool = False,
             **own: Any,
         ) -> None:
             from tasks import recipes
@@ -80,9 +83,12 @@ def asking(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Calla
             enter(verbose)
             if changes and recipe is None:
                 recipe = _changed(own.get("models") or own["model"], changes)
-            tell(function(recipe, **own), shown, as_json)
+            result = function(recipe, **own)
+            if shown is not None:
+                tell(result, shown, as_json)
 
-        return functools.reduce(lambda made, option: option(made), reversed(ASKING), command)
+        options = [option for option in ASKING if shown is not None or option is not AS_JSON]
+        return functools.reduce(lambda made, option: option(made), reversed(options), command)
 
     return decorate
 

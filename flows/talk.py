@@ -55,7 +55,7 @@ def ask(
 
 
 @click.command()
-@asking(lambda told: None)
+@asking(None)
 @MODEL
 @STYLE
 def chat(recipe: Recipe | None, model: str, style: StyleName | None) -> None:

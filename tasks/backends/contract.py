@@ -87,6 +87,7 @@ class LossPoint(Frozen):
     epoch: float | None = None
     loss: float
     learning_rate: float | None = None
+    gradient_norm: float | None = None  # before clipping
     seconds: float | None = None  # of this step
     accuracy: float | None = None  # share of tokens that the model had guessed
     heldout_loss: float | None = None  # of a sample of the holdout, or at an epoch's end of all its rows sent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from trl import SFTConfig
 
@@ -16,6 +18,16 @@ class Arguments(SFTConfig):  # type: ignore[misc]
     def device(self) -> torch.device:
         found: torch.device = super().device
         return torch.device("cpu") if found.type == "cpu" else found
+
+
+def optimizer(arguments: Arguments) -> dict[str, Any]:
+    """What updates the weights, as a run records it."""
+    betas = [arguments.adam_beta1, arguments.adam_beta2]
+    return {
+        "optimizer": str(getattr(arguments.optim, "value", arguments.optim)),
+        "betas": betas,
+        "epsilon": arguments.adam_epsilon,
+    }
 
 
 def arguments(link: LocalLink, checkpoints: str) -> Arguments:

@@ -101,8 +101,9 @@ def run(folder: jobs.Folder) -> None:
     _say(folder, _described(model, link, max(trained.lengths)))
     pad = pad_token(tokenizer)
     trainer, watch = _assembled(folder, link, model, tokenizer, trained, pad)
-    from tasks.backends import measure, parity  # bring torch and trl
+    from tasks.backends import measure, parity, sft  # bring torch and trl
 
+    _say(folder, sft.optimizer(trainer.args))
     before = measure.before(folder, trainer.model, measured, pad)
     _say(folder, heldout_before=before, detail="training")
     watch.status = folder.status

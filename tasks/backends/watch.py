@@ -65,6 +65,7 @@ class Watch(TrainerCallback):
                 epoch=round(state.epoch or 0.0, 6),
                 loss=logs["loss"],
                 learning_rate=logs.get("learning_rate"),
+                gradient_norm=norm if "grad_norm" in logs and math.isfinite(norm) else None,
                 seconds=round(took, 4),
             )
         )

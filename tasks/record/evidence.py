@@ -18,7 +18,7 @@ from tasks.answers import picture
 from tasks.answers.forgetting import Forgetting, heat_map
 from tasks.backends.contract import Decoding, Link, Quote, Status
 from tasks.models import Finetuned
-from tasks.record import attempts, describe, note
+from tasks.record import attempts, describe, note, view
 from tasks.record.describe import LIBRARIES, LONGEST, library
 from tasks.record.ledger import client, put, read
 from tasks.record.names import (
@@ -40,17 +40,7 @@ from tasks.record.names import (
 
 DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
 TRUE = "the row's own text"
-SHOWN = (
-    "group",
-    "question",
-    "before",
-    "after",
-    TRUE,
-    "after_t0",
-    "before_t0",
-    "uid",
-    "line",
-)  # of the table of answers
+SHOWN = ("question", "before", "after", TRUE, "group", "after_t0", "before_t0", "uid", "line")  # MLflow shows four
 # MLflow orders the charts of a run by name, and puts every name with a slash before those without. So no name has one,
 # and these stand in the order in which they are wanted; what is under `system/` has a page of its own.
 MEASURED = {
@@ -137,7 +127,7 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
         api.log_figure(run_id, picture.curve(status.points), "loss.png")
     keep(run_id, link, result.model)
     tags = {COST: _cost(status, quote), TUNED: result.model or ""}
-    about = note.ended(result, link, run.data.tags | tags)
+    about = note.ended(result, link, run.data.tags | tags, view.link(run.info.experiment_id))
     _tag(api, run, tags | {REASON: "", NOTE: about, "mlflow.loggedArtifacts": TABLES})
     api.set_terminated(run_id, "FINISHED")
 

@@ -26,7 +26,7 @@ from tasks.errors import AnswerError
 from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned, Frozen, Prepared
 from tasks.recipe import Recipe
-from tasks.record import attempts, describe, names, note, turns
+from tasks.record import attempts, describe, names, note, turns, view
 from tasks.record.names import EXPERIMENT, JOB, KEY, NOTE, STATE, UNATTENDED, UNTIL
 
 KEYS = re.compile(r"[0-9a-f]{4,32}")  # of a link, whole or its beginning
@@ -104,6 +104,8 @@ class MlflowLedger:
         if run is None:
             place = experiment(api) or made(api)
             own = {KEY: link.key, "mlflow.runName": f"{link.told} {link.key[:8]}", NOTE: note.begun(link, shown)}
+            if view.TAG not in api.get_experiment(place).tags:
+                api.set_experiment_tag(place, view.TAG, view.saved())
             run = api.create_run(place, tags={STATE: "intended"} | shown | own | describe.source())
         run_id = str(run.info.run_id)
         describe.describe(api, run_id, link, shown)

@@ -26,8 +26,11 @@ def stopped(reason: str, link: Link | None, tags: Mapping[str, str]) -> str:
     return "\n\n".join(text for text in (reason, about, pages(tags)) if text)
 
 
-def ended(result: Finetuned, link: Link, tags: Mapping[str, str]) -> str:
-    """Held-out loss before and after, what was tuned, some answers beside the true text, and the pages."""
+def ended(result: Finetuned, link: Link, tags: Mapping[str, str], runs: str) -> str:
+    """Held-out loss before and after, what was tuned, some answers beside the true text, and the pages.
+
+    `runs` is the address of the list of runs.
+    """
     parts = [_loss(result), f"Tuned {_what(link, tags)}; {result.steps} steps, cost {told(tags, COST)}."]
     if result.simulated:
         parts.insert(0, f"**Simulated by {result.simulated}: no provider was asked, no number here is real.**")
@@ -37,7 +40,7 @@ def ended(result: Finetuned, link: Link, tags: Mapping[str, str]) -> str:
         parts.append(_samples(result))
     parts.append(
         "Charts of both losses: *Model metrics*. All answers, scores and what was measured: *Artifacts* "
-        "(`answers.json`, `scores.json`, `facts.json`)."
+        f"(`answers.json`, `scores.json`, `facts.json`). [All runs, lowest held-out loss first]({runs})."
     )
     return "\n\n".join([*parts, pages(tags)]).strip()
 

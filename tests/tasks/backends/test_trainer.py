@@ -52,6 +52,8 @@ def learnt(folder: Folder, steps: int) -> None:
     assert status.heldout_after < status.heldout_before
     assert (folder.adapter / "adapter_model.safetensors").exists() and status.model_digest
     assert status.facts["memory_estimate_bytes"] > 0 and status.facts["peak_memory_bytes"] > 0
+    assert (status.facts["optimizer"], status.facts["betas"]) == ("adamw_torch_fused", [0.9, 0.999])
+    assert all(point.gradient_norm > 0 for point in folder.points)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -81,11 +81,14 @@ def test_a_success_leaves_all_its_evidence(opened):
 
 def test_charts_open_with_the_loss_and_are_few(opened):
     """MLflow orders charts by name, puts every name with a slash first, and what is under system/ on another page."""
-    seen = [LossPoint(step=n, loss=4.0 - n, learning_rate=1e-4, accuracy=0.5, heldout_loss=4.0) for n in (1, 2)]
+    seen = [
+        LossPoint(step=n, loss=4.0 - n, gradient_norm=0.5, learning_rate=1e-4, accuracy=0.5, heldout_loss=4.0)
+        for n in (1, 2)
+    ]
     facts = dict.fromkeys((*evidence.SPEED, "examples", "truncated", "trainable_parameters"), 1.0)
     evidence.finish(opened, made(), Status(state="succeeded", points=seen, facts=facts), FREE, result(made(), opened))
     charts = sorted(n for n in ledger.client().get_run(opened).data.metrics if not n.startswith("system/"))
-    assert charts[:3] == ["loss", "loss_heldout", "optimizer_learning_rate"]
+    assert charts[:4] == ["loss", "loss_heldout", "optimizer_gradient_norm", "optimizer_learning_rate"]
     assert not any("/" in name for name in charts) and len(charts) <= 8
     assert ledger.client().get_run(opened).data.metrics["loss_heldout"] == 3.5  # by what a list of runs is sorted
 

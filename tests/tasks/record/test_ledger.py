@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
+
 import pytest
 
 from tasks.answers.asking import Exam
@@ -203,3 +207,23 @@ def test_the_beginning_of_a_key_is_enough_and_one_of_several_lists_them(book):
             ledger.whole(nonsense)
     with pytest.raises(AnswerError, match="no MLflow run"):
         ledger.whole("0" * 32)
+
+
+def test_the_list_of_runs_has_a_saved_view_as_mlflow_saves_one(book):
+    book.open(made())
+    api = ledger.client()
+    held = json.loads(api.get_experiment(ledger.experiment(api)).tags["mlflow.sharedViewState.shardtune"])
+    # What MLflow 3.17.2 wrote when the view "probe" was saved in its page, unpacked in the same way.
+    theirs = (
+        "eJxdUdFOAkEM/BWzz8TgK28HghIPTUDRxBhYdwvXZG+XbLsKEv7d7p0C+thpZzqd7hWBjqYaoWOIqqdUR4VoIfZ3d7CTWjNHfE8MdEmsIy8Ya"
+        "zgNFWRUb6UdQUc1/cfc7qmiLGXI4QrMzjg4yheG8SPzrWZNwPTbeX3rqDpYcHOIhMGfGM5dTJMn4RA4MAx2EFyqBem9nttbzkKKBpYyeI5Osi"
+        "j9R6/b9Usla00j95APan20wDNarmTJ/tBRUQzcorXgs5y4Go2ns8fFVXcxfbqfifYHwudEb7HGL7DHRIRWInHLPKJIhTGSn1w5hSbHM0oiuIk"
+        "hbcDOtUtAYz+oJFbxwTFJv0ILw3rDu7/wOnP68jCfnPspabjdaG+zeL5h7cK7diV6aKiD4Fe4lpbaFluk9tvEsGn+5mFWh8CVB5Id3VP2L3l4"
+        "ApKkaSnqcPgGBFnPCA=="
+    )
+    ours, known = (
+        json.loads(zlib.decompress(base64.b64decode(text))) for text in (held["state"].removeprefix("deflate;"), theirs)
+    )
+    assert set(ours) <= set(known) and all(type(ours[n]) is type(known[n]) for n in ours)
+    assert {"tags.`recipe`", "tags.`model`", "tags.`shards`", "tags.`cost`"} <= set(ours["selectedColumns"])
+    assert (ours["orderByKey"], ours["orderByAsc"]) == ("metrics.`loss_heldout`", True)

@@ -1,0 +1,128 @@
+"""Every command with --json, on a real MLflow server: it prints JSON and nothing else, whatever MLflow prints."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from flows.cli import cli
+from tasks import recipes, settings
+from tasks.answers.asking import Exam
+from tasks.backends.contract import Job, Status
+from tasks.backends.jobs import Folder
+from tasks.errors import ShardtuneError
+from tests.benchmarks import catalogue
+from tests.tasks.backends.models import build, tune
+from tests.tasks.links import result
+
+pytestmark = pytest.mark.usefixtures("orchestrator")
+PATIENCE = 120.0
+# Those that need what this test does not set up: their error goes elsewhere, and nothing is printed.
+REFUSED = {
+    "arrived": ("nowhere/catalogue.json",),
+    "rehearse": ("no-such-recipe", "--catalogue", "nowhere.json"),
+    "rollback": ("nobody",),
+    "retrain": ("--catalogue", "nowhere.json"),
+    "compare": ("--models", "run:nobody"),
+    "restore": ("nowhere",),
+}
+
+
+@pytest.fixture
+def server(own_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """MLflow's own server, in a thread, on the store of this test."""
+    own_root.mkdir()
+    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{own_root}/mlflow.db")
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", (own_root / "mlartifacts").as_uri())
+    from mlflow.server.fastapi_app import app
+
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        port = door.getsockname()[1]
+    made = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    until = time.monotonic() + PATIENCE
+    while not made.started:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    # Not by the environment: the server in this process writes its own store into it.
+    monkeypatch.setattr(settings, "tracking_uri", lambda: f"http://127.0.0.1:{port}")
+    yield f"http://127.0.0.1:{port}"
+    made.should_exit = True
+    thread.join()
+
+
+def words(place: Path) -> tuple[str, ...]:
+    """A recipe of a tiny model and a tiny catalogue, as options."""
+    catalogue.write(str(place / "catalogue.json"), 60)
+    quick = tune(build(place / "model", "llama")).model_dump_json()
+    sizes = ("split.holdout_share=0.3", "evaluate={seen: 1, unseen: 1, heldout_rows: 4, max_new_tokens: 4}")
+    changes = (f"tune={quick}", *sizes)
+    return ("--catalogue", str(place / "catalogue.json"), *(word for one in changes for word in ("--set", one)))
+
+
+def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch, capfd):
+    from flows.prepare import prepare
+    from tasks import check, links
+    from tasks.record import evidence, ledger
+
+    chosen = words(tmp_path)
+    recipe = recipes.load(None, [f"catalogue.uri={chosen[1]}", *chosen[3::2]])
+    recipe = links.exporting(recipe)
+    prepared = prepare(recipe, links.rendering(recipe))
+    (link,) = links.chain(recipe, prepared)
+    monkeypatch.setattr(evidence, "_model", lambda *_: "models:/none")
+
+    def ran(seed: int) -> tuple[str, str]:
+        """A link with a job; its key and its run."""
+        mine = link.model_copy(update={"seed": seed})
+        run = ledger.MlflowLedger(recipe, Exam(seen=(), unseen=()), check.quote(mine, recipe)).open(mine)
+        job = Job(key=mine.key, backend="local", id=mine.key, submitted_at="2026-01-01T00:00:00")
+        ledger.MlflowLedger.record(job)
+        folder = Folder.of(mine.key)
+        folder.path.mkdir(parents=True)
+        folder.write("job.json", job.model_dump(mode="json"))
+        folder.write("status.json", Status(state="running").model_dump(mode="json"))
+        return mine.key, run
+
+    (done, run), (open_, _) = ran(recipe.seed), ran(99)
+    (tmp_path / "adapter").mkdir()
+    told = result(link, run, model=str(tmp_path / "adapter"))
+    evidence.finish(run, link, Status(state="succeeded"), check.quote(link, recipe), told)
+    called = {
+        "recipes": (),
+        "prepare": chosen,
+        "check": chosen,
+        "quote": chosen,
+        "finetune": chosen,
+        "explain": (done[:8],),
+        "reproduce": (done[:8],),
+        "who-trained-on": (told.answers[0].uid,),
+        "ask": ("What is the red drum?", "--model", "base", *chosen),
+        "cancel": (open_[:8],),
+        "sweep": (),
+        "status": (),
+        "backup": (str(tmp_path / "backup"),),
+    } | REFUSED
+    wanted = {name for name, command in cli.commands.items() if any(p.name == "as_json" for p in command.params)}
+    assert wanted == set(called)
+    capfd.readouterr()
+    for name, arguments in called.items():
+        try:
+            cli.main([name, "--json", *arguments], standalone_mode=False)
+        except (ShardtuneError, SystemExit) as error:
+            assert name in REFUSED or isinstance(error, SystemExit), (name, error)
+        printed = capfd.readouterr().out
+        if name in REFUSED:
+            assert printed == "", name
+        else:
+            json.loads(printed)
+    assert ledger.client().tracking_uri == server and ledger.client().get_run(run).info.status == "FINISHED"
