@@ -11,14 +11,17 @@ from prefect import flow
 from flows.finetune import finetune
 from flows.retrain import retrain
 from tasks import check, pages, runs, tune
-from tasks.backends import get_backend, lifecycle
+from tasks.backends import get_backend, lifecycle, patience
 from tasks.backends.contract import ENDED, Job
 from tasks.errors import BackendError, LimitError, ShardtuneError, TransientError
 from tasks.models import Swept
 from tasks.recipe import Recipe
 from tasks.record import evidence, ledger, owing
+from tasks.redaction import redacted
 
 log = logging.getLogger(__name__)
+
+ABSENT = 3  # longest pauses between two looks for which a provider may not list a job that it has
 
 
 @flow(name="sweep", flow_run_name="sweep", on_running=[runs.sign])
@@ -34,8 +37,11 @@ def sweep() -> tuple[Swept, ...]:
     for does, key in (*((go_on, key) for key in owing.owed()), *((look, key) for key in ledger.unfinished())):
         try:
             swept.append(does(key))
-        except ShardtuneError as error:  # of this run only; the others have their look
-            swept.append(Swept(key=key, state="unknown", concluded=False, detail=str(error)))
+        except Exception as error:  # of this run only; the others have their look
+            if not isinstance(error, ShardtuneError):
+                log.exception("the look at %s failed", key)
+            told = str(error) if isinstance(error, ShardtuneError) else redacted(f"{type(error).__name__}: {error}")
+            swept.append(Swept(key=key, state="unknown", concluded=False, detail=told))
     ended = sum(found.concluded for found in swept)
     pages.outcome(f"jobs looked at {len(swept)}, ended {ended}; flow runs seen to {len(recovered)}")
     return tuple(swept)
@@ -53,8 +59,14 @@ def look(key: str) -> Swept:
     except LimitError as limit:
         return Swept(key=key, state="waiting", concluded=False, detail=str(limit))
     if job is None:
-        get_backend(known.link.tune).tidy(known.link)
+        backend = get_backend(known.link.tune)
+        if patience.waited(key, "absent") < ABSENT * backend.poll[1]:
+            detail = "no job is found yet: its provider may list it late"
+            return Swept(key=key, state="unknown", concluded=False, detail=detail)
+        patience.over(key, "absent")
+        backend.tidy(known.link)
         return unstarted(key, run)
+    patience.over(key, "absent")
     status = lifecycle.look(get_backend(known.link.tune), job)
     evidence.progress(run, status)
     if status.state not in ENDED:

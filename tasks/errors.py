@@ -5,9 +5,16 @@ One root, and each child also is the standard error it replaces, so `except Valu
 
 from __future__ import annotations
 
+from typing import Any
+
+from tasks.redaction import redacted
+
 
 class ShardtuneError(Exception):
-    """Root of all errors raised on purpose; the command line shows them as one line."""
+    """Root of all errors raised on purpose; the command line shows them as one line, secrets inside URIs redacted."""
+
+    def __init__(self, *told: Any) -> None:
+        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in told))
 
 
 class RecipeError(ShardtuneError, ValueError):
@@ -49,8 +56,16 @@ class LimitError(TransientError):
         self.until = until
 
 
+class NotReadyError(LimitError):
+    """The provider still prepares what the job needs (its service agents, a file): uploads stay for the next try."""
+
+
 class VanishedError(BackendError):
     """The provider does not know the job."""
+
+
+class NotServedError(BackendError):
+    """A model is served nowhere; where it is the base, there are no answers from before the training."""
 
 
 class TrainingError(BackendError):

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import check
 from tasks.backends import get_backend
 from tasks.backends.contract import Link
-from tasks.errors import RecipeError
+from tasks.errors import BackendError, RecipeError
 from tasks.examples.templates import Rendering
 from tasks.models import Finetuned, Prepared
 from tasks.recipe import Recipe
@@ -106,5 +106,9 @@ def after(link: Link, parent: Finetuned | None) -> Link:
     """The link, starting from what its parent left; the first of a chain starts from the base model."""
     if parent is None:
         return link
+    if parent.model is None:
+        raise BackendError(
+            f"the link before ({parent.key[:8]}) left no model to go on from: run the same command again"
+        )
     left = {"parent_key": parent.key, "parent": parent.continue_from or parent.model, "parent_model": parent.model}
     return link.model_copy(update=left | {"parent_digest": parent.model_digest})

@@ -9,6 +9,7 @@ import logging
 import socket
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +25,7 @@ from tasks.answers import asking
 from tasks.answers.asking import Exam
 from tasks.backends import get_backend, lifecycle
 from tasks.backends.contract import ENDED, Answer, Job, Link, Quote, Status
-from tasks.errors import BackendError, LimitError, TransientError
+from tasks.errors import BackendError, LimitError, NotServedError, TransientError
 from tasks.models import Finetuned, Parity, Prepared
 from tasks.recipe import Recipe
 from tasks.record import address, evidence, ledger
@@ -222,7 +223,7 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
         if (done := ledger.finished(link.key)) is not None:
             return done
         run_id = ledger.run_id(link.key)
-        if status.state != "succeeded":
+        if status.state != "succeeded" or status.model is None:
             reason = status.error or status.detail or "no reason given"
             evidence.fail(run_id, status.state, reason)
             raise BackendError(f"job of {link.name!r} ended {status.state}: {reason}")
@@ -251,11 +252,19 @@ def _parity(run_id: str, link: Link, model: str | None) -> Parity | None:
 def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: Status, cost: Quote) -> Finetuned:
     """The same questions to the base and to the tuned model, and what the answers are worth."""
     arms: dict[str, Sequence[Answer]] = {}
-    before = (link.parent_model, link.parent_digest) if link.parent_model else (None, link.base_digest)
+    if link.parent_key and not link.parent_model:
+        raise BackendError(f"the link before ({link.parent_key[:8]}) names no model to ask: run the same command again")
+    before = (link.parent_model, link.parent_digest) if link.parent_key else (None, link.base_digest)
     for name, (model, digest) in (("before", before), ("after", (status.model, status.model_digest))):
         progress.report("answers", len(arms), 4, name)
         drawn = evaluate.decodings(recipe.evaluate, recipe.seed)
-        told = evaluate.ask(link.endpoint, model, digest, link.tune, questions, drawn)
+        try:
+            told = evaluate.ask(link.endpoint, model, digest, link.tune, questions, drawn)
+        except NotServedError as error:
+            if name == "after" or model is not None:
+                raise
+            log.warning("no answers from before the training: %s", error)
+            continue
         arms |= dict(zip((name, f"{name}_t0"), told, strict=True))
     progress.report("answers", 4, 4)
     rows = asking.table(questions, arms)
@@ -266,7 +275,7 @@ def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: St
         mlflow_run_id=run_id,
         model=status.model,
         heldout_loss={"before": status.heldout_before, "after": status.heldout_after},
-        scores=asking.scores(rows),
+        scores=asking.scores(rows, arms),
         cost=_cost(cost, status),
         steps=status.step,
         trained=True,
@@ -281,15 +290,24 @@ def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: St
 def _drawn(answers: Sequence[Answer]) -> dict[str, Any]:
     """How the answers of one arm were drawn; a provider may have changed its model between two of them."""
     versions = sorted({answer.model_version for answer in answers})
-    return {"model_versions": versions, **(answers[0].decoding.model_dump() if answers else {})}
+    ends = Counter(answer.finish for answer in answers if answer.finish)
+    told = {"finish": dict(ends)} if ends else {}
+    return {"model_versions": versions, **(answers[0].decoding.model_dump() if answers else {}), **told}
 
 
 def _cost(cost: Quote, status: Status | None) -> dict[str, int | float | str | None]:
-    """What was quoted, and `usd`: what was billed, or the upper end of the quote where nobody says."""
-    billed = status.facts.get("billed_usd") if status else None
-    usd = cost.usd_high if billed is None else billed
+    """What was quoted, and `usd`, which no budget may be told less than: what was billed and the most that the answers
+    cost, or where no bill is known the upper end of the quote. `usd_is` says which."""
+    facts = status.facts if status else {}
+    billed, estimated = facts.get("billed_usd"), facts.get("estimated_usd")
+    if billed is not None:
+        usd, told = billed + cost.answers_usd, "billed, and at most as much for answers as was quoted"
+    else:
+        known = [] if estimated is None else [estimated + cost.answers_usd]
+        known += [] if cost.usd_high is None else [cost.usd_high]
+        usd, told = max(known, default=None), "the upper end of the quote, until a bill is known"
     quoted = {"usd_low": cost.usd_low, "usd_high": cost.usd_high, "tokens": cost.tokens, "basis": cost.basis}
-    return {"usd": usd, **quoted, "billed_tokens": status.billed_tokens if status else None}
+    return {"usd": usd, "usd_is": told, **quoted, "billed_tokens": status.billed_tokens if status else None}
 
 
 def show(result: Finetuned) -> None:

@@ -22,6 +22,7 @@ OPERATIONAL = frozenset(
         "project",
         "location",
         "bucket",
+        "prices",
     }
 )
 """Fields that change how or where a job is run but not what it learns; they are no part of the key."""
@@ -117,13 +118,28 @@ class Deploy(Frozen):
         description="developertier has no hourly price and ends after a day; others cost money as long as they stand.",
     )
     capacity: int = Field(50, ge=1, title="Capacity", description="In units of the SKU.")
+    base: str | None = Field(
+        None,
+        min_length=1,
+        title="Deployment of the base model",
+        description="Its name, to ask the base for comparison; empty: there are no answers from before the training.",
+    )
     management_url: str = Field("https://management.azure.com", title="Management URL")
     token_variable: str = Field(
         "AZURE_MANAGEMENT_TOKEN",
         pattern=r"^([A-Z][A-Z0-9_]*_)?TOKEN$",
         title="Token variable",
-        description="Environment variable with a bearer token (`az account get-access-token`).",
+        description="Environment variable with a bearer token; where it is not set, azure-identity fetches one "
+        "(`az login`, a managed identity, or AZURE_CLIENT_ID and its kin).",
     )
+
+
+class Prices(Frozen):
+    """What an endpoint asks, in US dollars for a million tokens; empty means unknown."""
+
+    training_usd: float | None = Field(None, ge=0, title="Training")
+    input_usd: float | None = Field(None, ge=0, title="Input")
+    output_usd: float | None = Field(None, ge=0, title="Output")
 
 
 class OpenAITune(Frozen):
@@ -167,6 +183,9 @@ class OpenAITune(Frozen):
         default_factory=dict, title="Extra body", description="More keys of the create call; Azure: {trainingType: 1}."
     )
     deploy: Deploy | None = Field(None, title="Deployment", description="Azure only.")
+    prices: Prices | None = Field(
+        None, title="Prices", description="Of this endpoint; empty: those that shardtune knows for its host."
+    )
     wait_hours: float = Field(
         72.0, gt=0, title="Longest wait", description="Hours; the job goes on, and the same command takes it up again."
     )

@@ -10,6 +10,7 @@ from deployments.simulators.faults import routed
 from deployments.simulators.state import State
 from deployments.simulators.wording import refuse
 
+IDENTITY = "simulated-identity"
 CREATING = 20.0  # simulated seconds
 PATH = (
     "/azure/management/subscriptions/<subscription>/resourceGroups/<group>/providers/Microsoft.CognitiveServices"
@@ -43,8 +44,15 @@ def blueprint(state: State, token: str) -> Blueprint:
         return shown(name)
 
     def allowed() -> None:
-        if request.headers.get("authorization") != f"Bearer {token}":
+        if request.headers.get("authorization") not in (f"Bearer {token}", f"Bearer {IDENTITY}"):
             raise refuse(401, "InvalidAuthenticationToken", "The access token is invalid")
+
+    @app.get("/azure/identity")
+    def _identity() -> Any:
+        """A managed identity's token, as App Service gives it."""
+        if request.headers.get("x-identity-header") != IDENTITY:
+            raise refuse(401, "Unauthorized", "The identity header is wrong")
+        return {"access_token": IDENTITY, "expires_on": "4102444800", "resource": "", "token_type": "Bearer"}
 
     app.add_url_rule(PATH, "put", routed(state, "azure", "deploy", refuse)(put), methods=["PUT"])
     app.add_url_rule(PATH, "get", routed(state, "azure", "deployment", refuse)(get), methods=["GET"])

@@ -39,6 +39,8 @@ def routed(state: State, service: str, name: str, refuse: Callable[..., Refused]
                 if before:
                     known["fault"] = before["fault"]
                     _fail(before, refuse)
+                if before and before["fault"] == "html":
+                    return _page(known)
                 with state.lock:
                     response = make_response(view(**arguments))
                     after = state.fault(known["route"], "after")
@@ -46,6 +48,8 @@ def routed(state: State, service: str, name: str, refuse: Callable[..., Refused]
                     known["fault"] = after["fault"]
                     response = halved(response) if after["fault"] == "cut" else response
                     _fail(after, refuse)
+                    if after["fault"] == "html":
+                        return _page(known)
             except Refused as refused:
                 response = make_response(refused.body, refused.status, refused.headers)
             known["status"] = response.status_code
@@ -55,6 +59,12 @@ def routed(state: State, service: str, name: str, refuse: Callable[..., Refused]
         return answered
 
     return decorate
+
+
+def _page(known: dict[str, Any]) -> Response:
+    """What a proxy on the way says in place of the service."""
+    known["status"] = 200
+    return Response("<html><title>Sign in</title><body>Please sign in.</body></html>", content_type="text/html")
 
 
 def _fail(fault: dict[str, Any], refuse: Callable[..., Refused]) -> None:

@@ -44,7 +44,7 @@ class Shop:
             "_service": self.service,
             "_began": self.state.clock.now(),
             "_chosen": chosen,
-            "_ended": {"unsafe": "unsafe", "never_ends": "never"}.get(str(kind)),
+            "_ended": {"unsafe": "unsafe", "never_ends": "never", "silent": "silent"}.get(str(kind)),
             "_data": self.state.files[asked["training_file"]]["_data"],
         }
         job |= self._plan(job)
@@ -71,7 +71,7 @@ class Shop:
     def _plan(self, job: dict[str, Any]) -> dict[str, Any]:
         """What the job will come to, known when it is made: the clock only uncovers it."""
         examples, error = lines.openai(job["_data"])
-        if job["_ended"] == "unsafe":
+        if job["_ended"] in ("unsafe", "silent"):
             message = "The job failed due to an unsafe training file: it was blocked by the moderation system"
             error = ("unsafe_file", message)
         if error:
@@ -130,18 +130,35 @@ class Shop:
         hyperparameters = job["_chosen"]
         if azure and status != "succeeded":
             told |= {"organization_id": None, "result_files": None}
-        if status == "failed":
+        if status == "failed" and job["_ended"] != "silent":
             told["error"] = {"code": job["_error"][0], "message": job["_error"][1], "param": "training_file"}
         if status == "succeeded":
             hyperparameters = job["_resolved"]
             told |= self._finished(job)
         told["hyperparameters"] = hyperparameters
         told["method"] = {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
+        return self._kept(told)
+
+    def _kept(self, told: dict[str, Any]) -> dict[str, Any]:
+        """The job without what the service does not keep. Azure was recorded to answer without metadata, with the
+        suffix under its own name, and -1 for auto; an endpoint that only speaks the protocol may keep nothing."""
+        if self.service == "azure":
+            told["suffix"] = told.pop("user_provided_suffix")
+            auto = {name: -1 if value == "auto" else value for name, value in told["hyperparameters"].items()}
+            told |= {"hyperparameters": auto, "method": None, "metadata": None}
+        if self.bare():
+            told |= {"metadata": None, "seed": None}
+            told.pop("user_provided_suffix", None)
         return told
+
+    def bare(self) -> bool:
+        """Whether the service keeps neither metadata nor suffix of a job."""
+        return self.state.fault(f"{self.service}.jobs", "mode") is not None
 
     def _finished(self, job: dict[str, Any]) -> dict[str, Any]:
         base = job["model"].split(":")[1] if job["model"].startswith("ft:") else job["model"]
-        model = f"ft:{base}:simulator:{job['user_provided_suffix'] or ''}:{job['id'][6:]}"
+        suffix = "" if self.bare() else job["user_provided_suffix"] or ""
+        model = f"ft:{base}:simulator:{suffix}:{job['id'][6:]}"
         self.state.models.setdefault(model, {"pairs": job["_pairs"]})
         result = f"file-result-{job['id'][6:]}"
         if result not in self.state.files:
@@ -192,6 +209,8 @@ class Shop:
                 told.append((VALIDATING + QUEUED, "Fine-tuning job started", {}))
         for step in range(1, self.step(job) + 1 if not job["_error"] else 1):
             told.append((VALIDATING + QUEUED + STEP * step, "", self._metrics(job, step)))
+        if status == "failed" and job["_error"]:
+            told.append((VALIDATING, job["_error"][1], {}))
         if status == "succeeded":
             told.append((VALIDATING + QUEUED + STEP * job["_steps"], "New fine-tuned model created", {}))
             told.append((VALIDATING + QUEUED + STEP * job["_steps"], "The job has successfully completed", {}))
@@ -232,7 +251,8 @@ class Shop:
 def _event(job: dict[str, Any], number: int, at: float, text: str, data: dict[str, Any] | None) -> dict[str, Any]:
     metrics = bool(data)
     text = text or f"Step {data['step']}/{data['total_steps']}: training loss={data['train_loss']}" if data else text
-    kind = {"level": "info", "type": "metrics" if metrics else "message", "data": data}
+    level = "error" if job["_error"] and text == job["_error"][1] else "info"
+    kind = {"level": level, "type": "metrics" if metrics else "message", "data": data}
     name = f"ftevent-{job['id'][6:]}-{number:06d}"
     return {"object": "fine_tuning.job.event", "id": name, "created_at": int(at), "message": text, **kind}
 

@@ -87,8 +87,11 @@ def blueprint(state: State, service: str, prefix: str, key: str) -> Blueprint:
         fault = state.fault(f"{service}.jobs.list", "answer") if wanted else None
         if fault and fault["fault"] == "refuse_filter":
             raise refuse(400, "unknown_parameter", "Unknown parameter: metadata")
-        wanted = {} if fault else wanted  # a service that knows no filter gives every job
+        # A service that knows no filter gives every job; Azure's list takes none.
+        wanted = {} if fault or service == "azure" or shop.bare() else wanted
         mine = [shop.shown(j) for j in state.jobs.values() if j["_service"] == service]
+        late = state.fault(f"{service}.jobs.list", "late")
+        mine = mine[:-1] if late else mine
         return _page([j for j in mine if wanted.items() <= (j["metadata"] or {}).items()][::-1])
 
     @route("/fine_tuning/jobs/<name>", "jobs.retrieve")
@@ -100,6 +103,8 @@ def blueprint(state: State, service: str, prefix: str, key: str) -> Blueprint:
         told = shop.shown(_known(state.jobs, name, "fine tune"))
         if kind == "nulls":
             told |= dict.fromkeys(("hyperparameters", "organization_id", "result_files", "method", "metadata", "seed"))
+        if kind == "nameless" and told["status"] == "succeeded":
+            told["fine_tuned_model"] = None
         return told | ({"status": fault["word"]} if fault and kind == "unknown_state" else {})
 
     for verb in ("cancel", "pause", "resume"):
@@ -126,9 +131,19 @@ def blueprint(state: State, service: str, prefix: str, key: str) -> Blueprint:
             raise refuse(404, "model_not_found", f"The model '{name}' does not exist or you do not have access to it.")
         return {"id": name, "object": "model", "created": 0, "owned_by": "simulator", "shutdown_date": SHUTDOWN[base]}
 
+    @route("/models", "models.list")
+    def _(**_: Any) -> Any:
+        return _page([{"id": name, "object": "model", "created": 0, "owned_by": "simulator"} for name in SHUTDOWN])
+
     @route("/chat/completions", "chat", "POST")
     def _(**_: Any) -> Any:
-        return _completion(state, service, request.get_json())
+        told = _completion(state, service, request.get_json())
+        fault = state.fault(f"{service}.chat", "answer")
+        if fault and fault["fault"] == "cut" and request.get_json()["max_tokens"] < fault["tokens"]:
+            told["choices"][0] |= {"finish_reason": "length", "message": {"role": "assistant", "content": None}}
+        if fault and fault["fault"] == "no_choice":
+            told["choices"] = []
+        return told
 
     return app
 
@@ -138,8 +153,9 @@ def _completion(state: State, service: str, asked: dict[str, Any]) -> dict[str, 
     name = asked["model"]
     deployed = state.deployments.get(name, {}).get("_model")
     model = state.models.get(deployed or name)
-    hidden = service == "azure" and model is not None and deployed is None
-    if hidden or (model is None and name not in SHUTDOWN):
+    if service == "azure" and deployed is None:
+        raise refuse(404, "DeploymentNotFound", "The API deployment for this resource does not exist.")
+    if model is None and (deployed or name) not in SHUTDOWN:
         raise refuse(404, "model_not_found", f"The model '{name}' does not exist or you do not have access to it.")
     question = [m["content"] for m in asked["messages"] if m["role"] == "user"][-1]
     text = tuned.answer(model and model["pairs"], question, asked.get("temperature", 1.0), asked.get("seed") or 0)

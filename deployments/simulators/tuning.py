@@ -13,6 +13,7 @@ from deployments.simulators.state import State
 
 BASES = {"gemini-3.5-flash", "gemini-3.5-flash-lite", "gemini-3.1-flash-lite"}
 PENDING, STEP, CANCELLING, BATCH = 10.0, 0.05, 5.0, 16  # simulated seconds; examples in a step
+SERVED = "projects/123/locations/us"  # tuned Gemini 3 models answer in a multi-region only
 PLACE = "projects/123/locations/us-central1"  # the service says a project's number, not its id
 
 
@@ -30,8 +31,8 @@ class Shop:
     def __init__(self, state: State, store: str) -> None:
         self.state, self.store = state, store
 
-    def create(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """A new job; refused as the service refuses."""
+    def create(self, asked: dict[str, Any], location: str) -> dict[str, Any]:
+        """A new job in this location; refused as the service refuses."""
         fault = self.state.fault("vertex.tune", "mode")
         spec = _pick(asked, "supervisedTuningSpec") or {}
         chosen = _pick(spec, "hyperParameters") or {}
@@ -45,7 +46,7 @@ class Shop:
         uris = [_pick(spec, f"{name}DatasetUri") for name in ("training", "validation")]
         if not str(uris[0]).startswith("gs://"):
             raise refuse(400, "", f"Dataset {uris[0]} must be in Cloud Storage")
-        name = f"{PLACE}/tuningJobs/{self.state.number()}"
+        name = f"projects/123/locations/{location}/tuningJobs/{self.state.number()}"
         job = {
             "name": name,
             "_base": base,
@@ -88,7 +89,7 @@ class Shop:
         pairs |= dict(examples)
         characters = sum(len(q) + len(a) for q, a in examples)
         plan = {"_steps": steps, "_error": error, "_model": model, "_pairs": pairs, "_characters": characters}
-        plan |= {"_examples": len(examples), "_endpoint": f"{PLACE}/endpoints/{number}"}
+        plan |= {"_examples": len(examples), "_endpoint": f"{SERVED}/endpoints/{number}"}
         return plan | {"_loss": tuned.losses(tuned.digest(data or b""), steps)}
 
     def state_of(self, job: dict[str, Any]) -> str:
@@ -149,7 +150,8 @@ class Shop:
         counts = {
             "tuningDatasetExampleCount": str(job["_examples"]),
             "totalTuningCharacterCount": str(job["_characters"]),
-            "totalBillableTokenCount": str(round(job["_characters"] / 4) * epochs),
+            # "Number of billable tokens in the tuning dataset": epochs are not in it.
+            "totalBillableTokenCount": str(round(job["_characters"] / 4)),
             "tuningStepCount": str(steps),
             "totalTruncatedExampleCount": "0",
         }

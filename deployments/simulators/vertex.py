@@ -31,7 +31,7 @@ def blueprint(state: State, store: str) -> Blueprint:
 
     def tune(place: str) -> Any:
         allowed()
-        return shop.create(request.get_json())
+        return shop.create(request.get_json(), place.rpartition("/locations/")[2])
 
     def listed(place: str) -> Any:
         allowed()
@@ -39,8 +39,12 @@ def blueprint(state: State, store: str) -> Blueprint:
         fault = state.fault("vertex.list", "answer")
         if fault and wanted:
             raise refuse(400, "", "Invalid filter")
-        jobs = [shop.shown(job) for job in reversed(state.tuning.values())]
-        jobs = [j for j in jobs if all(j.get("labels", {}).get(name) == value for name, value in wanted)]
+        here = f"/locations/{place.rpartition('/locations/')[2]}/"
+        jobs = [shop.shown(job) for name, job in reversed(state.tuning.items()) if here in name]
+        if state.fault("vertex.jobs", "mode"):
+            jobs = [job | {"labels": None} for job in jobs]
+        jobs = jobs[1:] if state.fault("vertex.list", "late") else jobs
+        jobs = [j for j in jobs if all((j.get("labels") or {}).get(name) == value for name, value in wanted)]
         first, size = int(request.args.get("pageToken") or 0), int(request.args.get("pageSize") or 100)
         more = {"nextPageToken": str(first + size)} if first + size < len(jobs) else {}
         return {"tuningJobs": jobs[first : first + size], **more}
@@ -53,6 +57,8 @@ def blueprint(state: State, store: str) -> Blueprint:
         told = shop.shown(state.tuning[name])
         if fault and fault["fault"] == "nulls":
             told |= dict.fromkeys(("labels", "supervisedTuningSpec", "experiment", "updateTime"))
+        if fault and fault["fault"] == "nameless":
+            told.pop("tunedModel", None)
         return told | ({"state": fault["word"]} if fault and fault["fault"] == "unknown_state" else {})
 
     def cancel(name: str) -> Any:
@@ -77,6 +83,9 @@ def blueprint(state: State, store: str) -> Blueprint:
         pairs = endpoint["pairs"] if endpoint else None
         text = tuned.answer(pairs, asked, chosen.get("temperature", 1.0), chosen.get("seed") or 0)
         words = len(text.split())
+        fault = state.fault("vertex.generate", "answer")
+        if fault and chosen.get("maxOutputTokens", 0) < fault["tokens"]:  # thinking took them all
+            return {"candidates": [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS"}]}
         return {
             "candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "finishReason": "STOP"}],
             "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": words, "totalTokenCount": 9 + words},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tasks.answers.metrics import means, score
 from tasks.backends import get_backend
@@ -84,7 +84,7 @@ def answers(
 
 
 def table(questions: Exam, arms: dict[str, Sequence[Answer]]) -> tuple[Asked, ...]:
-    """One row a question with the answers of every arm beside the original content."""
+    """One row a question with the answers of every arm beside the original content; empty where nobody was asked."""
     rows = []
     for number, question in enumerate(questions.all):
         rows.append(
@@ -94,16 +94,18 @@ def table(questions: Exam, arms: dict[str, Sequence[Answer]]) -> tuple[Asked, ..
                 line=question.line,
                 question=question.messages[-1].content,
                 content=question.content,
-                **{arm: arms[arm][number].text for arm in ARMS},
+                **{arm: arms[arm][number].text if arm in arms else "" for arm in ARMS},
             )
         )
     return tuple(rows)
 
 
-def scores(rows: Sequence[Asked]) -> dict[str, dict[str, dict[str, float]]]:
-    """{group: {arm: {metric: mean}}} over the rows."""
+def scores(rows: Sequence[Asked], arms: Collection[str] = ARMS) -> dict[str, dict[str, dict[str, float]]]:
+    """{group: {arm: {metric: mean}}} over the rows, for the arms that were asked."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for group in dict.fromkeys(row.group for row in rows):
         mine = [row.model_dump() for row in rows if row.group == group]
-        found[group] = {arm: means([score(r[arm], r["content"], r["question"]) for r in mine]) for arm in ARMS}
+        found[group] = {
+            arm: means([score(r[arm], r["content"], r["question"]) for r in mine]) for arm in ARMS if arm in arms
+        }
     return found

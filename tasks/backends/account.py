@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tasks.backends import offers
+import openai
+
+from tasks.backends import offers, refusals, uploads
 from tasks.backends.contract import Link
 from tasks.errors import BackendError, LimitError, TransientError, VanishedError
 from tasks.models import Finding
@@ -18,22 +20,51 @@ NO_FILE = "file-shardtune-asks-only"  # no file has this id, so a create call wi
 
 def findings(backend: OpenAI, link: Link) -> list[Finding]:
     """What speaks against this link now. Nothing is uploaded; BackendError for a missing or refused key."""
-    client, needed = backend.client, needed_until(link)
-    found = offers.findings("openai", link.base_model, today(), needed) if backend.official else []
+    _ = backend.client  # a BackendError where there is no key
+    needed, found = needed_until(link), uploads.findings(link, "openai")
+    if there := offers.section(backend.tune):
+        found += offers.findings(there, link.base_model, today(), needed, backend.tune.prices)
     if any(f.level == "error" for f in found):
         return found
     base = link.parent or link.base_model
     try:
-        with backend._told(f"asking for model {base!r}"):
-            ends = client.models.retrieve(base).shutdown_date
+        ends = _shut_down(backend, base)
     except VanishedError:
         message = f"model {base!r} is not offered to this account: check its name and the account's permissions"
         return [*found, Finding(rule="model", level="error", message=message)]
-    if ends and date.fromisoformat(ends) <= (needed or today()):
+    if ends and ends <= (needed or today()):
         message = f"model {base!r} is shut down on {ends}: choose another base model"
         found.append(Finding(rule="serving end", level="error", message=message))
     refused = _refused(backend, base) if backend.official else None
     return [*found, refused] if refused else found
+
+
+def _shut_down(backend: OpenAI, base: str) -> date | None:
+    """The day on which the model is shut down, where the endpoint tells one.
+
+    VanishedError where the endpoint lists its models and this is none of them. An endpoint without these routes, or one
+    that lists models under other names than it tunes them by, says nothing.
+    """
+    with backend._told(f"asking for model {base!r}"):
+        try:
+            ends = getattr(backend.client.models.retrieve(base), "shutdown_date", None)
+        except openai.APIStatusError as error:
+            if not refusals.unavailable(error):
+                raise
+            if backend.official and _lists(backend):
+                raise
+            return None
+        return date.fromisoformat(ends[:10]) if isinstance(ends, str) else None
+
+
+def _lists(backend: OpenAI) -> bool:
+    """Whether the endpoint lists its models."""
+    try:
+        return bool(backend.client.models.list().data)
+    except openai.APIStatusError as error:
+        if refusals.unavailable(error):
+            return False
+        raise
 
 
 def today() -> date:
@@ -56,10 +87,10 @@ def _refused(backend: OpenAI, base: str) -> Finding | None:
     try:
         with backend._told("asking whether this account may tune"):
             made = backend.client.with_options(max_retries=0).fine_tuning.jobs.create(model=base, training_file=NO_FILE)
+            backend.client.fine_tuning.jobs.cancel(made.id)  # a service that makes it all the same
     except (LimitError, TransientError):
         return None  # the real call will tell
     except BackendError as error:
         wound_down = "training_not_available" in str(error)
         return Finding(rule="account", level="error", message=str(error)) if wound_down else None
-    backend.client.fine_tuning.jobs.cancel(made.id)
     return None

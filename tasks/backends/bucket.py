@@ -12,13 +12,15 @@ from typing import Any
 import aiohttp
 import gcsfs
 import google.auth.exceptions
+import requests
 from gcsfs.retry import HttpError
 
-from tasks import reach
+from tasks import reach, redaction
+from tasks.backends import place
 from tasks.backends.contract import LossPoint
 from tasks.backends.uploads import Upload
-from tasks.backends.vertex import LOGIN, credentials
-from tasks.errors import BackendError, TransientError
+from tasks.backends.vertex import MISSHAPEN, credentials, misshapen, of_login
+from tasks.errors import BackendError, RecipeError, ShardtuneError, TransientError
 from tasks.tuning import GeminiTune
 
 
@@ -30,6 +32,8 @@ def of(tune: GeminiTune) -> str:
             f"no bucket is named (it is {found!r}): Vertex reads training data from Cloud Storage only, set "
             "tune.bucket or SHARDTUNE_BUCKET to gs://BUCKET/FOLDER"
         )
+    if refused := redaction.refusal("tune.bucket", found):
+        raise RecipeError(refused)
     reach.check("tune.bucket", found, os.environ.get("SHARDTUNE_BUCKET"))
     return found.rstrip("/")
 
@@ -92,6 +96,7 @@ def _point(raw: bytes) -> LossPoint | None:
 
 def _files() -> Any:
     """A file system without a memory: others write to the bucket too."""
+    place.trusting()
     credentials()
     return gcsfs.GCSFileSystem(
         token="google_default",
@@ -105,15 +110,19 @@ def _files() -> Any:
 def _told(what: str) -> Iterator[None]:
     try:
         yield
-    except google.auth.exceptions.TransportError as error:
-        raise TransientError(f"{what}: the token service does not answer") from error
+    except ShardtuneError:
+        raise
     except google.auth.exceptions.GoogleAuthError as error:
-        raise BackendError(f"{what}: there are no Google credentials that work: {LOGIN}") from error
+        raise of_login(error, what) from error
     except HttpError as error:
-        if int(error.code or 500) >= 500:
-            raise TransientError(f"{what}: {error.code}") from error
+        if int(error.code or 500) >= 500 or int(error.code) in (408, 429):
+            raise TransientError(f"{what}: the bucket answers {error.code}") from error
         raise BackendError(f"{what}: refused with {error.code}: see that the bucket exists and may be used") from error
-    except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-        raise TransientError(f"{what}: no answer ({type(error).__name__})") from error
+    # gcsfs raises the ProxyError of `requests` at a 502.
+    except (aiohttp.ClientError, ConnectionError, TimeoutError, requests.RequestException) as error:
+        raise TransientError(f"{what}: {place.unanswered(error)}") from error
     except OSError as error:
-        raise BackendError(f"{what}: {error}: see that the bucket exists and may be used") from error
+        words = " ".join(str(error).split())[:300]
+        raise BackendError(f"{what}: {words}: see that the bucket exists and may be used") from error
+    except MISSHAPEN as error:
+        raise misshapen(what, error) from error

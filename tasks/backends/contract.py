@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
+from tasks.errors import BackendError
 from tasks.examples.templates import Rendering
 from tasks.models import Export, Finding, Format, Frozen, Message, Parity, StyleName
 from tasks.store import digest_of
@@ -52,6 +53,19 @@ class Link(Frozen):
             "seed": self.seed,
         }
         return digest_of(decides | ({"endpoint": self.endpoint} if self.endpoint else {}))
+
+    @property
+    def start(self) -> str:
+        """What the job starts from: what the parent link left, or the base model.
+
+        BackendError where a parent left nothing: its link must never start from the base by accident.
+        """
+        if self.parent_key and not self.parent:
+            raise BackendError(
+                f"the link before ({self.parent_key[:8]}) names no model to go on from: run the same command again "
+                "once its provider names one"
+            )
+        return self.parent or self.base_model
 
     @property
     def told(self) -> str:
@@ -103,7 +117,11 @@ class Event(Frozen):
 
 
 class Status(Frozen):
-    """What a backend says of a job now. `interrupted`: it died without an end and may be resumed at no cost."""
+    """What a backend says of a job now. `interrupted`: it died without an end and may be resumed at no cost.
+
+    "succeeded" means that `model` can be asked. A job that its provider calls succeeded before it names a model is
+    running; where it never names one, it has failed.
+    """
 
     state: State
     detail: str = ""  # the provider's own word for the state, or what the trainer is doing
@@ -131,12 +149,13 @@ class Quote(Frozen):
     examples: int
     tokens: int | None
     usd_low: float | None
-    usd_high: float | None
+    usd_high: float | None  # with the answers to the link's questions
     basis: str  # where the price comes from, with its date; for local jobs: that nobody sends a bill
     tokens_high: int | None = None  # where the provider decides how often, or the count is an estimate
     as_of: str | None = None  # day of the price, ISO 8601
     source: str | None = None
     exact: bool = False  # whether tokens are counted with the provider's own tokenizer
+    answers_usd: float = 0.0  # of `usd_high`: the most that the answers to the questions may cost
 
 
 class Decoding(Frozen):
@@ -158,6 +177,7 @@ class Answer(Frozen):
     prompt_tokens: int
     answer_tokens: int
     seconds: float
+    finish: str | None = None  # why it ended, in the provider's word, in lower case; None where nobody says
 
 
 class Backend(Protocol):
@@ -191,11 +211,12 @@ class Backend(Protocol):
     def submit(self, link: Link) -> Job:
         """Start the job, once: one create call, never retried. An interrupted local job goes on where it was.
 
-        Raises LimitError where the provider takes no job now, TransientError where nobody knows whether it took it.
+        Raises NotReadyError where the provider still prepares something, LimitError where it takes no job now,
+        TransientError where nobody knows whether it took it.
         """
 
-    def tidy(self, link: Link) -> None:
-        """Remove what was uploaded for the link and no job uses."""
+    def tidy(self, link: Link, job: Job | None = None) -> None:
+        """Remove what was uploaded for this link and no job uses; what `job`, the link's own, uses stays."""
 
     def status(self, job: Job) -> Status:
         """Where the job stands. An unknown provider state is not an end. VanishedError where nobody knows the job."""
@@ -212,4 +233,7 @@ class Backend(Protocol):
     def answer(
         self, model: str | None, tune: Any, conversations: Sequence[Sequence[Message]], *decodings: Decoding
     ) -> list[list[Answer]]:
-        """Answer each conversation, batched, in order, once for each decoding. `model` None asks the un-tuned base."""
+        """Answer each conversation, batched, in order, once for each decoding.
+
+        `model` None asks the un-tuned base; NotServedError where that is served nowhere.
+        """

@@ -7,28 +7,28 @@ it once. (Azure OpenAI, "Deploy a fine-tuned model".)
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import httpx
 
 from tasks import reach, settings
-from tasks.errors import BackendError
+from tasks.backends import limit, place
+from tasks.errors import BackendError, LimitError, MissingExtraError, TransientError
 from tasks.store import digest_of
 from tasks.tuning import Deploy
 
 VERSION = "2024-10-01"
 OFFICIAL = "https://management.azure.com"
+SCOPE = f"{OFFICIAL}/.default"
 LOOKS = 240
+ATTEMPTS = 6  # on 429, 5xx and lost answers: both calls may be made twice
 
 
 def deployed(deploy: Deploy, model: str, poll: tuple[float, float]) -> str:
     """The name under which `model` answers; it is deployed if it is not. BackendError where it cannot be."""
+    place.checked("tune.deploy.management_url", deploy.management_url, deploy.token_variable)
     reach.check("tune.deploy.management_url", deploy.management_url, OFFICIAL)
-    token = settings.secret(deploy.token_variable)
-    if not token:
-        raise BackendError(
-            f"model {model!r} must be deployed before it answers: set {deploy.token_variable} "
-            "(`az account get-access-token --query accessToken -o tsv`), then run the same command"
-        )
+    place.trusting()
     name = f"shardtune-{digest_of(model)[:12]}"
     url = (
         f"{deploy.management_url.rstrip('/')}/subscriptions/{deploy.subscription}/resourceGroups/"
@@ -38,22 +38,103 @@ def deployed(deploy: Deploy, model: str, poll: tuple[float, float]) -> str:
         "sku": {"name": deploy.sku, "capacity": deploy.capacity},
         "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
     }
-    asks = {"params": {"api-version": VERSION}, "headers": {"Authorization": f"Bearer {token}"}, "timeout": 60.0}
-    with httpx.Client(transport=httpx.HTTPTransport(retries=3)) as client:
-        found = client.get(url, **asks)  # type: ignore[arg-type]
-        if found.status_code == 404:
-            found = client.put(url, json=body, **asks)  # type: ignore[arg-type]
+    what = f"deploying {model!r} as {name!r}"
+    with httpx.Client(timeout=60.0) as client:
+        management = Management(client, url, deploy, what, poll)
+        found = management.call("GET") or management.call("PUT", body)
         for look in range(LOOKS):
-            if found.status_code >= 400:
-                raise BackendError(
-                    f"deployment {name!r} of {model!r} was refused ({found.status_code}): check subscription, "
-                    f"resource group, account and the token in {deploy.token_variable}"
-                )
-            state = found.json().get("properties", {}).get("provisioningState")
+            state = _state(found, what)
             if state == "Succeeded":
                 return name
             if state in ("Failed", "Canceled", "Disabled"):
                 raise BackendError(f"deployment {name!r} of {model!r} ended {state}: look at it in the Azure portal")
             time.sleep(min(poll[0] * 1.5**look, poll[1]))
-            found = client.get(url, **asks)  # type: ignore[arg-type]
-    raise BackendError(f"deployment {name!r} of {model!r} is still not ready: run the same command again later")
+            found = management.call("GET")
+    raise TransientError(f"deployment {name!r} of {model!r} is still not ready: run the same command again later")
+
+
+class Management:
+    """Azure's management of one deployment; a token is fetched when one is needed, and anew when it has expired."""
+
+    def __init__(self, client: httpx.Client, url: str, deploy: Deploy, what: str, poll: tuple[float, float]) -> None:
+        self.client, self.url, self.deploy, self.what, self.poll = client, url, deploy, what, poll
+        self.token, self.fetched = settings.secret(deploy.token_variable), False
+
+    def call(self, method: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """The deployment as Azure tells of it; None where there is none. TransientError where it does not answer."""
+        for attempt in range(ATTEMPTS):
+            try:
+                found = self._sent(method, body)
+                if found.status_code == 404 and method == "GET":
+                    return None
+                if found.status_code < 400:
+                    told = found.json()
+                    if isinstance(told, dict):
+                        return told
+                    raise ValueError(f"{type(told).__name__} and no object")
+                error = self._refused(found)
+            except httpx.HTTPError as failed:
+                error = TransientError(f"{self.what}: {place.unanswered(failed)}")
+            except ValueError:
+                error = TransientError(f"{self.what}: the answer is not in Azure's format: a proxy may have answered")
+            if not isinstance(error, TransientError) or attempt == ATTEMPTS - 1:
+                raise error
+            time.sleep(min(self.poll[0] * 2**attempt, self.poll[1]))
+        raise AssertionError("unreachable")
+
+    def _sent(self, method: str, body: dict[str, Any] | None) -> httpx.Response:
+        for _ in range(2):
+            if not self.token:
+                self.token, self.fetched = fetched(self.deploy.token_variable, self.what), True
+            headers = {"Authorization": f"Bearer {place.key_of(self.deploy.token_variable, self.token)}"}
+            asks: dict[str, Any] = {"params": {"api-version": VERSION}, "headers": headers}
+            found = self.client.request(method, self.url, json=body, **asks)
+            if found.status_code != 401 or self.fetched:
+                return found
+            # The variable's token lives for an hour, the job for many.
+            self.token = None
+        return found
+
+    def _refused(self, found: httpx.Response) -> BackendError:
+        told = f"{self.what}: Azure says {found.status_code} {_words(found)}".rstrip()
+        if found.status_code == 429:
+            return LimitError(told, limit.until(found.headers.get("retry-after"), False))
+        if found.status_code in (408, 409) or found.status_code >= 500:
+            return TransientError(told)
+        return BackendError(
+            f"{told}: check subscription, resource group and account in tune.deploy, and the role of whoever deploys"
+        )
+
+
+def fetched(variable: str, what: str) -> str:
+    """A bearer token of whoever is logged in on this machine. BackendError where nobody is."""
+    try:
+        from azure.core.exceptions import ClientAuthenticationError
+        from azure.identity import CredentialUnavailableError, DefaultAzureCredential
+    except ImportError as error:
+        raise MissingExtraError("azure-identity", "openai") from error
+    try:
+        with DefaultAzureCredential() as credential:
+            return str(credential.get_token(SCOPE).token)
+    except (ClientAuthenticationError, CredentialUnavailableError, ValueError) as error:
+        raise BackendError(
+            f"{what}: no valid Azure token: run `az login`, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and "
+            f"AZURE_CLIENT_SECRET, or {variable} (`az account get-access-token --query accessToken -o tsv`); then run "
+            "the same command"
+        ) from error
+
+
+def _state(found: dict[str, Any] | None, what: str) -> str | None:
+    properties = (found or {}).get("properties")
+    if found is not None and not isinstance(properties, dict):
+        raise TransientError(f"{what}: the answer is not in Azure's format: it has no properties")
+    return (properties or {}).get("provisioningState")
+
+
+def _words(found: httpx.Response) -> str:
+    """Azure's own words for an error, in one line of at most 200 characters."""
+    try:
+        error = found.json()["error"]
+        return " ".join(f"{error.get('code')} - {error.get('message')}".split())[:200]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""

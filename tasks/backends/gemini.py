@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from tasks.backends import offers, place, pricing, uploads
+from tasks.backends import offers, place, pricing, shapes, uploads
 from tasks.backends.account import needed_until, today
 from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
-from tasks.errors import BackendError, MissingExtraError, VanishedError
+from tasks.errors import BackendError, MissingExtraError, TransientError, VanishedError
 from tasks.examples.lines import line
 from tasks.examples.questions import asked
 from tasks.models import Finding, Format, Message
@@ -44,7 +44,9 @@ class Gemini:
 
     def __init__(self, tune: GeminiTune) -> None:
         self.tune = tune
-        self.base_url = os.environ.get("GOOGLE_VERTEX_BASE_URL")
+        self.base_url = os.environ.get("GOOGLE_VERTEX_BASE_URL") or None
+        if self.base_url:
+            place.checked("GOOGLE_VERTEX_BASE_URL", self.base_url, "GOOGLE_APPLICATION_CREDENTIALS")
         self.poll = (0.2, 1.0) if place.is_loopback(self.base_url) else (10.0, 180.0)
 
     @cached_property
@@ -80,7 +82,8 @@ class Gemini:
 
     def check(self, link: Link) -> list[Finding]:
         """Project, credentials, bucket, the base model and its life-span. BackendError where one is missing."""
-        found = offers.findings("gemini", link.base_model, today(), needed_until(link))
+        found = uploads.findings(link, "gemini")
+        found += offers.findings("gemini", link.base_model, today(), needed_until(link))
         if any(f.level == "error" for f in found):
             return found
         folder = bucket.of(self.tune)
@@ -95,24 +98,29 @@ class Gemini:
 
     def find(self, key: str) -> Job | None:
         """The first job of this key that works or has worked, else the newest."""
-        mine = sorted(
-            (j for j in self._jobs(key) if (j.labels or {}).get(KEY) == key), key=lambda j: (str(j.create_time), j.name)
-        )
+        mine = [j for j in self._jobs(self.reading, key) if _is_of(j, key)]
+        mine = mine or [j for j in self._jobs(self.reading) if _is_of(j, key)]
+        mine.sort(key=lambda j: (str(j.create_time), j.name))
         live = [job for job in mine if stage.STATES.get(stage.word(job), "running") not in ("failed", "cancelled")]
         return self._job((live[:1] or mine[-1:])[0], key) if mine else None
 
-    def _jobs(self, key: str | None) -> list[Any]:
-        """Jobs with this label where the service can filter, else every one."""
+    def _jobs(self, client: Any, key: str | None = None) -> list[Any]:
+        """Jobs that the service filters by the key's label, none where it knows no such filter; every one without."""
         wanted = {"filter": f"labels.{KEY}={key}"} if key else {}
         try:
             with vertex.translated("looking for jobs"):
-                return list(self.reading.tunings.list(config=types.ListTuningJobsConfig(page_size=100, **wanted)))
+                listed = client.tunings.list(config=types.ListTuningJobsConfig(page_size=100, **wanted))
+                return list(shapes.once(listed, lambda job: job.name))
+        except TransientError:
+            raise
         except BackendError as error:
-            if key is None or "400" not in str(error):
+            if key is None or " 400 " not in str(error):
                 raise
-            return self._jobs(None)
+            return []
 
     def _job(self, job: Any, key: str) -> Job:
+        if not job.name:
+            raise vertex.misshapen("reading a job", ValueError("it has no name"))
         made = job.create_time.isoformat() if job.create_time else ""
         return Job(key=key, backend=self.name, id=job.name, submitted_at=made)
 
@@ -121,6 +129,8 @@ class Gemini:
         tune, folder = self.tune, bucket.of(self.tune)
         training, heldout = self._uploads(link)
         parent, _, checkpoint = (link.parent or "").partition("#")
+        if link.parent_key and "/models/" not in parent:
+            raise BackendError(f"the link before left {parent!r}, which is no model to go on from: look at its job")
         # A dict would lose the checkpoint on its way through the SDK.
         config = types.CreateTuningJobConfig(
             tuned_model_display_name=f"shardtune {link.name} {link.key[:8]}"[:128],
@@ -134,34 +144,49 @@ class Gemini:
             sent = bucket.put(training, folder)
             config.validation_dataset = types.TuningValidationDataset(gcs_uri=bucket.put(heldout, folder))
             # The SDK calls all of its tuning experimental, at every first call.
-            with vertex.translated("creating the job"), warnings.catch_warnings(action="ignore"):
+            with vertex.translated("creating the job", self.poll[1]), warnings.catch_warnings(action="ignore"):
                 created = self.creating.tunings.tune(
-                    base_model=parent or link.base_model,
+                    base_model=parent or link.start,
                     training_dataset=types.TuningDataset(gcs_uri=sent),
                     config=config,
                 )
-        return self._job(created, link.key)
+                return self._job(created, link.key)
 
     def _uploads(self, link: Link) -> tuple[uploads.Upload, uploads.Upload]:
         rows = sum(e.examples for e in link.train)
         return uploads.of(link, max(1, min(MOST_HELDOUT, int(SHARE * rows))))
 
-    def tidy(self, link: Link) -> None:
-        """Delete the objects sent for this link that no job of the project reads."""
+    def tidy(self, link: Link, job: Job | None = None) -> None:
+        """Delete the objects sent for this link that no job reads, in any region where its base model is tuned.
+
+        Their names carry the link's key, so nobody else has sent them; a job that is there has all it needs.
+        """
+        if job is not None:
+            return
         sent = self._uploads(link)
         with uploads.sending(sent[0]):
             objects = bucket.there({upload.name for upload in sent}, bucket.of(self.tune))
             if not objects:
                 return
-            specs = [job.supervised_tuning_spec for job in self._jobs(None)]
+            regions = {self.tune.location, *(self.offer.regions if self.offer else ())}
+            clients = [self.reading if r == self.tune.location else vertex.client(self.tune, r, 4) for r in regions]
+            specs = [job.supervised_tuning_spec for client in clients for job in self._jobs(client)]
             used = {uri for s in specs if s for uri in (s.training_dataset_uri, s.validation_dataset_uri)}
             bucket.remove([uri for uri in objects if uri not in used])
 
     def status(self, job: Job) -> Status:
-        """State and progress, and at the end losses where the service left any, statistics and what was billed."""
+        """State and progress, and at the end losses where the service left any, and statistics."""
         with vertex.translated(f"reading job {job.id!r}"):
             found = self.reading.tunings.get(name=job.id)
-        return stage.status(found, self.offer)
+            if not found.name and not found.state:
+                raise ValueError("no name and no state")
+            status = stage.status(found, job, self.poll)
+        tokens, epochs = status.facts.get("billable_tokens"), status.facts.get("epochs") or self.tune.epochs
+        if not tokens or not epochs or status.state != "succeeded":
+            return status
+        # An estimate: Google's words are not a bill.
+        estimated = pricing.billed_usd(self.offer, tokens * epochs)
+        return status.model_copy(update={"facts": status.facts | {"estimated_usd": estimated}})
 
     def cancel(self, job: Job) -> None:
         """Ask for the end; a job that has ended already, or is not known, is left alone."""
@@ -186,6 +211,13 @@ class Gemini:
     ) -> list[list[Answer]]:
         """Answers of the base or of a tuned endpoint, some at a time."""
         return [generating.answers(tune, model, conversations, drawn, self.poll) for drawn in decodings]
+
+
+def _is_of(job: Any, key: str) -> bool:
+    """Whether label or training file tell that the job is of this key."""
+    spec = job.supervised_tuning_spec
+    sent = str(spec.training_dataset_uri if spec else "").rpartition("/")[2]
+    return (job.labels or {}).get(KEY) == key or sent.startswith(uploads.stem(key))
 
 
 _SIZES = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}

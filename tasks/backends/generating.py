@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from google.genai import types
 
-from tasks.backends import vertex
+from tasks.backends import room, vertex
 from tasks.backends.contract import Answer, Decoding
-from tasks.errors import BackendError, LimitError, TransientError, VanishedError
+from tasks.errors import BackendError, LimitError, NotServedError, TransientError, VanishedError
 from tasks.examples.lines import line
 from tasks.examples.questions import asked
 from tasks.examples.templates import prompt_hash
@@ -21,6 +22,7 @@ from tasks.tuning import GeminiTune
 AT_ONCE = 8  # requests on their way at the same time
 ATTEMPTS = 6  # of the SDK, on 429 and 5xx: asking twice does no harm
 FRESH = 12  # looks for an endpoint that was made a moment ago and is not found yet
+SERVED = 3  # looks for a base model
 DEFAULT = 1.0  # the temperature of Gemini 3 where none is sent
 
 
@@ -34,43 +36,57 @@ def answers(
     """Answers in the order of `conversations`. What is tuned in us-central1 or europe-west4 is served from us or eu."""
     if not conversations:
         return []
-    client = vertex.client(tune, tune.location.partition("-")[0].replace("europe", "eu"), ATTEMPTS, seconds=120)
     name = model or tune.base_model
+    client = vertex.client(tune, _location(name, tune), ATTEMPTS, seconds=120)
 
-    def one(turns: Sequence[Message]) -> Answer:
+    def once(turns: Sequence[Message], drawn: Decoding) -> Answer:
         example, began = line(turns, "", "gemini"), time.monotonic()
-        told, used = _told(client, name, example, decoding, poll)
-        counted = told.usage_metadata
-        return Answer(
-            text=told.text or "",
-            decoding=used,
-            model_version=f"{name} {told.model_version or ''}".strip(),
-            prompt_hash=prompt_hash(asked(example)),
-            prompt_tokens=(counted.prompt_token_count if counted else None) or 0,
-            answer_tokens=(counted.candidates_token_count if counted else None) or 0,
-            seconds=round(time.monotonic() - began, 3),
+        said = _said(client, name, example, drawn, poll, FRESH if model else SERVED)
+        return said.model_copy(
+            update={"prompt_hash": prompt_hash(asked(example)), "seconds": round(time.monotonic() - began, 3)}
         )
 
+    def one(turns: Sequence[Message]) -> Answer:
+        return room.given(lambda drawn: once(turns, drawn), decoding)
+
+    try:
+        found = _all(one, conversations)
+    except VanishedError as error:
+        if model:
+            raise
+        raise NotServedError(f"base model {name!r} is not served here ({error})") from error
+    room.tell(name, found)
+    return found
+
+
+def _location(name: str, tune: GeminiTune) -> str:
+    """Where the model answers: an endpoint where its own name says, a base in the multi-region of its tuning."""
+    own = re.search(r"/locations/([a-z0-9-]+)/", name)
+    return own[1] if own else tune.location.partition("-")[0].replace("europe", "eu")
+
+
+def _all(one: Callable[[Sequence[Message]], Answer], conversations: Sequence[Sequence[Message]]) -> list[Answer]:
     # The first alone: a fresh endpoint is waited for once, not once for each question.
     first = one(conversations[0])
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return [first, *pool.map(one, conversations[1:])]
 
 
-def _told(
-    client: Any, name: str, example: dict[str, Any], decoding: Decoding, poll: tuple[float, float]
-) -> tuple[Any, Decoding]:
-    """The response, and the decoding that was really used."""
+def _said(
+    client: Any, name: str, example: dict[str, Any], decoding: Decoding, poll: tuple[float, float], most: int
+) -> Answer:
+    """The model's answer; its prompt hash and seconds are filled in by whoever asks."""
     variants, looks = list(_configs(example, decoding)), 0
     while True:
         config, used = variants[0]
         try:
             with vertex.translated(f"asking {name!r}"):
                 contents = example["contents"][:-1]
-                return client.models.generate_content(model=name, contents=contents, config=config), used
+                told = client.models.generate_content(model=name, contents=contents, config=config)
+                return _answer(told, name, used)
         except VanishedError:
             looks += 1
-            if looks == FRESH:
+            if looks == most:
                 raise
             time.sleep(min(poll[0] * 2**looks, poll[1]))
         except (TransientError, LimitError):
@@ -79,6 +95,25 @@ def _told(
             if " 400 " not in str(error) or len(variants) == 1:
                 raise
             variants.pop(0)
+
+
+def _answer(told: Any, name: str, used: Decoding) -> Answer:
+    """The first candidate of a response; empty where thinking took all tokens or a filter left none."""
+    candidate = told.candidates[0] if told.candidates else None
+    parts = (candidate.content.parts if candidate and candidate.content else None) or ()
+    finish = candidate.finish_reason if candidate else getattr(told.prompt_feedback, "block_reason", None)
+    finish = getattr(finish, "value", finish)
+    counted = told.usage_metadata
+    return Answer(
+        text="".join(part.text for part in parts if part.text and not part.thought),
+        decoding=used,
+        model_version=f"{name} {told.model_version or ''}".strip(),
+        prompt_hash="",
+        prompt_tokens=(counted.prompt_token_count if counted else None) or 0,
+        answer_tokens=(counted.candidates_token_count if counted else None) or 0,
+        seconds=0.0,
+        finish=str(finish).lower() if finish else "no choice" if candidate is None else None,
+    )
 
 
 def _configs(example: dict[str, Any], decoding: Decoding) -> Iterator[tuple[Any, Decoding]]:

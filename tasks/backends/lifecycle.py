@@ -16,11 +16,11 @@ from filelock import FileLock
 
 from tasks import settings
 from tasks.backends.contract import ENDED, Backend, Job, Link, Status
-from tasks.errors import BackendError, LimitError, TransientError, VanishedError
+from tasks.errors import BackendError, LimitError, NotReadyError, TransientError, VanishedError
 
 log = logging.getLogger(__name__)
 
-LOOKS = 5  # for a job whose create call may or may not have worked
+LOOKS = 8  # for a job whose create call may or may not have worked
 TRIES = 5  # looks at a job whose provider does not answer, or says that it knows no such job
 AWAY = 3600.0  # seconds without an answer that a job under watch is waited for
 
@@ -54,6 +54,7 @@ def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> 
     Raises BackendError for a job that failed or was cancelled, unless `again` asks for a new attempt; LimitError where
     the provider takes no job now. What was uploaded for nothing is gone by then.
     """
+    log.debug("%s starts from %r", link.told, link.start)  # BackendError where the link before left nothing
     with locked(link.key), ledger.turn(link.key) if backend.paid else nullcontext():
         ledger.open(link)
         try:
@@ -63,13 +64,14 @@ def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> 
             else:
                 job, adopted = _adopt(job, link, backend, ledger, again)
         except BackendError as error:
-            if not isinstance(error, TransientError) or isinstance(error, LimitError):
+            limited = isinstance(error, LimitError) and not isinstance(error, NotReadyError)
+            if not isinstance(error, TransientError) or limited:
                 with suppress(BackendError):  # the first error is the one to tell
                     backend.tidy(link)
             raise
         ledger.record(job)
-        with suppress(TransientError):  # the next start or sweep does it
-            backend.tidy(link)
+        with suppress(BackendError):  # the next start or sweep does it
+            backend.tidy(link, job)
         return Started(job, adopted)
 
 
@@ -172,7 +174,7 @@ def watch(
     An interrupted job is resumed as long as it got further than the time before. Raises BackendError after `deadline`
     seconds, or where the job waits for somebody: it goes on, and the same command takes it up again.
     """
-    began, pause, resumed_at, last = time.monotonic(), backend.poll[0], -1, None
+    began, pace, resumed_at, last = time.monotonic(), Pace(backend.poll), -1, None
     while True:
         status = _answered(backend, job)
         if status.interrupted and status.step > resumed_at:
@@ -186,12 +188,37 @@ def watch(
             if last is None or seen[:2] != last[:2]:
                 log.info("job %s is %s%s", job.id[:12], status.state, f" ({status.detail})" if status.detail else "")
             on_change(status)
-            last, pause = seen, backend.poll[0]
+            last = seen
         if status.state in ENDED:
             return status
         if status.held:
             raise BackendError(f"job {job.id!r} is {status.detail}: {status.held}")
         if deadline is not None and time.monotonic() - began > deadline:
             raise BackendError(f"job {job.id!r} has not ended within {deadline:.0f} s: run the same command to go on")
-        time.sleep(pause)
-        pause = min(pause * 1.5, backend.poll[1])
+        time.sleep(pace.pause(status, time.monotonic()))
+
+
+class Pace:
+    """Pauses between looks that follow the job's own pace.
+
+    A job that counts its steps is looked at about twenty times in the time that it has left; one that does not, ever
+    more seldom while its state stays the same.
+    """
+
+    def __init__(self, poll: tuple[float, float]) -> None:
+        self.poll, self.last = poll, poll[0]
+        self.state: tuple[str, str] | None = None
+        self.since, self.first = 0.0, 0
+
+    def pause(self, status: Status, now: float) -> float:
+        """Seconds until the next look, after this one at `now` (seconds of a monotonic clock)."""
+        state = (status.state, status.detail if not status.steps else "")
+        if state != self.state:
+            self.state, self.since, self.first, self.last = state, now, status.step, self.poll[0]
+        elif status.steps and status.step > self.first:
+            left = (now - self.since) / (status.step - self.first) * max(0, status.steps - status.step)
+            self.last = left / 20
+        else:
+            self.last *= 1.5
+        self.last = min(max(self.last, self.poll[0]), self.poll[1])
+        return self.last

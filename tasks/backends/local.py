@@ -58,7 +58,7 @@ class Local:
         """None: every machine that trains is as good as another."""
         return None
 
-    def tidy(self, link: jobs.LocalLink) -> None:
+    def tidy(self, link: jobs.LocalLink, job: Job | None = None) -> None:
         """Nothing: a job's folder is all there is, and it is the job."""
 
     def check(self, link: jobs.LocalLink) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import yaml
 
+from tasks.backends import place
 from tasks.examples.counting import base_of
 from tasks.models import Finding, Frozen
+from tasks.tuning import OpenAITune, Prices, Tune
 
 SOON = timedelta(days=90)
 
@@ -25,17 +28,44 @@ class Offer(Frozen):
     output_usd: float | None
     last_tuning_day: date | None  # None where no end is announced
     last_serving_day: date | None
+    served_until: date | None = None  # the day before which it will not be retired; what comes after is not announced
+    regions: tuple[str, ...] = ()  # where it is tuned
+    note: str | None = None  # what else a person must know before tuning it
     as_of: date
     source: str
 
 
 @cache
-def _all() -> dict[str, dict[str, Offer]]:
+def _read() -> dict[str, dict[str, Any]]:
     told: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "offers.yaml").read_text())
+    return told
+
+
+@cache
+def _all() -> dict[str, dict[str, Offer]]:
     return {
         provider: {model: Offer(provider=provider, model=model, **values) for model, values in models.items()}
-        for provider, models in told.items()
+        for provider, models in _read().items()
+        if provider != "hosts"
     }
+
+
+def hosts() -> dict[str, str]:
+    """{domain: section} of the endpoints whose prices are known."""
+    return dict(_read()["hosts"])
+
+
+def priced(offer: Offer | None, provider: str, model: str, prices: Prices | None) -> Offer | None:
+    """The offer with the prices that a recipe names in place of its own; made from them alone where there is none."""
+    if prices is None:
+        return offer
+    given = prices.model_dump(exclude_none=True) | {"source": "the recipe's tune.prices"}
+    if offer is not None:
+        return offer.model_copy(update=given)
+    missing: dict[str, Any] = dict.fromkeys(
+        ("training_usd", "input_usd", "output_usd", "last_tuning_day", "last_serving_day")
+    )
+    return Offer(**(missing | {"provider": provider, "model": model, "as_of": date.today()} | given))
 
 
 def find(provider: str, model: str) -> Offer | None:
@@ -45,13 +75,35 @@ def find(provider: str, model: str) -> Offer | None:
     return known.get(name)
 
 
+def section(tune: OpenAITune) -> str | None:
+    """The section of offers.yaml for the endpoint of `tune`; None where nobody knows what it offers.
+
+    A simulator of OpenAI that the environment names offers what OpenAI does.
+    """
+    url = tune.base_url or os.environ.get("OPENAI_BASE_URL") or None
+    if place.of(url, "api.openai.com") is None or (place.is_loopback(url) and tune.base_url is None):
+        return "openai"
+    return place.offered(url, hosts())
+
+
+def of(tune: Tune) -> Offer | None:
+    """What the base of a remote `tune` costs where it is tuned: as the recipe says, else as offers.yaml does."""
+    if isinstance(tune, OpenAITune):
+        there = section(tune)
+        known = find(there, tune.base_model) if there else None
+        return priced(known, there or "openai", tune.base_model, tune.prices)
+    return find(tune.kind, tune.base_model)
+
+
 def trainable(provider: str, today: date) -> list[str]:
     """Models that can be tuned on this day."""
     return [o.model for o in _all()[provider].values() if o.last_tuning_day is None or today <= o.last_tuning_day]
 
 
-def findings(provider: str, model: str, today: date, needed_until: date | None) -> list[Finding]:
-    """What speaks against tuning `model` today for use until `needed_until`."""
+def findings(
+    provider: str, model: str, today: date, needed_until: date | None, prices: Prices | None = None
+) -> list[Finding]:
+    """What speaks against tuning `model` today for use until `needed_until`; a recipe's `prices` fill a missing one."""
     offer, others = find(provider, model), ", ".join(trainable(provider, today)) or "no model any more"
     if offer is None:
         message = f"model {model!r} is not known to be tunable: choose one of {others}"
@@ -73,7 +125,13 @@ def findings(provider: str, model: str, today: date, needed_until: date | None) 
     if tuning and tuning - today < SOON:
         message = f"{model!r} takes new jobs until {tuning}, {(tuning - today).days} days from today"
         found.append(Finding(rule="tuning end", level="warning", message=message))
-    if offer.training_usd is None:
+    until = offer.served_until
+    if until and serving is None and (until < (needed_until or today) or until - today < SOON):
+        message = f"{model!r} is served until {until} at least; when it is retired after that is not announced"
+        found.append(Finding(rule="serving end", level="warning", message=message))
+    if offer.note:
+        found.append(Finding(rule="offer", level="warning", message=f"{model!r}: {offer.note}"))
+    if offer.training_usd is None and (prices is None or prices.training_usd is None):
         message = f"the price of tuning {model!r} is unknown"
         found.append(Finding(rule="price", level="warning", message=message))
     return found

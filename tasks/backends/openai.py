@@ -1,21 +1,24 @@
 """The openai backend: fine-tuning jobs at OpenAI, at Azure, or at an endpoint that speaks their protocol.
 
-The create call is made once and never retried by the SDK; jobs carry their key in `metadata`, files their digest in the
-name, so both are found again after any death.
+The create call is made once and never retried by the SDK. A job carries its key three times: in `metadata`, in the
+suffix of its model, and in the names of its files; an endpoint that keeps only one of them is enough to find it again.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 from tasks import reach, settings
-from tasks.backends import account, offers, place, pricing, prompting, standing, uploads
+from tasks.backends import account, lifecycle, limit, offers, place, pricing, prompting, shapes, uploads
 from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
-from tasks.errors import BackendError, MissingExtraError, VanishedError
+from tasks.errors import BackendError, MissingExtraError, NotReadyError, VanishedError
 from tasks.examples.lines import line
 from tasks.examples.questions import asked
 from tasks.models import Finding, Format, Message
@@ -24,12 +27,26 @@ from tasks.tuning import OpenAITune
 try:
     import openai
 
-    from tasks.backends import refusals
+    from tasks.backends import refusals, standing
 except ImportError as error:
     raise MissingExtraError("openai", "openai") from error
 
+log = logging.getLogger(__name__)
+
 KEY = "shardtune_key"  # in a job's metadata
 MOST_HELDOUT = 5_000  # rows in a validation file
+OPTIONAL = ("metadata", "seed", "suffix")  # of a create call: left out where an endpoint does not know them
+UNKNOWN = (
+    "unknown",
+    "unrecogni",
+    "unsupported",
+    "not supported",
+    "unexpected",
+    "not permitted",
+    "not allowed",
+    "extra",
+)
+READY = ("processed", "uploaded", "none", "")  # states of a file that a job may use; some endpoints tell none
 
 
 def backend(tune: OpenAITune) -> OpenAI:
@@ -44,10 +61,13 @@ class OpenAI:
     paid = True
 
     def __init__(self, tune: OpenAITune) -> None:
+        self.tune, self.base_url = tune, tune.base_url or os.environ.get("OPENAI_BASE_URL") or None
+        if self.base_url:
+            named = "tune.base_url" if tune.base_url else "OPENAI_BASE_URL"
+            place.checked(named, self.base_url, tune.key_variable)
         if tune.base_url:  # whoever is named there is sent the key
             reach.check("tune.base_url", tune.base_url, os.environ.get("OPENAI_BASE_URL"))
-        self.tune = tune
-        self.base_url = tune.base_url or os.environ.get("OPENAI_BASE_URL")
+        self.events: dict[str, dict[str, Any]] = {}  # by job: those that were read, each by its name
         self.poll = (0.2, 1.0) if place.is_loopback(self.base_url) else (5.0, 120.0)
 
     @cached_property
@@ -59,10 +79,14 @@ class OpenAI:
                 f"there is no API key: set {self.tune.key_variable} (or make a Prefect Secret block of it), or try "
                 "everything without one by `shardtune rehearse`"
             )
-        return openai.OpenAI(api_key=key, base_url=self.base_url, timeout=60.0)
+        place.trusting()
+        with self._told("opening a client"):
+            return openai.OpenAI(
+                api_key=place.key_of(self.tune.key_variable, key), base_url=self.base_url, timeout=60.0
+            )
 
-    def _told(self, what: str) -> Any:
-        return refusals.translated(what, self.tune.key_variable)
+    def _told(self, what: str) -> AbstractContextManager[None]:
+        return refusals.translated(what, self.tune.key_variable, self.poll[1] / 2)
 
     def format(self, tune: OpenAITune) -> Format:
         """Chat lines of OpenAI."""
@@ -88,87 +112,137 @@ class OpenAI:
 
     @property
     def offer(self) -> offers.Offer | None:
-        """What the base costs; None at an endpoint with prices of its own."""
-        return offers.find("openai", self.tune.base_model) if self.official else None
+        """What the base costs at this endpoint: as the recipe says, else as offers.yaml does for its host."""
+        return offers.of(self.tune)
 
     @property
     def official(self) -> bool:
         """Whether this is OpenAI itself, or the simulator of it."""
-        own = self.endpoint(self.tune) is None or place.is_loopback(self.base_url)
-        return own and self.tune.base_url is None
+        return offers.section(self.tune) == "openai"
 
     def find(self, key: str) -> Job | None:
         """The first job of this key that works or has worked, else the newest."""
-        # Endpoints that know no filter return every job, so each is looked at.
-        jobs = [job for job in self._jobs(key) if (job.metadata or {}).get(KEY) == key]
-        mine = sorted(jobs, key=lambda job: (job.created_at, job.id))
-        live = [job for job in mine if standing.STATES.get(job.status) not in ("failed", "cancelled")]
-        return self._job((live[:1] or mine[-1:])[0], key) if mine else None
-
-    def _jobs(self, key: str) -> list[Any]:
-        """Jobs with this key in their metadata where the endpoint can filter, else every one."""
-        listed = self.client.fine_tuning.jobs.list
         with self._told(f"looking for a job of key {key!r}"):
-            try:
-                return list(listed(metadata={KEY: key}, limit=100))
-            except openai.BadRequestError:
-                return list(listed(limit=100))
+            mine = sorted(self._of_key(key), key=lambda job: (shapes.whole(job.created_at) or 0, job.id))
+            live = [j for j in mine if standing.STATES.get(str(j.status).lower()) not in ("failed", "cancelled")]
+            return self._job((live[:1] or mine[-1:])[0], key) if mine else None
+
+    def _of_key(self, key: str) -> list[Any]:
+        """Jobs with this key in their metadata; where the endpoint shows none, those with it in suffix or file name."""
+        try:
+            listed = self._jobs(metadata={KEY: key})
+            mine = [job for job in listed if _metadata(job).get(KEY) == key]
+        except (openai.BadRequestError, openai.UnprocessableEntityError):  # no such filter
+            mine = []
+        if mine:
+            return mine
+        files = {file.id for file in self._files(key)}
+        return [job for job in self._jobs() if _is_of(job, key) or job.training_file in files]
+
+    def _jobs(self, **filters: Any) -> list[Any]:
+        return list(shapes.once(self.client.fine_tuning.jobs.list(limit=100, **filters), lambda job: job.id))
 
     def _job(self, job: Any, key: str) -> Job:
-        made = datetime.fromtimestamp(job.created_at, UTC).isoformat()
+        if not isinstance(job.id, str):
+            raise TypeError(f"a job without an id: {job!r}")
+        made = datetime.fromtimestamp(shapes.whole(job.created_at) or 0, UTC).isoformat()
         url = f"https://platform.openai.com/finetune/{job.id}" if self.endpoint(self.tune) is None else None
         return Job(key=key, backend=self.name, id=job.id, url=url, submitted_at=made)
 
     def submit(self, link: Link) -> Job:
         """Send the files, unless they are there, and create the job: one call, never retried."""
-        tune, training, heldout = self.tune, *uploads.of(link, MOST_HELDOUT)
+        training, heldout = uploads.of(link, MOST_HELDOUT)
+        with uploads.sending(training):
+            files = [self._sent(upload) for upload in (training, heldout)]
+            more = {
+                "metadata": {KEY: link.key, "shardtune_recipe": link.name},
+                "seed": link.seed,
+                "suffix": self.tune.suffix or _suffix(link.key),
+            }
+            while True:
+                with self._told("creating the job"):
+                    try:
+                        return self._job(self._created(link, files, more), link.key)
+                    except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                        # Refused before anything was made, so asking for less is no second job.
+                        unknown = _unknown(error, more)
+                        if unknown is None:
+                            raise
+                        log.warning("this endpoint knows no %r in a create call: asking without it", unknown)
+                        del more[unknown]
+
+    def _created(self, link: Link, files: Sequence[str], more: dict[str, Any]) -> Any:
+        """The one create call."""
+        tune = self.tune
         chosen = {
             "n_epochs": tune.epochs,
             "batch_size": tune.batch_size,
             "learning_rate_multiplier": tune.learning_rate_multiplier,
         }
-        with uploads.sending(training):
-            files = [self._sent(upload) for upload in (training, heldout)]
-            with self._told("creating the job"):
-                created = self.client.with_options(max_retries=0).fine_tuning.jobs.create(
-                    model=link.parent or link.base_model,
-                    training_file=files[0],
-                    validation_file=files[1],
-                    method={"type": "supervised", "supervised": {"hyperparameters": chosen}},  # type: ignore[arg-type]
-                    seed=link.seed,
-                    suffix=tune.suffix if tune.suffix else openai.omit,
-                    metadata={KEY: link.key, "shardtune_recipe": link.name},
-                    extra_body=tune.extra_body or None,
-                )
-        return self._job(created, link.key)
+        return self.client.with_options(max_retries=0).fine_tuning.jobs.create(
+            model=link.start,
+            training_file=files[0],
+            validation_file=files[1],
+            method={"type": "supervised", "supervised": {"hyperparameters": chosen}},  # type: ignore[arg-type]
+            extra_body=tune.extra_body or None,
+            **more,
+        )
 
     def _sent(self, upload: uploads.Upload) -> str:
-        """The id of the file at the provider: one that is there already, or a new one."""
-        with self._told(f"sending {upload.name!r}"):
-            there = [f for f in self._files({upload.name}) if f.status not in ("error", "deleted")]
+        """The id of the file at the provider: one that is there already, or a new one; ready for a job."""
+        with self._told(f"sending {upload.name!r}"), upload.opened() as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
+            there = [
+                f
+                for f in self._files(upload.key)
+                if f.filename == upload.name and f.status not in ("error", "deleted") and f.bytes in (size, None)
+            ]
             if there:
-                return str(there[0].id)
-            with upload.opened() as stream:
-                files = self.client.with_options(timeout=1_800.0).files
-                sent = files.create(file=(upload.name, stream, "application/jsonl"), purpose="fine-tune")
-            if sent.status not in ("processed", "uploaded"):  # Azure wants to have read it first
-                sent = self.client.files.wait_for_processing(sent.id, poll_interval=self.poll[0])
-            return sent.id
+                return self._ready(there[0])
+            files = self.client.with_options(timeout=1_800.0).files
+            return self._ready(files.create(file=(upload.name, stream, "application/jsonl"), purpose="fine-tune"))
 
-    def _files(self, names: set[str]) -> list[Any]:
-        """Files of these names, oldest first."""
-        listed = self.client.files.list(purpose="fine-tune", limit=1_000)
-        return sorted((f for f in listed if f.filename in names), key=lambda f: (f.created_at, f.id))
+    def _ready(self, file: Any) -> str:
+        """The id of a file that a job may use. NotReadyError where the endpoint has not read it yet."""
+        if not isinstance(file.id, str):
+            raise TypeError(f"a file without an id: {file!r}")
+        for pause in lifecycle.pauses(self.poll, lifecycle.LOOKS):
+            status = str(file.status or "").lower()
+            if status in READY:
+                return file.id
+            if status in ("error", "failed", "deleted"):
+                raise BackendError(
+                    f"the endpoint refused file {file.id!r} ({status}: {getattr(file, 'status_details', None)}): run "
+                    "`shardtune check` on the recipe"
+                )
+            time.sleep(pause)
+            file = self.client.files.retrieve(file.id)
+        raise NotReadyError(f"the endpoint is still reading file {file.id!r}", limit.after(self.poll[1]))
 
-    def tidy(self, link: Link) -> None:
+    def _files(self, key: str) -> list[Any]:
+        """Files sent for the link of this key, oldest first; none at an endpoint that cannot list files."""
+        try:
+            listed = shapes.once(self.client.files.list(purpose="fine-tune", limit=1_000), lambda file: file.id)
+            mine = [f for f in listed if str(f.filename).startswith(uploads.stem(key))]
+        except openai.APIStatusError as error:
+            if not refusals.unavailable(error):
+                raise
+            return []
+        return sorted(mine, key=lambda f: (shapes.whole(f.created_at) or 0, f.id))
+
+    def tidy(self, link: Link, job: Job | None = None) -> None:
         """Delete the files sent for this link that no job of the account uses."""
-        sent = uploads.of(link, MOST_HELDOUT)
-        with uploads.sending(sent[0]), self._told("removing files that no job uses"):
-            files = self._files({upload.name for upload in sent})
+        training, _ = uploads.of(link, MOST_HELDOUT)
+        with uploads.sending(training), self._told("removing files that no job uses"):
+            files = self._files(link.key)
             if not files:
                 return
-            jobs = list(self.client.fine_tuning.jobs.list(limit=100))
-            used = {j.training_file for j in jobs} | {j.validation_file for j in jobs}
+            # The link's own job is asked for by its id: a list may not show it yet.
+            used = _files_of([self.client.fine_tuning.jobs.retrieve(job.id)]) if job else set()
+            if (job and not used) or all(file.id in used for file in files):
+                return
+            used |= _files_of(self._jobs())
             for file in files:
                 if file.id not in used:
                     self.client.files.delete(file.id)
@@ -204,3 +278,37 @@ class OpenAI:
     ) -> list[list[Answer]]:
         """Chat completions, some at a time; a model that was tuned a moment ago is waited for."""
         return [prompting.answers(self, model, conversations, drawn) for drawn in decodings]
+
+
+def _metadata(job: Any) -> dict[str, Any]:
+    told = getattr(job, "metadata", None)
+    return told if isinstance(told, dict) else {}
+
+
+def _suffix(key: str) -> str:
+    """What a model's name tells of its link where the recipe gives no suffix; Azure takes 18 characters."""
+    return f"st-{key[:12]}"
+
+
+def _is_of(job: Any, key: str) -> bool:
+    """Whether metadata, suffix or the name of its model tell that the job is of this key."""
+    if _metadata(job).get(KEY) == key:
+        return True
+    extra = job.model_extra or {}
+    told = (extra.get("user_provided_suffix"), extra.get("suffix"), getattr(job, "suffix", None))
+    return _suffix(key) in told or f":{_suffix(key)}:" in str(getattr(job, "fine_tuned_model", None))
+
+
+def _files_of(jobs: Sequence[Any]) -> set[str]:
+    """Ids of the files that these jobs use."""
+    named = {getattr(job, name, None) for job in jobs for name in ("training_file", "validation_file")}
+    return {file for file in named if isinstance(file, str)}
+
+
+def _unknown(error: openai.APIStatusError, fields: dict[str, Any]) -> str | None:
+    """The optional field that the endpoint refuses to know; None where it refuses something else."""
+    words = f"{error.message} {error.body}".lower()
+    if not any(word in words for word in UNKNOWN):
+        return None
+    named = str(getattr(error, "param", None) or "").partition(".")[0]
+    return next((name for name in OPTIONAL if name in fields and (named == name or f"{name}" in words)), None)

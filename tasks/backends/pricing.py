@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tasks.backends import offers
+from tasks.backends import offers, room
 from tasks.backends.contract import Link, Quote
 from tasks.backends.offers import Offer
 from tasks.examples import counting
@@ -26,7 +26,7 @@ def of_link(link: Link, epochs: int | Literal["auto"] | None, offer: Offer | Non
     """
     examples, counts = sum(e.examples for e in link.train), [e.tokens for e in link.train]
     counted = None if None in counts else sum(count or 0 for count in counts)
-    exact = link.backend == "openai"
+    exact = link.backend == "openai" and counting.encoding_name(link.base_model) is not None
     least, most = _epochs(epochs, examples)
     low = high = None
     if counted is not None:
@@ -46,6 +46,7 @@ def of_link(link: Link, epochs: int | Literal["auto"] | None, offer: Offer | Non
         as_of=offer.as_of.isoformat() if offer else None,
         source=offer.source if offer else None,
         exact=exact,
+        answers_usd=answers,
     )
 
 
@@ -62,7 +63,8 @@ def _answers(offer: Offer | None, link: Link) -> float:
     """An upper bound for asking the questions; 0 where the price is unknown, since it is hundredths of the training."""
     if offer is None or offer.input_usd is None or offer.output_usd is None:
         return 0.0
-    return ARMS * link.asked * (PROMPT * offer.input_usd + link.answer_tokens * offer.output_usd) / MILLION
+    tokens = link.answer_tokens + min(room.MOST, room.MORE * link.answer_tokens)  # each may be asked once more
+    return ARMS * link.asked * (2 * PROMPT * offer.input_usd + tokens * offer.output_usd) / MILLION
 
 
 def _basis(offer: Offer | None, least: int, most: int | None, exact: bool) -> str:
@@ -86,7 +88,7 @@ def of_answer(tune: Tune, prompt_tokens: int, answer_tokens: int) -> float | Non
     """US dollars of one answer; nothing where it is made on this machine, None where the price is unknown."""
     if tune.kind == "local":
         return 0.0
-    offer = offers.find(tune.kind, tune.base_model)
+    offer = offers.of(tune)
     if offer is None or offer.input_usd is None or offer.output_usd is None:
         return None
     return (prompt_tokens * offer.input_usd + answer_tokens * offer.output_usd) / MILLION

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from tasks.backends import deploy
+from tasks.backends import deploy, room
 from tasks.backends.contract import Answer, Decoding
-from tasks.errors import VanishedError
+from tasks.backends.shapes import whole
+from tasks.errors import NotServedError, VanishedError
 from tasks.examples.lines import line
 from tasks.examples.questions import asked
 from tasks.examples.templates import prompt_hash
@@ -21,53 +22,96 @@ if TYPE_CHECKING:
 AT_ONCE = 8  # requests on their way at the same time
 RETRIES = 6  # of the SDK, on 429, 5xx and lost answers: asking twice does no harm
 FRESH = 12  # looks for a model that was made a moment ago and is not found yet
+SERVED = 3  # looks for a base model
 
 
 def answers(
     backend: OpenAI, model: str | None, conversations: Sequence[Sequence[Message]], decoding: Decoding
 ) -> list[Answer]:
-    """Answers in the order of `conversations`. Where the model must be deployed first, it is."""
+    """Answers in the order of `conversations`. Where the model must be deployed first, it is.
+
+    NotServedError where the base is asked (`model` None) and nobody serves it.
+    """
     if not conversations:
         return []
-    name = model or backend.tune.base_model
-    if model and backend.tune.deploy:
-        name = deploy.deployed(backend.tune.deploy, model, backend.poll)
+    name = _name(backend, model)
     client = backend.client.with_options(max_retries=RETRIES, timeout=120.0)
     # The endpoint knows no repetition penalty, so none is used and none is recorded.
     used = decoding.model_copy(update={"repetition_penalty": 1.0})
+    looks = FRESH if model else SERVED
 
-    def one(turns: Sequence[Message]) -> Answer:
+    def once(turns: Sequence[Message], drawn: Decoding) -> Answer:
         example, began = line(turns, "", "openai"), time.monotonic()
-        told = _told(backend, client, name, example["messages"][:-1], used)
-        return Answer(
-            text=told.choices[0].message.content or "",
-            decoding=used,
-            model_version=f"{told.model} {told.system_fingerprint or ''}".strip(),
-            prompt_hash=prompt_hash(asked(example)),
-            prompt_tokens=told.usage.prompt_tokens if told.usage else 0,
-            answer_tokens=told.usage.completion_tokens if told.usage else 0,
-            seconds=round(time.monotonic() - began, 3),
+        said = _said(backend, client, name, example["messages"][:-1], drawn, looks)
+        return said.model_copy(
+            update={"prompt_hash": prompt_hash(asked(example)), "seconds": round(time.monotonic() - began, 3)}
         )
 
-    # The first alone: a fresh model is waited for once, not once for each question.
-    first = one(conversations[0])
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [first, *pool.map(one, conversations[1:])]
+    def one(turns: Sequence[Message]) -> Answer:
+        return room.given(lambda drawn: once(turns, drawn), used)
+
+    try:
+        # The first alone: a fresh model is waited for once, not once for each question.
+        first = one(conversations[0])
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = [first, *pool.map(one, conversations[1:])]
+    except VanishedError as error:
+        if model:
+            raise
+        raise NotServedError(f"base model {name!r} is not served here ({error})") from error
+    room.tell(name, found)
+    return found
 
 
-def _told(backend: OpenAI, client: Any, name: str, messages: list[Any], used: Decoding) -> Any:
-    for attempt in range(FRESH):
+def _name(backend: OpenAI, model: str | None) -> str:
+    """Under which the model is asked. Azure serves under names of deployments, a base too."""
+    there = backend.tune.deploy
+    if there is None:
+        return model or backend.tune.base_model
+    if model:
+        return deploy.deployed(there, model, backend.poll)
+    if there.base is None:
+        raise NotServedError(
+            f"base model {backend.tune.base_model!r} has no deployment: to ask it for comparison, deploy it and name "
+            "the deployment in tune.deploy.base"
+        )
+    return there.base
+
+
+def _said(backend: OpenAI, client: Any, name: str, messages: list[Any], used: Decoding, looks: int) -> Answer:
+    """The model's answer; its prompt hash and seconds are filled in by whoever asks."""
+    for attempt in range(looks):
         try:
             with backend._told(f"asking {name!r}"):
-                return client.chat.completions.create(
+                told = client.chat.completions.create(
                     model=name,
                     messages=messages,
                     temperature=used.temperature,
                     max_tokens=used.max_new_tokens,
                     seed=used.seed,
                 )
+                return _answer(told, name, used)
         except VanishedError:
-            if attempt == FRESH - 1:
+            if attempt == looks - 1:
                 raise
             time.sleep(min(backend.poll[0] * 2**attempt, backend.poll[1]))
     raise AssertionError("unreachable")
+
+
+def _answer(told: Any, name: str, used: Decoding) -> Answer:
+    """The first choice of a completion; empty where a filter left none."""
+    choice = told.choices[0] if told.choices else None
+    message = choice.message if choice else None
+    refusal = getattr(message, "refusal", None)
+    finish = "refusal" if refusal else getattr(choice, "finish_reason", None)
+    usage = getattr(told, "usage", None)
+    return Answer(
+        text=getattr(message, "content", None) or refusal or "",
+        decoding=used,
+        model_version=f"{told.model or name} {getattr(told, 'system_fingerprint', None) or ''}".strip(),
+        prompt_hash="",
+        prompt_tokens=whole(getattr(usage, "prompt_tokens", None)) or 0,
+        answer_tokens=whole(getattr(usage, "completion_tokens", None)) or 0,
+        seconds=0.0,
+        finish=str(finish).lower() if finish else "no choice" if choice is None else None,
+    )

@@ -7,28 +7,50 @@ from contextlib import contextmanager
 
 import openai
 
-from tasks.backends.limit import until
-from tasks.errors import BackendError, LimitError, TransientError, VanishedError
+from tasks.backends import limit, place
+from tasks.errors import BackendError, LimitError, NotReadyError, ShardtuneError, TransientError, VanishedError
 
 NO_CREDIT = {"insufficient_quota", "exceeded_quota", "billing_hard_limit_reached", "billing_not_active"}
+NOT_DEPLOYED = {"DeploymentNotReady", "DeploymentNotFound"}  # Azure says so for a while after it has deployed
+NOT_READY = ("not ready", "still being processed", "is being processed", "being provisioned", "not yet available")
+READY_AFTER = 60.0  # seconds until something that the provider prepares is asked for again
+# What the SDK and our readers raise at an answer that has not the shape of the provider's.
+MISSHAPEN = (AttributeError, TypeError, LookupError, ValueError, ArithmeticError)
 
 
 @contextmanager
-def translated(what: str, key_variable: str) -> Iterator[None]:
-    """Raise the SDK's errors as ours. `what` was being done; `key_variable` holds the key, which is never shown."""
+def translated(what: str, key_variable: str, ready_after: float = READY_AFTER) -> Iterator[None]:
+    """Raise the SDK's errors as ours. `what` was being done; `key_variable` holds the key, which is never shown.
+
+    An answer that is not the provider's (HTML of a proxy, half a JSON, an empty object) is a TransientError.
+    """
     try:
         yield
+    except ShardtuneError:
+        raise
+    except openai.APIResponseValidationError as error:
+        raise misshapen(what, error) from error
     except openai.APIConnectionError as error:  # timeouts too
-        raise TransientError(f"{what}: no answer ({type(error.__cause__ or error).__name__})") from error
+        raise TransientError(f"{what}: {place.unanswered(error)}") from error
     except openai.APIStatusError as error:
-        raise of(error, what, key_variable) from error
+        raise of(error, what, key_variable, ready_after) from error
     except openai.OpenAIError as error:
         raise BackendError(f"{what}: {error}") from error
+    except MISSHAPEN as error:
+        raise misshapen(what, error) from error
 
 
-def of(error: openai.APIStatusError, what: str, key_variable: str) -> BackendError:
+def misshapen(what: str, error: Exception) -> TransientError:
+    """Our error for an answer that is not in the provider's format."""
+    return TransientError(
+        f"{what}: the answer is not in the provider's format ({type(error).__name__}): a proxy or a login page may "
+        "have answered in its place"
+    )
+
+
+def of(error: openai.APIStatusError, what: str, key_variable: str, ready_after: float = READY_AFTER) -> BackendError:
     """Our error for an HTTP answer above 399."""
-    code = error.code or str(error.status_code)
+    code = str(error.code or error.status_code)
     told = f"{what}: {code} - {_message(error)}"
     told += f" (request {error.request_id})" if error.request_id else ""
     if error.status_code == 401:
@@ -40,15 +62,26 @@ def of(error: openai.APIStatusError, what: str, key_variable: str) -> BackendErr
         )
     if code in NO_CREDIT:
         return BackendError(f"{told}: the account has no credit left, add some; nothing was started")
+    if error.status_code == 407:
+        return TransientError(f"{what}: {place.unanswered(ConnectionError('proxy'))}")
+    if error.status_code in (400, 409, 422, 425) and any(words in told.lower() for words in NOT_READY):
+        return NotReadyError(told, limit.after(ready_after))
     if error.status_code == 429:
-        return LimitError(told, until(error.response.headers.get("retry-after"), "daily" in told.lower()))
-    if error.status_code == 404:
+        retry_after = error.response.headers.get("retry-after")
+        return LimitError(told, limit.until(retry_after, "daily" in told.lower() or "per day" in told.lower()))
+    if error.status_code == 404 or code in NOT_DEPLOYED:
         return VanishedError(told)
-    if error.status_code in (408, 409) or error.status_code >= 500:
+    if error.status_code in (408, 409, 425) or error.status_code >= 500:
         return TransientError(told)
     return BackendError(told)
 
 
+def unavailable(error: openai.APIStatusError) -> bool:
+    """Whether the endpoint says that it has no such route."""
+    return error.status_code in (404, 405, 501)
+
+
 def _message(error: openai.APIStatusError) -> str:
+    """The provider's own words, in one line of at most 300 characters."""
     body = error.body if isinstance(error.body, dict) else {}
-    return str(body.get("message") or error.message)
+    return " ".join(str(body.get("message") or error.message).split())[:300]

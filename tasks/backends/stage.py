@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.backends import bucket, pricing
-from tasks.backends.contract import LossPoint, State, Status
-from tasks.backends.offers import Offer
+from tasks.backends import bucket, patience
+from tasks.backends.contract import Job, LossPoint, State, Status
+from tasks.backends.shapes import whole
 from tasks.errors import BackendError
 
 STATES: dict[str, State] = {
@@ -20,33 +20,42 @@ NO_LOSS = "not available through this API"
 HELD = "resume it at the provider, or end it with `shardtune cancel KEY`"
 
 
-def status(job: Any, offer: Offer | None) -> Status:
-    """State and progress, and at the end losses where the service left any, statistics and what was billed."""
-    said, tuned = word(job), job.tuned_model
-    state = STATES.get(said, "running")
-    if said == "PARTIALLY_SUCCEEDED" and not (tuned and tuned.endpoint):
-        state = "failed"
-    ended, facts = state == "succeeded", _facts(job)
-    points = _losses(job.gcs_metrics_uri, facts) if ended else ()
-    billed = facts.pop("billable_tokens", None)
-    if billed is not None:
-        facts["billed_usd"] = pricing.billed_usd(offer, billed)
-    last = tuned.checkpoints[-1].checkpoint_id if ended and tuned.checkpoints else None
+def status(found: Any, job: Job, poll: tuple[float, float]) -> Status:
+    """State and progress, and at the end losses where the service left any, and statistics.
+
+    "succeeded" means that an endpoint can be asked: a job that is called so and names none is still running, until a
+    deadline. What the service calls billable tokens is "the tuning dataset's": the bill is that times epochs.
+    """
+    said, tuned = word(found), found.tuned_model
+    state, facts = STATES.get(said, "running"), _facts(found)
+    endpoint = (tuned.endpoint if tuned else None) or None
+    error, detail = _error(found, said) if state == "failed" else None, said
+    if said == "PARTIALLY_SUCCEEDED" and not endpoint:
+        state, error = "failed", _error(found, said)
+    elif state == "succeeded":
+        state, detail, error = patience.named(poll, job, endpoint, said)
+    ended = state == "succeeded"
+    points = _losses(found.gcs_metrics_uri, facts) if ended else ()
     return Status(
         state=state,
-        detail=said,
+        detail=detail,
         step=int(facts.get("steps") or facts.get("completed_steps") or 0),
         steps=facts.get("steps"),
         points=points,
         heldout_after=points[-1].heldout_loss if points else None,
-        billed_tokens=billed,
         facts={name: value for name, value in facts.items() if value is not None},
-        model=tuned.endpoint if ended else None,
-        model_digest=tuned.endpoint if ended else None,
-        continue_from=f"{tuned.model}#{last}" if ended and last else tuned.model if ended else None,
-        error=_error(job, said, state),
+        model=endpoint if ended else None,
+        model_digest=endpoint if ended else None,
+        continue_from=_start(tuned) if ended else None,
+        error=error,
         held=HELD if said == "PAUSED" else None,
     )
+
+
+def _start(tuned: Any) -> str | None:
+    """What a next job starts from: the model, at its last checkpoint where it has any; None where none is named."""
+    last = [c.checkpoint_id for c in tuned.checkpoints or () if c.checkpoint_id]
+    return f"{tuned.model}#{last[-1]}" if tuned.model and last else tuned.model or None
 
 
 def _losses(uri: str | None, facts: dict[str, Any]) -> tuple[LossPoint, ...]:
@@ -66,10 +75,15 @@ def word(job: Any) -> str:
     return str(getattr(state, "value", state) or "").removeprefix("JOB_STATE_")
 
 
-def _error(job: Any, word: str, state: State) -> str | None:
-    if job.error and (job.error.message or job.error.code):
-        return f"{job.error.code}: {job.error.message}"
-    return f"the service ended it as {word}" if state == "failed" else None
+def _error(job: Any, word: str) -> str:
+    told = (getattr(job.error, "code", None), getattr(job.error, "message", None))
+    return ": ".join(str(part) for part in told if part) or f"the service ended it as {word} and gives no reason"
+
+
+def _epochs(job: Any) -> Any:
+    """Epochs as the service resolved them."""
+    chosen = job.supervised_tuning_spec and job.supervised_tuning_spec.hyper_parameters
+    return chosen.epoch_count if chosen else None
 
 
 def _facts(job: Any) -> dict[str, Any]:
@@ -85,8 +99,9 @@ def _facts(job: Any) -> dict[str, Any]:
         facts |= {
             "examples": stats.tuning_dataset_example_count,
             "characters": stats.total_tuning_character_count,
-            "billable_tokens": stats.total_billable_token_count,
-            "steps": stats.tuning_step_count,
+            "billable_tokens": whole(stats.total_billable_token_count),
+            "steps": whole(stats.tuning_step_count),
+            "epochs": whole(_epochs(job)),
             "truncated": stats.total_truncated_example_count,
         }
     if job.tuned_model and job.tuned_model.checkpoints:

@@ -2,91 +2,184 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tasks.backends import curve, pricing
+import openai
+
+from tasks.backends import curve, patience, pricing, refusals, shapes
 from tasks.backends.contract import Event, Job, LossPoint, State, Status
-from tasks.errors import BackendError, VanishedError
+from tasks.backends.shapes import whole
+from tasks.errors import BackendError, TransientError
 
 if TYPE_CHECKING:
     from tasks.backends.openai import OpenAI
 
-# Words for states, those of Azure and of jobs that a person stopped for a while among them.
+# Words for states, in lower case, those of Azure and of jobs that a person stopped for a while among them.
 STATES: dict[str, State] = {
-    **dict.fromkeys(("validating_files", "pending", "created", "queued", "notRunning"), "queued"),
+    **dict.fromkeys(("validating_files", "pending", "created", "queued", "notrunning"), "queued"),
     **dict.fromkeys(("running", "paused", "pausing", "resuming"), "running"),
     "succeeded": "succeeded",
     "failed": "failed",
     **dict.fromkeys(("cancelled", "canceled"), "cancelled"),
 }
 HELD = "resume it at the provider, or end it with `shardtune cancel KEY`"
+LARGEST = 50_000_000  # bytes of a result file; a larger one holds weights
+RESOLVED = ("n_epochs", "batch_size", "learning_rate_multiplier")
+CHECKPOINT = ("step_number", "fine_tuned_model_checkpoint")
 
 
 def status(backend: OpenAI, job: Job) -> Status:
-    """State, losses from events and, once there, from the result file, and what was billed."""
+    """State, losses from events and, once there, from the result file, and what was billed.
+
+    "succeeded" means that a model can be asked: a job that is called so and names none is still running, until a
+    deadline; then it has failed.
+    """
     with backend._told(f"reading job {job.id!r}"):
         found = backend.client.fine_tuning.jobs.retrieve(job.id)
-        events = list(backend.client.fine_tuning.jobs.list_events(job.id, limit=100))[::-1]
-    state = STATES.get(found.status, "running")
-    metrics = [e.data for e in events if e.type == "metrics" and isinstance(e.data, dict)]
+        said = str(found.status)
+    facts: dict[str, Any] = {}
+    events = _events(backend, job.id, facts)
+    state, model = STATES.get(said.lower(), "running"), getattr(found, "fine_tuned_model", None) or None
+    metrics = [e.data for e in events if _said(e, "type") == "metrics" and isinstance(_said(e, "data"), dict)]
     resolved = _resolved(found)
     epochs = resolved.get("n_epochs")
     points = curve.of_events(metrics, epochs if isinstance(epochs, int) else None)
-    facts: dict[str, Any] = {f"used_{name}": value for name, value in resolved.items()}
+    facts |= {f"used_{name}": value for name, value in resolved.items()}
+    error = _reason(found, events) if state == "failed" else None
+    detail = said
     if state == "succeeded":
-        for file in found.result_files or ():
+        state, detail, error = patience.named(backend.poll, job, model, said)
+    if state == "succeeded":
+        for file in _results(found):
             points = curve.merged(points, _curve(backend, file, facts))
         facts["checkpoints"] = _checkpoints(backend, job.id)
-    if found.trained_tokens is not None:
-        facts["billed_usd"] = pricing.billed_usd(backend.offer, found.trained_tokens)
+    billed = whole(getattr(found, "trained_tokens", None))
+    if billed is not None:
+        facts["billed_usd"] = pricing.billed_usd(backend.offer, billed)
     facts["simulator"] = (found.model_extra or {}).get("simulator")
-    code = found.error.code if found.error else None  # healthy jobs have an error object too, an empty one
-    model = found.fine_tuned_model if state == "succeeded" else None
     return Status(
         state=state,
-        detail=found.status,
+        detail=detail,
         step=points[-1].step if points else 0,
-        steps=next((int(m["total_steps"]) for m in metrics if m.get("total_steps")), None),
+        steps=next((total for m in metrics if (total := whole(m.get("total_steps")))), None),
         points=points,
         events=tuple(_event(e) for e in events),
         heldout_after=curve.heldout(metrics),
-        billed_tokens=found.trained_tokens,
+        billed_tokens=billed,
         facts={name: value for name, value in facts.items() if value is not None},
-        model=model,
-        model_digest=model,
-        error=f"{code}: {found.error.message}" if code and found.error else None,
-        held=HELD if found.status == "paused" else None,
+        model=model if state == "succeeded" else None,
+        model_digest=model if state == "succeeded" else None,
+        error=error,
+        held=HELD if said.lower() == "paused" else None,
     )
+
+
+def _said(thing: Any, name: str) -> Any:
+    """A field that an endpoint may leave out."""
+    return getattr(thing, name, None)
+
+
+def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
+    """Every event, oldest first. Only those that this backend has not read before are asked for.
+
+    An endpoint without this route has none: that is a fact of the job, and no error.
+    """
+    known = backend.events.setdefault(job, {})
+    newest_first = _newest_first(known.values())
+    asked: dict[str, Any] = {"limit": 100}
+    if known and newest_first is False:
+        asked["after"] = next(reversed(known))
+    try:
+        with backend._told(f"reading events of job {job!r}"):
+            new = {}
+            for event in shapes.once(backend.client.fine_tuning.jobs.list_events(job, **asked), _name):
+                if newest_first and _name(event) in known:
+                    break
+                new[_name(event)] = event
+    except TransientError:
+        raise
+    except BackendError as error:
+        facts["events"] = f"not available here ({error})"
+        return []
+    # Kept in the order in which the endpoint lists them, which tells it at the next look.
+    backend.events[job] = new | known if newest_first else known | new if newest_first is False else new
+    listed = list(backend.events[job].values())
+    listed = listed if _newest_first(listed) is False else listed[::-1]
+    return sorted(listed, key=lambda e: whole(_said(e, "created_at")) or 0)
+
+
+def _name(event: Any) -> str:
+    """The event's id; one without has its time and words."""
+    return str(_said(event, "id") or f"{_said(event, 'created_at')} {_said(event, 'message')}")
+
+
+def _newest_first(listed: Iterable[Any]) -> bool | None:
+    """How an endpoint orders its events (OpenAI newest first, others oldest first); None where that is not told."""
+    times = [t for e in listed if (t := whole(_said(e, "created_at"))) is not None]
+    return None if len(times) < 2 or times[0] == times[-1] else times[0] > times[-1]
+
+
+def _reason(found: Any, events: list[Any]) -> str:
+    """Why the job failed: its error, or where that is empty the last warning or error among its events."""
+    told = _said(found, "error")
+    code, message = _said(told, "code"), _said(told, "message")
+    if code or message or isinstance(told, str):
+        return ": ".join(str(part) for part in (code, message) if part) or str(told)
+    for event in reversed(events):
+        if str(_said(event, "level")).lower() in ("warn", "warning", "error") and _said(event, "message"):
+            return str(event.message)
+    return "the provider gives no reason: look at the job there"
+
+
+def _results(found: Any) -> list[str]:
+    return [file for file in _said(found, "result_files") or () if isinstance(file, str)]
 
 
 def _curve(backend: OpenAI, file: str, facts: dict[str, Any]) -> tuple[LossPoint, ...]:
     """Points of a result file; one that cannot be read is told of, and the events have to do."""
     try:
         with backend._told(f"reading result file {file!r}"):
+            size = whole(_said(_about(backend, file), "bytes"))
+            if size and size > LARGEST:
+                raise BackendError(f"result file {file!r} has {size:,} bytes: it holds no losses")
             return curve.of_csv(backend.client.files.content(file).read())
     except BackendError as error:
         facts["result_file"] = str(error)
         return ()
 
 
+def _about(backend: OpenAI, file: str) -> Any:
+    try:
+        return backend.client.files.retrieve(file)
+    except openai.APIStatusError as error:
+        if refusals.unavailable(error):
+            return None
+        raise
+
+
 def _checkpoints(backend: OpenAI, job: str) -> list[dict[str, Any]]:
     """Step and model of the checkpoints that were kept; none at an endpoint without this route."""
     try:
         with backend._told("reading checkpoints"):
-            listed = backend.client.fine_tuning.jobs.checkpoints.list(job)
-            return [{"step": c.step_number, "model": c.fine_tuned_model_checkpoint} for c in listed]
-    except VanishedError:
+            listed = shapes.once(backend.client.fine_tuning.jobs.checkpoints.list(job), _name)
+            return [{"step": _said(c, CHECKPOINT[0]), "model": _said(c, CHECKPOINT[1])} for c in listed]
+    except BackendError:  # nothing depends on them
         return []
 
 
 def _resolved(job: Any) -> dict[str, Any]:
-    """Hyperparameters as the provider resolved them, from either place it tells them in."""
-    method = getattr(job.method, "supervised", None)
-    found = job.hyperparameters or getattr(method, "hyperparameters", None)
-    return {} if found is None else found.model_dump(include={"n_epochs", "batch_size", "learning_rate_multiplier"})
+    """Hyperparameters as the provider resolved them, from either place it tells them in; Azure's -1 stands for auto."""
+    supervised = _said(_said(job, "method"), "supervised")
+    for held in (_said(job, "hyperparameters"), _said(supervised, "hyperparameters")):
+        found = {name: value for name in RESOLVED if (value := _said(held, name)) is not None and value != -1}
+        if found:
+            return found
+    return {}
 
 
 def _event(event: Any) -> Event:
-    at = datetime.fromtimestamp(event.created_at, UTC).isoformat()
-    return Event(id=event.id, at=at, level=event.level, message=event.message)
+    at = datetime.fromtimestamp(whole(_said(event, "created_at")) or 0, UTC).isoformat()
+    level, message = str(_said(event, "level") or "info"), str(_said(event, "message") or "")
+    return Event(id=_name(event), at=at, level=level, message=message)

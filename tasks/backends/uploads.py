@@ -1,4 +1,5 @@
-"""Uploads: the file that a provider gets, known by the digest of what is in it, so that it is never sent twice."""
+"""Uploads: the files that a provider gets for a link. Their names carry the link's key, so a job is found by its file
+where a provider keeps nothing else, and no other link ever needs them."""
 
 from __future__ import annotations
 
@@ -13,19 +14,21 @@ from pydantic import BaseModel
 
 from tasks import settings, store
 from tasks.backends.contract import Link
-from tasks.models import Export
+from tasks.examples import rules
+from tasks.models import Export, Finding
 
 
 class Upload(BaseModel):
     """Lines of exports, one after the other; of at most `rows` of them where it is a validation file."""
 
+    key: str  # of the link
     exports: tuple[Export, ...]
     rows: int | None = None
 
     @property
     def name(self) -> str:
-        """The file's name at the provider; it tells our files from others, and each from those with other content."""
-        return f"shardtune-{store.digest_of([[e.digest for e in self.exports], self.rows])}.jsonl"
+        """The file's name at the provider: the key of its link, and of a validation file how many rows it may have."""
+        return f"{stem(self.key)}{'' if self.rows is None else f'-heldout-{self.rows}'}.jsonl"
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
@@ -41,9 +44,32 @@ class Upload(BaseModel):
                 yield from lines
 
 
+def stem(key: str) -> str:
+    """What the names of all files of a link begin with."""
+    return f"shardtune-{key}"
+
+
 def of(link: Link, most: int) -> tuple[Upload, Upload]:
     """What a link sends: its training file, and the held-out rows whose loss is measured, `most` at the most."""
-    return Upload(exports=link.train), Upload(exports=link.holdout, rows=min(link.heldout_rows, most))
+    heldout = Upload(key=link.key, exports=link.holdout, rows=min(link.heldout_rows, most))
+    return Upload(key=link.key, exports=link.train), heldout
+
+
+def findings(link: Link, provider: str) -> list[Finding]:
+    """What is too large of the whole file that this link sends, by the limits of `provider`."""
+    limits, size = rules.limits()[provider], sum(_size(export.uri) for export in link.train)
+    examples = sum(export.examples for export in link.train)
+    found = []
+    for what, count, most in (("bytes", size, limits.get("bytes")), ("examples", examples, limits.get("most"))):
+        if most is not None and count > most:
+            message = f"the training file has {count:,} {what}, {most:,} are taken: train on fewer shards in one link"
+            found.append(Finding(rule="size", level="error", message=message))
+    return found
+
+
+def _size(uri: str) -> int:
+    with store.reading(uri) as stream:
+        return stream.seek(0, 2)
 
 
 def sending(upload: Upload) -> FileLock:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import google.auth.exceptions
 import httpx2
+import requests
 from google import genai
 from google.genai import errors, types
 
 from tasks import settings
-from tasks.backends.limit import until
-from tasks.errors import BackendError, LimitError, TransientError, VanishedError
+from tasks.backends import limit, place
+from tasks.errors import BackendError, LimitError, NotReadyError, ShardtuneError, TransientError, VanishedError
 from tasks.tuning import GeminiTune
 
 CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
 LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a service account's file"
+READY_AFTER = 120.0  # seconds until a service that Google is preparing is asked again
+PREPARING = ("being provisioned", "not ready", "try again in a few minutes")
+# What the SDK and our readers raise at an answer that has not the shape of the service's.
+MISSHAPEN = (AttributeError, TypeError, LookupError, ValueError, ArithmeticError)
 
 
 def project(tune: GeminiTune) -> str:
@@ -45,9 +52,13 @@ def credentials() -> None:
 
 def client(tune: GeminiTune, location: str, attempts: int, seconds: int = 60) -> genai.Client:
     """A client for this place. `attempts` above 1 is for what does no harm when it is done twice."""
+    base_url = os.environ.get("GOOGLE_VERTEX_BASE_URL") or None
+    if base_url:
+        place.checked("GOOGLE_VERTEX_BASE_URL", base_url, CREDENTIALS)
+    place.trusting()
     # With a base URL of its own the SDK forgets a project and place that come from the environment.
     options = types.HttpOptions(
-        base_url=os.environ.get("GOOGLE_VERTEX_BASE_URL"),
+        base_url=base_url,
         timeout=1_000 * seconds,
         retry_options=types.HttpRetryOptions(attempts=attempts) if attempts > 1 else None,
     )
@@ -57,32 +68,79 @@ def client(tune: GeminiTune, location: str, attempts: int, seconds: int = 60) ->
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Raise the errors of the SDK, of its transport and of credentials as ours. `what` was being done."""
+def translated(what: str, ready_after: float = READY_AFTER) -> Iterator[None]:
+    """Raise the errors of the SDK, of its transport and of credentials as ours. `what` was being done.
+
+    An answer that is not the service's (HTML of a proxy, half a JSON, an empty object) is a TransientError.
+    """
     try:
         yield
-    except google.auth.exceptions.DefaultCredentialsError as error:
-        raise BackendError(f"{what}: there are no Google credentials: {LOGIN}") from error
-    except google.auth.exceptions.TransportError as error:
-        raise TransientError(f"{what}: the token service does not answer") from error
+    except ShardtuneError:
+        raise
     except google.auth.exceptions.GoogleAuthError as error:
-        raise BackendError(f"{what}: the Google credentials are refused: {LOGIN}") from error
+        raise of_login(error, what) from error
     except errors.APIError as error:
-        raise of(error, what) from error
-    except httpx2.HTTPError as error:
-        raise TransientError(f"{what}: no answer ({type(error).__name__})") from error
+        raise of(error, what, ready_after) from error
+    except (httpx2.HTTPError, requests.RequestException) as error:
+        raise TransientError(f"{what}: {place.unanswered(error)}") from error
+    except MISSHAPEN as error:
+        raise misshapen(what, error) from error
 
 
-def of(error: errors.APIError, what: str) -> BackendError:
+def misshapen(what: str, error: Exception) -> TransientError:
+    """Our error for an answer that is not in the service's format."""
+    return TransientError(
+        f"{what}: the answer is not in the service's format ({type(error).__name__}): a proxy or a login page may have "
+        "answered in its place"
+    )
+
+
+def of_login(error: google.auth.exceptions.GoogleAuthError, what: str) -> BackendError:
+    """Our error for credentials: what is missing, what was refused and why, or that nobody answered.
+
+    Google's own words are kept: a clock that is wrong and a key that was revoked have the same kind of error.
+    """
+    if isinstance(error, google.auth.exceptions.DefaultCredentialsError):
+        if named := os.environ.get(CREDENTIALS):
+            return BackendError(f"{what}: {CREDENTIALS} = {named!r} cannot be used ({_words(error)}): {LOGIN}")
+        return BackendError(f"{what}: there are no Google credentials: {LOGIN}")
+    if isinstance(error, google.auth.exceptions.TransportError):
+        return TransientError(f"{what}: the token service does not answer: {place.unanswered(error)}")
+    told = _words(error)
+    if getattr(error, "retryable", False):
+        return TransientError(f"{what}: the token service cannot answer now: {told}")
+    if re.search(r"short-lived|timeframe|\biat\b|clock", told, re.IGNORECASE):
+        return BackendError(
+            f"{what}: the Google credentials are refused, this machine's clock is wrong ({told}): set it"
+        )
+    return BackendError(f"{what}: the Google credentials are refused ({told}): {LOGIN}")
+
+
+def _words(error: Exception) -> str:
+    """What Google says, in one line of at most 300 characters."""
+    said: list[Any] = [error.args[0] if error.args else type(error).__name__]
+    if len(error.args) > 1 and isinstance(error.args[1], dict):
+        said = [error.args[1].get(name) for name in ("error", "error_description")]
+    return " ".join(" - ".join(str(part) for part in said if part).split())[:300] or type(error).__name__
+
+
+def of(error: errors.APIError, what: str, ready_after: float = READY_AFTER) -> BackendError:
     """Our error for an HTTP answer above 399."""
-    told = f"{what}: {error.code} {error.status} - {error.message}"
-    if error.code in (401, 403):
+    message = " ".join(str(error.message or "").split())[:300]
+    told = f"{what}: {error.code} {error.status or ''} - {message or 'no reason given'}"
+    code = int(error.code) if str(error.code).isdigit() else 500
+    if code in (400, 403, 409, 412) and any(words in message.lower() for words in PREPARING):
+        return NotReadyError(told, limit.after(ready_after))
+    if code in (401, 403):
         return BackendError(f"{told}: {LOGIN}, and see that the account may use Vertex in this project")
-    if error.code == 404:
+    if code == 404:
         return VanishedError(told)
-    if error.code == 429:
-        headers = getattr(error.response, "headers", {})
-        return LimitError(told, until(headers.get("retry-after"), "per day" in told or "daily" in told.lower()))
-    if error.code in (408, 409, 499) or error.code >= 500:
+    if code == 429:
+        headers = getattr(error.response, "headers", None) or {}
+        daily = "per day" in told.lower() or "daily" in told.lower()
+        return LimitError(told, limit.until(headers.get("retry-after"), daily))
+    if code == 407:
+        return TransientError(f"{what}: {place.unanswered(ConnectionError('proxy'))}")
+    if code in (408, 409, 499) or code >= 500 or code < 400:
         return TransientError(told)
     return BackendError(told)

@@ -20,7 +20,8 @@ CHARACTERS, FEWEST, MOST = 4.0, 3.0, 5.0
 
 def base_of(model: str) -> str:
     """The base of a tuned model's name: `ft:gpt-4o-mini-2024-07-18:shop::1` is `gpt-4o-mini-2024-07-18`."""
-    return model.split(":")[1] if model.startswith("ft:") else model
+    name = model.split(":")[1] if model.startswith("ft:") else model
+    return name.partition(".ft-")[0]  # as Azure names tuned models
 
 
 def encoding_name(model: str) -> str | None:
@@ -44,9 +45,9 @@ def of_text(text: str, model: str = "gpt-4o") -> int:
 
 def of_examples(examples: Sequence[Sequence[tuple[str, str]]], format: Format, model: str) -> list[int] | None:
     """Tokens of each example, given as its (role, text) turns; None where nobody can count them here."""
-    if format == "gemini":
-        return [round(sum(len(text) for _, text in turns) / CHARACTERS) for turns in examples]
     name = encoding_name(model)
+    if format == "gemini" or (format == "openai" and name is None):  # nobody has published the vocabulary
+        return [round(sum(len(text) for _, text in turns) / CHARACTERS) for turns in examples]
     if format != "openai" or name is None:
         return None
     encode = _encoding(name).encode_ordinary  # the package's batch call makes a thread's task of every text

@@ -48,7 +48,7 @@ class Provider:
         live = [job for job in found if self.states[job.id][0].state not in ("failed", "cancelled")]
         return (live[:1] or found[-1:])[0] if found else None
 
-    def tidy(self, link: Link) -> None:
+    def tidy(self, link: Link, job: Job | None = None) -> None:
         if link.key not in {job.key for job in self.jobs.values()}:
             self.uploads.discard(link.key)
 

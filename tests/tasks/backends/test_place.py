@@ -19,6 +19,8 @@ from tasks.backends import place
         ("http://localhost:99/openai/v1/", "loopback/openai/v1"),
         ("http://[::1]:99/v1", "loopback/v1"),
         ("https://api.openai.com.evil.example/v1", "api.openai.com.evil.example/v1"),
+        ("https://notapi.openai.com/v1", "notapi.openai.com/v1"),
+        ("https://API.openai.com./v1", None),
     ],
 )
 def test_only_the_providers_own_host_has_no_name(url, told):

@@ -12,7 +12,7 @@ FLASH = offers.find("gemini", "gemini-3.1-flash-lite")
 
 
 def link(tokens, examples=1_000, backend="openai", **changes):
-    plain = made(backend=backend, **changes)
+    plain = made(backend=backend, **{"base_model": "gpt-4o-mini-2024-07-18", **changes})
     return plain.model_copy(
         update={"train": (plain.train[0].model_copy(update={"tokens": tokens, "examples": examples}),)}
     )
@@ -28,7 +28,14 @@ def test_a_hundred_thousand_tokens_three_times_are_ninety_cents():
 def test_the_answers_to_the_questions_are_in_the_upper_end():
     told = pricing.of_link(link(100_000, asked=10, answer_tokens=100), 1, MINI)
     assert told.usd_low == pytest.approx(0.3)
-    assert told.usd_high == pytest.approx(0.3 + 40 * (200 * 0.3 + 100 * 1.2) / 1e6)
+    # Each question is asked of two models, twice each; an answer that is cut once more, with four times the room.
+    assert told.usd_high == pytest.approx(0.3 + 40 * (2 * 200 * 0.3 + (100 + 400) * 1.2) / 1e6)
+    assert told.answers_usd == pytest.approx(told.usd_high - 0.3)
+
+
+def test_a_model_whose_tokenizer_is_not_public_is_counted_by_estimate():
+    told = pricing.of_link(link(30_000, base_model="Qwen/Qwen3-32B"), 1, MINI)
+    assert (told.exact, told.tokens_high) == (False, 40_000) and "estimated" in told.basis
 
 
 @pytest.mark.parametrize(("examples", "most"), [(10, 10), (4, 25), (50, 3), (20_000, 3)])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx2
 import openai
 import pytest
 
 from tasks.backends import limit, refusals
-from tasks.errors import BackendError, LimitError, TransientError, VanishedError
+from tasks.errors import BackendError, LimitError, NotReadyError, TransientError, VanishedError
 
 REQUEST = httpx2.Request("POST", "https://provider.example/v1/fine_tuning/jobs")
 
@@ -31,11 +32,14 @@ def refused(status: int, code: str | None, message: str = "no", **headers: str) 
         (503, None, TransientError, "503"),
         (409, None, TransientError, "409"),
         (400, "invalid_hyperparameters", BackendError, "invalid_hyperparameters - no"),
+        (400, "file_not_ready", NotReadyError, "File 'file-1' is not ready"),
+        (404, "DeploymentNotFound", VanishedError, "DeploymentNotFound"),
+        (407, None, TransientError, "proxy"),
     ],
 )
 def test_a_status_and_its_code_are_one_of_our_errors(status, code, kind, told):
     with pytest.raises(kind, match=told) as error, refusals.translated("creating the job", "MY_KEY"):
-        raise refused(status, code)
+        raise refused(status, code, "File 'file-1' is not ready" if code == "file_not_ready" else "no")
     assert type(error.value) is kind and str(error.value).startswith("creating the job")
 
 
@@ -51,3 +55,22 @@ def test_a_limit_ends_when_the_provider_says_or_at_midnight():
     midnight = datetime.fromisoformat(limit.until(None, daily=True))
     assert (midnight.hour, midnight.minute, midnight.second) == (0, 0, 0) and now < midnight < now + timedelta(days=1)
     assert datetime.fromisoformat(limit.until("Wed, 21 Oct", daily=False)) > now
+
+
+@pytest.mark.parametrize(
+    ("told", "least", "most"),
+    [
+        ("99999999999999999999", 86_390, 86_410),  # a day at the most
+        ("1e308", 86_390, 86_410),
+        ("inf", 86_390, 86_410),
+        ("-5", -5, 5),
+        ("0", -5, 5),
+        ("nan", 55, 65),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", -5, 5),  # RFC 9110's own example: it is over
+        ("soon", 55, 65),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3_500, 3_605),
+    ],
+)
+def test_every_retry_after_is_a_time(told, least, most):
+    seconds = (datetime.fromisoformat(limit.until(told, daily=False)) - datetime.now(UTC)).total_seconds()
+    assert least <= seconds <= most

@@ -27,10 +27,14 @@ def test_another_implementation_counts_the_same():
     assert counted[0] > counted[1] > 10
 
 
-@pytest.mark.parametrize(("format", "model"), [("openai", "some-llama"), ("chat", "gpt-4o"), ("alpaca", "gpt-4o")])
+@pytest.mark.parametrize(("format", "model"), [("chat", "gpt-4o"), ("alpaca", "gpt-4o")])
 def test_what_nobody_can_count_here_is_unknown(format, model):
     assert counting.of_examples([TURNS], format, model) is None
 
 
 def test_gemini_is_estimated_by_characters():
     assert counting.of_examples([[("user", "x" * 30), ("assistant", "y" * 50)]], "gemini", "gemini-3.5-flash") == [20]
+
+
+def test_a_model_of_another_endpoint_is_estimated_the_same_way():
+    assert counting.of_examples([[("user", "x" * 30), ("assistant", "y" * 50)]], "openai", "some-llama") == [20]

@@ -1,0 +1,51 @@
+"""Patience: how long something about a job has been waited for on this machine, by all processes together.
+
+A provider's own times are no measure for it: its clock may differ from ours. So the first look leaves an empty file,
+and the file's age is the wait.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tasks import settings
+from tasks.backends.contract import Job, State
+from tasks.store import digest_of
+
+NAMELESS = 15  # longest pauses between two looks that a succeeded job may go without the name of its model
+
+
+def waited(job: str, what: str) -> float:
+    """Seconds since `what` of this job was first waited for; the first call begins the wait."""
+    place = _place(job, what)
+    try:
+        return max(0.0, time.time() - place.stat().st_mtime)
+    except FileNotFoundError:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+        return 0.0
+
+
+def over(job: str, what: str) -> None:
+    """What was waited for has come, or will not come."""
+    _place(job, what).unlink(missing_ok=True)
+
+
+def named(poll: tuple[float, float], job: Job, model: str | None, said: str) -> tuple[State, str, str | None]:
+    """State, detail and error of a job that its provider calls succeeded, by whether it names a model to ask."""
+    if model:
+        over(job.id, "nameless")
+        return "succeeded", said, None
+    so_far = waited(job.id, "nameless")
+    if so_far <= NAMELESS * poll[1]:
+        return "running", f"{said}, its model has no name yet", None
+    error = (
+        f"the provider calls the job {said} and has named no model to ask for {so_far:.0f} s: look at job {job.id!r} "
+        "there; once it names one, the same command goes on without another job"
+    )
+    return "failed", said, error
+
+
+def _place(job: str, what: str) -> Path:
+    return settings.local_root() / "locks" / f"{digest_of(job)}.{what}"

@@ -1,0 +1,84 @@
+"""Redaction: secrets inside URIs are found, refused in recipes, and replaced in everything that is shown or kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+SIGNED = (
+    r"(?:x-amz-(?:signature|security-token|credential)|x-goog-(?:signature|credential)|awsaccesskeyid|signature|sig|"
+    r"(?:[a-z]+[_-])*(?:token|password|passwd|pwd|secret)|(?:[a-z]+[_-])?api[_-]?key|(?:secret|access|account|private)"
+    r"[_-]?key|key)"
+)
+# user:password@ of any scheme; a web address has no harmless name before its host, so there it is refused alone too.
+USER = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:\[]*:(?!\d+(?:/|$))[^\s@]*@"
+ALONE = r"(?:https?|wss?)://[^\s/@]+@"
+QUERY = rf"://[^\s?#]*[?#](?:[^\s#]*&)?{SIGNED}=[^&\s]"
+SECRET = re.compile(rf"{USER}|{ALONE}|(?i:{QUERY})")
+# What a form's schema says of a URI field, so that a server refuses such a value before it keeps it.
+REFUSED_IN_FORMS = {"not": {"type": "string", "pattern": rf"{USER}|{ALONE}|[?&][A-Za-z_-]*([Ss]ig|[Tt]oken|nature)="}}
+
+_SHOWN = (
+    (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:'\"<>\[]*:(?!\d+(?:[/'\"\s]|$))[^\s'\"<>]*@"), r"\1***@"),
+    (re.compile(r"((?:https?|wss?)://)[^\s/@'\"<>]+@"), r"\1***@"),
+    (re.compile(rf"(?i)([?&;#]{SIGNED}=)[^&\s'\"<>#)]+"), r"\1***"),
+    (re.compile(r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1***"),
+)
+VARIABLES = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "hf": "HF_TOKEN",
+    "az": "AZURE_STORAGE_CONNECTION_STRING",
+    "abfs": "AZURE_STORAGE_CONNECTION_STRING",
+    "abfss": "AZURE_STORAGE_CONNECTION_STRING",
+    "http": 'FSSPEC_HTTP (JSON of storage options, as in {"headers": {"Authorization": "…"}})',
+    "https": 'FSSPEC_HTTPS (JSON of storage options, as in {"headers": {"Authorization": "…"}})',
+}
+
+
+def redacted(text: str) -> str:
+    """`text` with `***` in place of passwords, signatures and tokens inside URIs, and of bearer tokens."""
+    if "://" not in text and "=" not in text and "earer" not in text:
+        return text
+    for pattern, shown in _SHOWN:
+        text = pattern.sub(shown, text)
+    return text
+
+
+def cleaned(value: Any) -> Any:
+    """Any JSON-like value, with every string in it redacted."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {name: cleaned(held) for name, held in value.items()}
+    return [cleaned(held) for held in value] if isinstance(value, list | tuple) else value
+
+
+def refusal(name: str, value: str, variable: str | None = None) -> str | None:
+    """Why `value`, which `name` holds, is refused: it contains a secret. None where it does not."""
+    if not SECRET.search(value):
+        return None
+    scheme = value.partition("://")[0].rpartition("::")[2].lower()
+    instead = variable or VARIABLES.get(scheme, "the variable that the library of this address reads")
+    return f"{name} = {redacted(value)!r} holds a password or a signature: take it out, and set {instead} instead"
+
+
+def refusals(value: Any, name: str = "") -> Iterator[str]:
+    """A refusal for each string inside `value` (of dicts and lists) that contains a secret."""
+    if isinstance(value, str):
+        if name.endswith("base_url"):
+            told = refusal(name, value, "the variable that tune.key_variable names (OPENAI_API_KEY)")
+        elif name.endswith("management_url"):
+            told = refusal(name, value, "AZURE_MANAGEMENT_TOKEN")
+        else:
+            told = refusal(name, value)
+        if told:
+            yield told
+    elif isinstance(value, dict):
+        for part, held in value.items():
+            yield from refusals(held, f"{name}.{part}" if name else str(part))
+    elif isinstance(value, list | tuple):
+        for number, held in enumerate(value):
+            yield from refusals(held, f"{name}.{number}")
