@@ -52,7 +52,7 @@ def follow(
             break
         chain = (*so.links, (link.key, link))
         known = forgetting.after(recipe, prepared, chain, result, so.known)
-        so = So(chain, known, forgetting.goes_on(recipe, known, result, so.parent), so.spent + check.usd(result))
+        so = So(chain, known, forgetting.goes_on(recipe, known, result, so.parent), so.spent + check.spent(result))
     return results, so
 
 
@@ -63,7 +63,7 @@ def one(step: Step, spent: float, again: bool, wait: bool, by: str) -> Finetuned
     cost = check.quote(link, recipe)
     if again or not tune.known(link):
         check.passes(link, recipe, questions)
-        check.affordable(link, cost, recipe, spent)
+        check.affordable(link, cost, recipe, spent + ledger.spent(link.key))
     job = tune.start(link, recipe, questions, cost, again, wait, tune.beside(recipe, link, prepared))
     if job is None or not wait:
         return tune.pending(link, job, cost, by)

@@ -142,5 +142,6 @@ def cancel(key: str) -> str:
     backend.cancel(job)
     status = lifecycle.look(backend, job)
     if status.state == "cancelled":
-        evidence.fail(ledger.run_id(key), "cancelled", "cancelled on demand")
+        cost = known.quote or check.quote(known.link, known.recipe)
+        evidence.fail(ledger.run_id(key), "cancelled", "cancelled on demand", tune.lost(status, cost))
     return status.state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -113,6 +114,11 @@ def affordable(link: Link, cost: Quote, recipe: Recipe, spent: float) -> None:
             f"the price of the link on shards {shards} is unknown ({cost.basis}), and budget_usd = "
             f"{recipe.budget_usd!r} is a promise: take the budget out, or choose a model whose price is known"
         )
+    if math.isinf(spent):
+        raise BackendError(
+            f"the cost of an earlier link is unknown, so budget_usd = {recipe.budget_usd!r} cannot be promised for the "
+            f"link on shards {shards}: take the budget out"
+        )
     if spent + cost.usd_high > recipe.budget_usd:
         raise BackendError(
             f"the link on shards {shards} may cost ${cost.usd_high:.2f} and ${spent:.2f} are spent: more than "
@@ -124,6 +130,12 @@ def usd(result: Finetuned) -> float:
     """What a link has cost, as far as anybody knows."""
     known = result.cost.get("usd")
     return float(known) if isinstance(known, int | float) else 0.0
+
+
+def spent(result: Finetuned) -> float:
+    """What a budget must be charged for a link: its cost; infinity where nobody knows it."""
+    known = result.cost.get("usd")
+    return float(known) if isinstance(known, int | float) else math.inf
 
 
 def _usd(priced: Quote | Priced | Quoted) -> str:

@@ -16,6 +16,7 @@ from tasks.backends import get_backend
 from tasks.models import Export, Prepared
 from tasks.recipe import Recipe
 from tasks.record import address, comparisons
+from tasks.redaction import redacted
 
 VERSION = 1  # bump it when what is asked, or how it is marked, changes
 
@@ -78,7 +79,9 @@ def run(recipe: Recipe, targets: Sequence[Target], asked: Sequence[Asked], opene
 
 def show(compared: Compared) -> None:
     """The table and the verdicts, in the Prefect UI."""
-    place = address.of(compared.mlflow_run_id) or f"run `{compared.mlflow_run_id}` in {settings.tracking_uri()}"
+    place = (
+        address.of(compared.mlflow_run_id) or f"run `{compared.mlflow_run_id}` in {redacted(settings.tracking_uri())}"
+    )
     lines = [*(f"- {line}" for line in report.headlines(compared)), "", f"MLflow: {place}", ""]
     lines += [f"| group | arm | {' | '.join(RATES)} |", "|---|---|" + "---:|" * len(RATES)]
     for group in compared.questions:

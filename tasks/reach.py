@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from tasks import settings, store
+from tasks import redaction, settings, store
 from tasks.errors import RecipeError
 
 VARIABLE = "SHARDTUNE_ALLOWED"
@@ -66,7 +66,9 @@ def _of_hub(path: Path) -> str | None:
 
 
 def check(what: str, value: str, *ours: str | None, hub: str = "") -> None:
-    """Raise RecipeError where `value`, which `what` names, lies neither in the list nor in `ours`."""
+    """Raise RecipeError where `value`, which `what` names, holds a secret or lies neither in the list nor in `ours`."""
+    if refused := redaction.refusal(what, value):
+        raise RecipeError(refused)
     listed = entries()
     if listed is None:
         return

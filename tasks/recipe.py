@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tasks.models import Format, Frozen, StyleName
+from tasks.redaction import REFUSED_IN_FORMS
 from tasks.tuning import GeminiTune, LocalTune, OpenAITune
 
 
@@ -23,6 +24,7 @@ class Catalogue(Frozen):
         description="Path or URI of a file of JSON lines, a JSON array, CSV, TSV, Parquet or Arrow (also packed: .gz, "
         ".bz2, .xz, .zst, .zip; local, s3://, gs://, hf://), a folder or prefix of such files, a pattern "
         "(feed/*.json), or a Hugging Face data set. Required for prepare.",
+        json_schema_extra=REFUSED_IN_FORMS,
     )
     config: str | None = Field(
         None, title="Configuration", description="Of a data set whose card names several; empty: its default."

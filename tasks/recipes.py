@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tasks import redaction
 from tasks.errors import RecipeError
 from tasks.named import FOLDER as FOLDER
 from tasks.named import names
@@ -35,6 +36,8 @@ def over(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 def _made(values: dict[str, Any], overrides: Sequence[str]) -> Recipe:
     for override in overrides:
         _set(values, override)
+    for refused in redaction.refusals(values):
+        raise RecipeError(refused)
     tune = values.get("tune")
     if isinstance(tune, dict):
         kind = str(tune.get("kind", "local"))

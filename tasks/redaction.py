@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 SIGNED = (
@@ -16,8 +18,14 @@ USER = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:\[]*:(?!\d+(?:/|$))[^\s@]*@"
 ALONE = r"(?:https?|wss?)://[^\s/@]+@"
 QUERY = rf"://[^\s?#]*[?#](?:[^\s#]*&)?{SIGNED}=[^&\s]"
 SECRET = re.compile(rf"{USER}|{ALONE}|(?i:{QUERY})")
-# What a form's schema says of a URI field, so that a server refuses such a value before it keeps it.
-REFUSED_IN_FORMS = {"not": {"type": "string", "pattern": rf"{USER}|{ALONE}|[?&][A-Za-z_-]*([Ss]ig|[Tt]oken|nature)="}}
+# What a form says of a URI field, so that a server refuses such a value before it keeps it. Plain enough for the
+# regular expressions of browsers.
+_NAMES = (
+    "[Ss]ig|[Ss]ignature|[Tt]oken|[Pp]assw(?:or)?d|[Pp]wd|[Ss]ecret|[Cc]redential|[Aa]?[Kk]ey|[Aa]pi[Kk]ey|AccessKeyId"
+)
+REFUSED_IN_FORMS: dict[str, Any] = {
+    "not": {"type": "string", "pattern": rf"{USER}|{ALONE}|[?&](?:[A-Za-z]+[_-])*(?:AWS)?(?:{_NAMES})="}
+}
 
 _SHOWN = (
     (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:'\"<>\[]*:(?!\d+(?:[/'\"\s]|$))[^\s'\"<>]*@"), r"\1***@"),
@@ -47,13 +55,22 @@ def redacted(text: str) -> str:
     return text
 
 
-def cleaned(value: Any) -> Any:
-    """Any JSON-like value, with every string in it redacted."""
-    if isinstance(value, str):
-        return redacted(value)
-    if isinstance(value, dict):
-        return {name: cleaned(held) for name, held in value.items()}
-    return [cleaned(held) for held in value] if isinstance(value, list | tuple) else value
+def logs() -> None:
+    """Redact every log record of this process from now on, whoever writes it. Called twice, it acts once."""
+    made = logging.getLogRecordFactory()
+    if getattr(made, "redacts", False):
+        return
+
+    def redacting(*args: Any, **more: Any) -> logging.LogRecord:
+        record = made(*args, **more)
+        with suppress(Exception):  # a message that does not fit its values is the handler's to report
+            told = record.getMessage()
+            if (shown := redacted(told)) != told:
+                record.msg, record.args = shown, None
+        return record
+
+    redacting.redacts = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(redacting)
 
 
 def refusal(name: str, value: str, variable: str | None = None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -86,21 +87,23 @@ def steps(look: Look, prepared: Prepared, so: So, first: bool) -> list[Step]:
     Raises BackendError where it does not hold even one, and this is the first round of a retrain.
     """
     begun = [Step(one.link, one.recipe, one.prepared) for one in look.past.underway]
-    before = begun[-1].link.key if begun else so.parent.key if so.parent else None
+    parent = begun[-1].link.key if begun else so.parent.key if so.parent else None
     many = len(so.links) + len(begun)
-    made = links.further(look.recipe, prepared, look.found.new, before, many) if look.found.new else ()
+    made = links.further(look.recipe, prepared, look.found.new, parent, many) if look.found.new else ()
     wanted, kept, spent = [*begun, *(Step(link, look.recipe, prepared) for link in made)], list[Step](), so.spent
     for step in wanted:
-        if not ledger.finished(step.link.key) and not tune.known(step.link):
+        if not ledger.finished(step.link.key):
             cost = check.quote(step.link, step.recipe)
+            before = spent + ledger.spent(step.link.key)
             try:
-                check.affordable(step.link, cost, step.recipe, spent)
+                if not tune.known(step.link):  # else it is paid for already
+                    check.affordable(step.link, cost, step.recipe, before)
             except BackendError as error:
                 if first and not kept:
                     raise
                 log.warning("%d of the new links wait for the next retrain: %s", len(wanted) - len(kept), error)
                 break
-            spent += cost.usd_high or 0.0
+            spent = before + (math.inf if cost.usd_high is None else cost.usd_high)
         kept.append(step)
     recipe = named(look, kept)
     return [step if step in begun else step._replace(recipe=recipe) for step in kept]

@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tasks import processes
+from tasks import processes, redaction
+from tasks.errors import RecipeError
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
 DASK_VARIABLE = "SHARDTUNE_DASK"
@@ -45,6 +46,8 @@ EVERYWHERE = {
 def root() -> str:
     """The root URI: absolute when it is a local path, as given when it has a scheme (`s3://…`)."""
     value = os.environ.get(ROOT_VARIABLE) or ".shardtune"
+    if refused := redaction.refusal(ROOT_VARIABLE, value):  # every record would hold it
+        raise RecipeError(refused)
     return value.rstrip("/") if "://" in value else str(Path(value).expanduser().resolve())
 
 
@@ -152,5 +155,6 @@ def enter() -> None:
     }
     for name, value in (EVERYWHERE | places).items():
         os.environ.setdefault(name, value)
+    redaction.logs()
     for ours in ("flows", "tasks"):
         logging.getLogger(ours).setLevel(logging.INFO)  # for the log that Prefect keeps of a run

@@ -29,6 +29,7 @@ from tasks.errors import BackendError, LimitError, NotServedError, TransientErro
 from tasks.models import Finetuned, Parity, Prepared
 from tasks.recipe import Recipe
 from tasks.record import address, evidence, ledger
+from tasks.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -225,10 +226,12 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
         run_id = ledger.run_id(link.key)
         if status.state != "succeeded" or status.model is None:
             reason = status.error or status.detail or "no reason given"
-            evidence.fail(run_id, status.state, reason)
+            evidence.fail(run_id, status.state, reason, lost(status, cost))
             raise BackendError(f"job of {link.name!r} ended {status.state}: {reason}")
         try:
             result = _proved(run_id, link, recipe, questions, status, cost)
+            if before := ledger.spent(link.key):
+                result = result.model_copy(update={"cost": _with(result.cost, before)})
             result = result.model_copy(update={"parity": _parity(run_id, link, result.model)})
             evidence.finish(run_id, link, status, cost, result)
         except Exception as error:
@@ -236,6 +239,20 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: Status, cost: 
                 evidence.fail(run_id, "failed", f"the job succeeded, its evidence did not: {error}")
             raise
         return result
+
+
+def lost(status: Status, cost: Quote) -> float:
+    """US dollars that a job without a result may have cost: its bill, or where it trained, the most it could have."""
+    billed = status.facts.get("billed_usd")
+    if billed is not None:
+        return float(billed)
+    return (cost.usd_high or 0.0) - cost.answers_usd if status.step and cost.usd_high else 0.0
+
+
+def _with(cost: dict[str, int | float | str | None], before: float) -> dict[str, int | float | str | None]:
+    """The cost of a link with that of its failed and cancelled jobs."""
+    usd = cost["usd"]
+    return cost | {"usd": usd + before if isinstance(usd, int | float) else None, "usd_before": before}
 
 
 def _parity(run_id: str, link: Link, model: str | None) -> Parity | None:
@@ -313,7 +330,7 @@ def _cost(cost: Quote, status: Status | None) -> dict[str, int | float | str | N
 def show(result: Finetuned) -> None:
     """Answers and a link to the MLflow run, in the Prefect UI."""
     place = address.of(result.mlflow_run_id)
-    evaluate.show(result, place or f"run `{result.mlflow_run_id}` in {settings.tracking_uri()}")
+    evaluate.show(result, place or f"run `{result.mlflow_run_id}` in {redacted(settings.tracking_uri())}")
     pages.recorded(result.mlflow_run_id)
     before, after = (result.heldout_loss.get(when) for when in ("before", "after"))
     loss = "done" if before is None or after is None else f"held-out loss {before:.3f} to {after:.3f}"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from tasks.models import Frozen
+from tasks.redaction import REFUSED_IN_FORMS
 
 OPERATIONAL = frozenset(
     {
@@ -124,7 +125,9 @@ class Deploy(Frozen):
         title="Deployment of the base model",
         description="Its name, to ask the base for comparison; empty: there are no answers from before the training.",
     )
-    management_url: str = Field("https://management.azure.com", title="Management URL")
+    management_url: str = Field(
+        "https://management.azure.com", title="Management URL", json_schema_extra=REFUSED_IN_FORMS
+    )
     token_variable: str = Field(
         "AZURE_MANAGEMENT_TOKEN",
         pattern=r"^([A-Z][A-Z0-9_]*_)?TOKEN$",
@@ -171,7 +174,10 @@ class OpenAITune(Frozen):
         None, pattern=r"^[A-Za-z0-9-]{1,64}$", title="Suffix", description="Becomes part of the model's name."
     )
     base_url: str | None = Field(
-        None, title="Base URL", description="Of a compatible endpoint, with /v1; empty: OPENAI_BASE_URL, else OpenAI."
+        None,
+        title="Base URL",
+        description="Of a compatible endpoint, with /v1; empty: OPENAI_BASE_URL, else OpenAI.",
+        json_schema_extra=REFUSED_IN_FORMS,
     )
     key_variable: str = Field(
         "OPENAI_API_KEY",

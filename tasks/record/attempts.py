@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tasks.record import names
-from tasks.record.names import ATTEMPTS, JOB, REASON, STATE
+from tasks.record.names import ATTEMPTS, JOB, REASON, SPENT, STATE
 
 
 def ended(run: Run) -> list[dict[str, Any]]:
@@ -32,12 +32,18 @@ def close(api: MlflowClient, run: Run) -> None:
         "state": names.told(tags, STATE),
         "reason": names.told(tags, REASON),
         "last_step": last,
+        "usd": float(tags.get(SPENT) or 0),
     }
     if job:  # else a new attempt was begun before, and whoever began it died
         api.set_tag(run_id, ATTEMPTS, json.dumps([*ended(run), kept]))
-    for name, value in ((JOB, ""), (REASON, ""), (STATE, "intended")):
+    for name, value in ((JOB, ""), (REASON, ""), (SPENT, ""), (STATE, "intended")):
         api.set_tag(run_id, name, value)
     api.update_run(run_id, status="RUNNING")
+
+
+def spent(run: Run) -> float:
+    """US dollars that failed and cancelled jobs of this run may have cost."""
+    return sum(attempt.get("usd", 0.0) for attempt in ended(run)) + float(run.data.tags.get(SPENT) or 0)
 
 
 def offset(run: Run) -> int:

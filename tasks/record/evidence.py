@@ -32,11 +32,13 @@ from tasks.record.names import (
     NOTE,
     REASON,
     SIMULATED,
+    SPENT,
     STATE,
     TUNED,
     UNTIL,
     told,
 )
+from tasks.redaction import redacted
 
 DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
 TRUE = "the row's own text"
@@ -100,15 +102,18 @@ def lead(run_id: str, flow_run: str | None, job: str | None) -> None:
     _tag(api, run, found | {NOTE: about})
 
 
-def fail(run_id: str, state: str, reason: str) -> None:
-    """End the run FAILED, or KILLED where the job was cancelled, with the reason where people look."""
-    _stop(run_id, {STATE: state}, reason)
+def fail(run_id: str, state: str, reason: str, usd: float = 0.0) -> None:
+    """End the run FAILED, or KILLED where the job was cancelled, with the reason where people look.
+
+    `usd` is what its job may have cost, in US dollars; a later attempt's budget is charged with it.
+    """
+    _stop(run_id, {STATE: state} | ({SPENT: str(usd)} if usd else {}), reason)
     client().set_terminated(run_id, "KILLED" if state == "cancelled" else "FAILED")
 
 
 def _stop(run_id: str, tags: dict[str, str], reason: str) -> None:
     api = client()
-    run, link = api.get_run(run_id), read(run_id, "link.json")
+    run, link, reason = api.get_run(run_id), read(run_id, "link.json"), redacted(reason)
     about = note.stopped(reason[:LONGEST], Link.model_validate(link) if link else None, run.data.tags)
     _tag(api, run, tags | {REASON: reason[:LONGEST], NOTE: about})
 

@@ -161,6 +161,12 @@ def _there(model: str | None) -> bool:
     return model is not None and (not (model.startswith("/") or "://" in model) or store.exists(model))
 
 
+def spent(key: str) -> float:
+    """US dollars that failed and cancelled jobs of `key` may have cost."""
+    run = run_of(key)
+    return attempts.spent(run) if run else 0.0
+
+
 def waiting(key: str) -> str | None:
     """Until when the start of `key` waits for its provider (ISO 8601, UTC); None where it does not."""
     run = run_of(key)

@@ -35,6 +35,7 @@ PARENT = "shardtune.parent"
 JOINED = "shardtune.chain."  # and a name: the chain of that name has been served this link
 FORGOTTEN = "shardtune.forgotten"  # what the link forgot too much of; empty where nothing
 ATTEMPTS = "shardtune.attempts"
+SPENT = "shardtune.spent"  # US dollars that a failed or cancelled job may have cost
 UNTIL = "shardtune.waiting_until"
 UNATTENDED = "shardtune.unattended"
 OWING = "shardtune.owing"

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from tasks import settings
 from tasks.errors import ServiceError
 from tasks.record.names import EXPERIMENT, KEY, REASON, STATE, UNTIL, told
+from tasks.redaction import redacted
 
 TOKENS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_TRACKING_SERVER_CERT_PATH")
 PAGE = 1000
@@ -137,7 +138,7 @@ def _by_client(status: str, since: int) -> Iterator[Row]:
 
 
 def _held(row: Row) -> Held:
-    tags, uri = row.tags, settings.tracking_uri()
+    tags, uri = row.tags, redacted(settings.tracking_uri())
     waits = (
         f"its provider takes no job before {tags[UNTIL]}" if told(tags, STATE) == "waiting" and tags.get(UNTIL) else ""
     )
