@@ -86,6 +86,7 @@ class CleanShard(Frozen):
     quarantine_uri: str | None
     splits: dict[Split, int]
     reasons: dict[str, int] = {}  # quarantined lines by rule
+    mended: dict[str, int] = {}  # rows changed by a rule that mends damage, kept or not
 
 
 class Export(Frozen):
@@ -119,6 +120,7 @@ class Prepared(Frozen):
     cut: bool
     shards: tuple[CleanShard, ...]
     exports: tuple[Export, ...]
+    mended: dict[str, int] = {}
     made: int  # shards worked on in this run; 0 when everything was served from caches
     reasons: dict[str, int] = {}  # quarantined lines by rule
     left: tuple[str, ...] = ()  # files beside the catalogue that are no part of it

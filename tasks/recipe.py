@@ -63,12 +63,40 @@ class Cleaning(Frozen):
     """Which cleaning rules run. Each that drops a row is counted under its own name."""
 
     unescape: bool = Field(True, title="Unescape", description="Decode HTML entities of every notation.")
-    strip_tags: bool = Field(True, title="Strip tags", description="Replace HTML tags by a space.")
+    entity_stumps: bool = Field(
+        True,
+        title="Stumps of entities",
+        description="Mend entities that lost their '&' ('it x2019;s', '17quot;'). Rows with such damage are counted.",
+    )
+    mojibake: bool = Field(
+        True,
+        title="Mojibake",
+        description="Mend UTF-8 that was read in another encoding ('CafÃ©'), by the library ftfy. Counted.",
+    )
+    lost_characters: bool = Field(
+        True,
+        title="Lost characters",
+        description="Remove the mark �, which stands for a character that an earlier program lost. Counted.",
+    )
+    strip_tags: bool = Field(
+        True,
+        title="Strip tags",
+        description="Read HTML as a browser shows it: inline tags leave nothing, others a space.",
+    )
     controls: bool = Field(True, title="Control characters", description="Replace control characters by a space.")
-    whitespace: bool = Field(True, title="Whitespace", description="Fold runs of white space; trim both ends.")
+    whitespace: bool = Field(
+        True, title="Whitespace", description="Fold runs of white space. Both ends are trimmed in any case."
+    )
+    paragraphs: bool = Field(
+        True,
+        title="Paragraphs",
+        description="Keep line breaks, blank lines and list items of contents, also those of HTML; off: one line.",
+    )
     normalise: bool = Field(True, title="Unicode NFC", description="Bring text to Unicode normal form C.")
     boilerplate_tails: bool = Field(
-        True, title="Boilerplate tails", description="Cut 'This text refers to the … edition.' and copyright tails."
+        True,
+        title="Boilerplate tails",
+        description="Cut 'This text refers to the … edition.' and copyright tails. Rows with such a tail are counted.",
     )
     blank_title: bool = Field(True, title="Blank title", description="Drop rows with no title.")
     blank_content: bool = Field(True, title="Blank content", description="Drop rows with no content.")
@@ -77,7 +105,9 @@ class Cleaning(Frozen):
         20, ge=1, le=100_000, title="Shortest content", description="Characters; shorter is dropped."
     )
     boilerplate_only: bool = Field(
-        True, title="Boilerplate only", description="Drop rows of which only boilerplate ('Book by …') is there."
+        True,
+        title="Boilerplate only",
+        description="Drop rows with nothing but boilerplate ('Book by', 'Text: English', 'By X, Illustrated by Y').",
     )
     title_is_content: bool = Field(True, title="Title = content", description="Drop rows that describe nothing.")
     junk: bool = Field(True, title="Junk", description="Drop test items and one phrase repeated over and over.")
@@ -85,6 +115,15 @@ class Cleaning(Frozen):
         "drop",
         title="Exact duplicates",
         description="What happens to a later row with the same title and content, over all shards; report A keeps it.",
+    )
+    shared_content: int | None = Field(
+        3,
+        ge=2,
+        le=1_000_000,
+        title="Shared content",
+        description="Drop rows whose content stands under this many different titles or more, in this shard and those "
+        "before it: a publisher's text describes no product. Titles that share more than half of their words, such as "
+        "sizes of one product, count once. Empty: keep them.",
     )
 
 

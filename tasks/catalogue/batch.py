@@ -37,7 +37,7 @@ def cleaned(shards: Sequence[Shard], rules: Rules, root: str) -> tuple[Cleaned, 
 
 def repeats(shards: Sequence[Cleaned], rules: Rules, root: str) -> tuple[Repeats, ...]:
     """For each cleaned shard of the whole catalogue, the rows to drop as duplicates."""
-    return duplicates.find(shards, rules.clean.duplicates, root)
+    return duplicates.find(shards, rules.clean, root)
 
 
 def finished(
@@ -77,7 +77,7 @@ def gone(records: Iterable[Cleaned | Finished]) -> bool:
 
 def _files(record: Cleaned | Finished) -> list[str]:
     if isinstance(record, Cleaned):
-        named = [record.hashes_uri, record.quarantine_uri]
+        named = [record.hashes_uri, record.shared_uri, record.quarantine_uri]
     else:
         named = [
             record.shard.uri,

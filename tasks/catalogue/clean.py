@@ -18,14 +18,14 @@ import xxhash
 from pydantic import ValidationError
 
 from tasks import store
-from tasks.catalogue import decode, text
+from tasks.catalogue import decode, shared, text
 from tasks.catalogue.records import Cleaned, Rules
 from tasks.catalogue.split import VERSION as SPLIT_VERSION
 from tasks.catalogue.split import split, threshold
 from tasks.models import Shard
 from tasks.recipe import Cleaning
 
-VERSION = 3  # bump when the same line may give another row, drop or fault
+VERSION = 4  # bump when the same line may give another row, drop or fault
 SCHEMA = pa.schema(
     {name: pa.string() for name in ("uid", "title", "content")}
     | {"line": pa.int64(), "row_hash": pa.string(), "split": pa.string()}
@@ -39,7 +39,9 @@ def clean(shard: Shard, rules: Rules, root: str) -> Cleaned:
     """
     base = _base(shard, rules, root)
     known = _read(f"{base}.json")
-    if known is not None and all(store.exists(u) for u in (known.hashes_uri, known.quarantine_uri) if u):
+    if known is not None and all(
+        store.exists(u) for u in (known.hashes_uri, known.shared_uri, known.quarantine_uri) if u
+    ):
         return known.model_copy(update={"shard": shard})
     return make(shard, rules, root)
 
@@ -48,7 +50,9 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
     """Clean the shard, whatever the cache holds."""
     base = _base(shard, rules, root)
     dropped: Counter[str] = Counter()
+    mended: Counter[str] = Counter()
     hashes: list[bytes] = []
+    marks: list[bytes] = []
     faults: list[decode.Fault] = []
     with ExitStack() as stack:
         stream = stack.enter_context(store.writing(f"{base}.arrow"))
@@ -56,11 +60,15 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
         for block in decode.read(shard, rules.max_line_bytes):
             dropped["blank_line"] += block.blank
             faults += block.faults
-            batch = rows(block, rules, dropped, hashes)
+            batch = rows(block, rules, dropped, mended, hashes, marks)
             if batch.num_rows:
                 spill.write_batch(batch)
     with store.writing(f"{base}.hash") as out:
         count = out.write(b"".join(hashes)) // 16
+    shared_uri = f"{base}.shared" if rules.clean.shared_content else None
+    if shared_uri:
+        with store.writing(shared_uri) as out:
+            out.write(b"".join(marks))
     quarantine = f"{base}.quarantine.jsonl" if faults else None
     if quarantine:
         with store.writing(quarantine) as out:
@@ -68,7 +76,8 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
     cleaned = Cleaned(
         shard=shard, rows_uri=f"{base}.arrow", hashes_uri=f"{base}.hash", rows=count,
         dropped={k: n for k, n in sorted(dropped.items()) if n}, quarantined=len(faults),
-        quarantine_uri=quarantine, reasons=dict(sorted(Counter(f.rule for f in faults).items())), made=True,
+        quarantine_uri=quarantine, reasons=dict(sorted(Counter(f.rule for f in faults).items())),
+        shared_uri=shared_uri, mended={k: n for k, n in sorted(mended.items()) if n}, made=True,
     )  # fmt: skip
     store.write_json(f"{base}.json", cleaned.model_dump(mode="json"))
     return cleaned
@@ -86,26 +95,50 @@ def _read(uri: str) -> Cleaned | None:
         return None
 
 
-def rows(block: decode.Block, rules: Rules, dropped: Counter[str], hashes: list[bytes]) -> pa.RecordBatch:
-    """The block's clean rows; counts the others in `dropped` and appends 16 bytes a row to `hashes`."""
-    cleaning = rules.clean
-    titles, contents = [row.title for row in block.rows], [row.content for row in block.rows]
-    for column in (titles, contents):
+def texts(block: decode.Block, rules: Cleaning, mended: Counter[str]) -> tuple[list[str], list[str]]:
+    """Titles and contents of the block, clean but for their tails; counts in `mended` the rows that were damaged."""
+    damage: dict[int, set[str]] = {}
+    columns = [row.title for row in block.rows], [row.content for row in block.rows]
+    for lines, column in enumerate(columns):
         for n in text.suspects(column):
-            column[n] = text.clean(column[n], cleaning)
+            seen: set[str] = set()
+            column[n] = text.clean(column[n], rules, bool(lines), seen)
+            if seen:
+                damage[n] = damage.get(n, set()) | seen
+    for seen in damage.values():
+        mended.update(seen)
+    return columns
+
+
+def rows(
+    block: decode.Block,
+    rules: Rules,
+    dropped: Counter[str],
+    mended: Counter[str],
+    hashes: list[bytes],
+    marks: list[bytes],
+) -> pa.RecordBatch:
+    """The block's clean rows; counts the others in `dropped` and appends 16 bytes a row to `hashes` and `marks`."""
+    cleaning = rules.clean
+    titles, contents = texts(block, cleaning, mended)
     kept = []
     for n, (title, before) in enumerate(zip(titles, contents, strict=True)):
         content = contents[n] = text.cut_tails(before) if cleaning.boilerplate_tails else before
+        mended["boilerplate_tails"] += len(content) != len(before)
         rule = fault(title, content, before, cleaning)
         if rule:
             dropped[rule] += 1
         else:
             kept.append(n)
     titles, contents = [titles[n] for n in kept], [contents[n] for n in kept]
+    encoded = [content.encode() for content in contents]
     named = b"".join(
-        xxhash.xxh3_128_digest(f"{title}\0{content}".encode()) for title, content in zip(titles, contents, strict=True)
+        xxhash.xxh3_128_digest(b"%b\0%b" % (title.encode(), content))
+        for title, content in zip(titles, encoded, strict=True)
     )
     hashes.append(named)
+    if cleaning.shared_content:
+        marks.append(shared.marks(titles, encoded))
     columns: list[Any] = [
         [block.rows[n].uid for n in kept], titles, contents, block.numbers[np.array(kept, np.int64)],
         _hexadecimal(named), split(titles, contents, threshold(rules.split.holdout_share)),

@@ -25,6 +25,7 @@ from tasks.models import Shard
 BLOCK = 1 << 19  # bytes: what is made of them stays in the processor's cache
 AHEAD = 1 << 23  # bytes fetched at a time from object storage
 SNIPPET = 200  # characters of a quarantined line that are kept
+LONGEST = 200  # characters of a uid
 KEYS = ("uid", "title", "content")
 UID = re.compile(rb'"uid"\s*:\s*(?:"([^"\\]{1,64})"|(-?[0-9]{1,64})\b)')
 
@@ -131,8 +132,13 @@ def _has_uids(rows: list[Row]) -> bool:
 
 
 def uid_fault(uid: str) -> str | None:
-    """The rule that `uid` breaks, or None. Links, citations and duplicates all rest on the uid."""
-    return "blank_uid" if not uid or uid.isspace() else None
+    """The rule that `uid` breaks, or None. Links, citations and duplicates all rest on the uid.
+
+    A uid is at most LONGEST characters, none of them a control character, line end or direction mark.
+    """
+    if not uid or uid.isspace():
+        return "blank_uid"
+    return "bad_uid" if len(uid) > LONGEST or not uid.isprintable() else None
 
 
 def _aligned(raw: Any, ends: Any, limit: int) -> bool:

@@ -1,4 +1,4 @@
-"""Duplicates: which rows, over all shards, have the title and content of an earlier row.
+"""Duplicates: which rows, over all shards, have the title and content of an earlier row, or a content of many titles.
 
 Earlier means in catalogue order, whatever order the shards were cleaned in. So rows of a shard never depend on later
 shards, and a grown catalogue leaves its old shards as they are.
@@ -11,13 +11,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tasks import store
+from tasks.catalogue import shared
 from tasks.catalogue.records import Cleaned, Repeats
+from tasks.recipe import Cleaning
 
 ROOM = 1_000_000  # hashes held at a time: about 70 MB with what sorting needs
 SLICES = 500  # at most, since each is an open file for a while; above ROOM * SLICES rows, more are held at a time
@@ -27,27 +30,38 @@ HASHED = np.dtype([("place", "<i8"), ("high", "<u8"), ("low", "<u8")])
 NONE = Repeats(uri=None, rows=0, digest="")
 
 
-def find(cleaned: Sequence[Cleaned], policy: Literal["keep", "drop"], root: str) -> tuple[Repeats, ...]:
-    """For each shard, in order, the rows to drop: none where `policy` is keep."""
-    if policy == "keep":
-        return (NONE,) * len(cleaned)
+def find(cleaned: Sequence[Cleaned], rules: Cleaning, root: str) -> tuple[Repeats, ...]:
+    """For each shard, in order, the rows to drop, each counted by the first rule that drops it."""
     starts = np.cumsum([0, *(c.rows for c in cleaned)])
     slices = min(SLICES, int(starts[-1]) // ROOM + 1)
-    repeats = np.sort(np.concatenate([_repeats(rows) for rows in _sliced(cleaned, starts, slices)]))
-    edges = np.searchsorted(repeats, starts)
-    own = [(repeats[a:b] - start).astype("<i4") for a, b, start in zip(edges[:-1], edges[1:], starts, strict=False)]
+    found: dict[str, Any] = {}
+    if rules.duplicates == "drop":
+        sliced = _sliced([c.hashes_uri for c in cleaned], starts, slices)
+        found["duplicates"] = np.sort(np.concatenate([_repeats(rows) for rows in sliced]))
+    if rules.shared_content:
+        sliced = _sliced([c.shared_uri for c in cleaned if c.shared_uri], starts, slices)
+        many = [shared.places(rows[_twins(rows["high"])], starts, rules.shared_content) for rows in sliced]
+        before = found.get("duplicates", np.empty(0, np.int64))
+        found["shared_content"] = np.setdiff1d(np.concatenate(many), before)
+    own = [_of_shard(found, int(a), int(b)) for a, b in pairwise(starts)]
     with ThreadPoolExecutor(READERS) as writers:
         return tuple(writers.map(_keep, own, [root] * len(own)))
 
 
-def _sliced(cleaned: Sequence[Cleaned], starts: Any, slices: int) -> Iterator[Any]:
+def _of_shard(found: dict[str, Any], start: int, end: int) -> dict[str, Any]:
+    """Of each rule the positions in the shard whose rows have the places from `start` to `end`."""
+    edges = {rule: np.searchsorted(places, (start, end)) for rule, places in found.items()}
+    return {rule: found[rule][a:b] - start for rule, (a, b) in edges.items() if b > a}
+
+
+def _sliced(uris: Sequence[str], starts: Any, slices: int) -> Iterator[Any]:
     """All rows, in slices of the range of hashes. Several wait in temporary files, so that each shard is read once."""
     if slices == 1:
-        yield np.concatenate([np.empty(0, HASHED), *_hashes(cleaned, starts)])
+        yield np.concatenate([np.empty(0, HASHED), *_hashes(uris, starts)])
         return
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         files = [stack.enter_context(Path(name, str(n)).open("w+b")) for n in range(slices)]
-        for rows in _hashes(cleaned, starts):
+        for rows in _hashes(uris, starts):
             parts = rows["high"] % np.uint64(slices)
             order = np.argsort(parts, kind="stable")
             edges = np.searchsorted(parts[order], np.arange(slices + 1, dtype=np.uint64))
@@ -78,32 +92,34 @@ def _twins(numbers: Any) -> Any:
     return order[twin]
 
 
-def _hashes(cleaned: Sequence[Cleaned], starts: Any) -> Iterator[Any]:
+def _hashes(uris: Sequence[str], starts: Any) -> Iterator[Any]:
     """Of each shard, in order, its rows as HASHED."""
     with ThreadPoolExecutor(READERS) as readers:
-        for n in range(0, len(cleaned), READERS):
-            for start, pairs in zip(starts[n:], readers.map(_read, cleaned[n : n + READERS]), strict=False):
+        for n in range(0, len(uris), READERS):
+            for start, pairs in zip(starts[n:], readers.map(_read, uris[n : n + READERS]), strict=False):
                 rows = np.empty(len(pairs), HASHED)
                 rows["place"] = np.arange(start, start + len(pairs))
                 rows["high"], rows["low"] = pairs[:, 0], pairs[:, 1]
                 yield rows
 
 
-def _read(one: Cleaned) -> Any:
-    with store.reading(one.hashes_uri) as stream:
+def _read(uri: str) -> Any:
+    with store.reading(uri) as stream:
         return np.frombuffer(stream.read(), "<u8").reshape(-1, 2)
 
 
-def _keep(positions: Any, root: str) -> Repeats:
-    if not len(positions):
+def _keep(own: dict[str, Any], root: str) -> Repeats:
+    if not own:
         return NONE
-    data = positions.tobytes()
+    positions = np.sort(np.concatenate(list(own.values())))
+    data = positions.astype("<i4").tobytes()
     digest = hashlib.sha256(data).hexdigest()[:32]
     uri = store.join(root, "catalogue", "repeats", f"{digest}.i4")
     if not store.exists(uri):
         with store.writing(uri) as out:
             out.write(data)
-    return Repeats(uri=uri, rows=len(positions), digest=digest)
+    dropped = {rule: len(each) for rule, each in own.items()}
+    return Repeats(uri=uri, rows=len(positions), digest=digest, dropped=dropped)
 
 
 def positions(repeats: Repeats) -> Any:

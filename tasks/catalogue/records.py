@@ -27,15 +27,18 @@ class Cleaned(Frozen):
     quarantined: int
     quarantine_uri: str | None
     reasons: dict[str, int] = Field({})  # quarantined lines by rule
+    shared_uri: str | None = None  # 16 bytes a row: content and title, for the rule shared_content
+    mended: dict[str, int] = Field({})  # rows changed by a rule that mends damage
     made: bool = Field(False, exclude=True)  # worked on just now, not served from the cache
 
 
 class Repeats(Frozen):
-    """Which rows of a cleaned shard came before: their positions as little-endian int32, or no file where none did."""
+    """Rows of a cleaned shard to drop for what other rows hold: positions as little-endian int32, no file for none."""
 
     uri: str | None
     rows: int
     digest: str
+    dropped: dict[str, int] = Field({})  # rows by rule
 
 
 class Finished(Frozen):

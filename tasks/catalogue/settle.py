@@ -36,11 +36,12 @@ def settle(cleaned: Cleaned, repeats: Repeats, rules: Rules, folder: str, root: 
         cleaned = clean.make(cleaned.shard, rules, root)
     uri = store.join(folder, f"shard-{cleaned.shard.index:05d}-{key[:12]}.parquet")
     splits = _write(cleaned, duplicates.positions(repeats), uri)
-    dropped = dict(cleaned.dropped) | ({"duplicates": repeats.rows} if repeats.rows else {})
+    dropped = dict(cleaned.dropped) | repeats.dropped
     shard = CleanShard(
         index=cleaned.shard.index, uri=uri, digest=store.file_digest(uri), source=cleaned.shard.digest,
         lines=cleaned.shard.lines, kept=cleaned.rows - repeats.rows, dropped=dropped, quarantined=cleaned.quarantined,
         quarantine_uri=cleaned.quarantine_uri, splits=splits, reasons=cleaned.reasons,
+        mended=cleaned.mended,
     )  # fmt: skip
     _check(shard)
     store.write_json(sidecar, shard.model_dump(mode="json"))

@@ -10,10 +10,12 @@ import html
 import re
 import unicodedata
 from functools import lru_cache
+from html.entities import html5
 from typing import Any
 
 import numpy as np
 
+from tasks.catalogue import markup, stumps
 from tasks.recipe import Cleaning
 
 PIECE = 1 << 17  # bytes looked at in one go: what fits the processor's cache
@@ -26,48 +28,86 @@ _C1 = re.compile(r"[\x80-\x9f]")
 _ENTITY = re.compile(r"&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?)")  # as html.unescape finds them
 _character = lru_cache(maxsize=4_096)(html.unescape)  # few entities, many times
 _AMPERSANDS = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
-_NAMES = (
-    "a|abbr|acronym|address|applet|area|article|aside|audio|b|base|basefont|bdi|bdo|big|blink|blockquote|body|br|button|"
-    "canvas|caption|center|cite|code|col|colgroup|data|datalist|dd|del|details|dfn|dialog|dir|div|dl|dt|em|embed|"
-    "fieldset|figcaption|figure|font|footer|form|frame|frameset|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|kbd|"
-    "label|legend|li|link|main|map|mark|marquee|menu|meta|meter|nav|nobr|noframes|noscript|object|ol|optgroup|option|"
-    "output|p|param|picture|pre|progress|q|rp|rt|ruby|s|samp|script|section|select|small|source|span|strike|strong|"
-    "style|sub|summary|sup|svg|table|tbody|td|template|textarea|tfoot|th|thead|time|title|tr|track|tt|u|ul|var|video|"
-    r"wbr|[ovw]:\w+|st1:\w+"
+# Two entities or more whose numbers are bytes above 127: text that was UTF-8 before each byte became an entity.
+_BYTES = re.compile(r"(?:&#(?:[xX](?:[89a-fA-F][0-9a-fA-F])|1[3-9][0-9]|12[89]|2[0-5][0-9]);){2,}")
+_NUMBER = re.compile(r"#(?:[xX]([0-9a-fA-F]+)|([0-9]+))")
+# JSON and JavaScript write characters above U+FFFF as two halves; some programs made an entity of each.
+_HALVES = re.compile(
+    r"&#(?:[xX]([dD][89abAB][0-9a-fA-F]{2})|(5[56][0-9]{3}));&#(?:[xX]([dD][c-fC-F][0-9a-fA-F]{2})|(5[67][0-9]{3}));"
 )
-_BARE = "nowrap|noshade|compact|hidden|disabled|checked|selected|readonly|multiple|controls|autoplay|loop|muted|defer"
-# A tag is a name HTML knows, with attributes that have values: `a < b` and `i<b and c>d` are text.
-_TAG = re.compile(
-    r"<(?:script|style)\b[^<>]*>[^<]{0,100000}</(?:script|style)\s*>|<!--.{0,1000}?-->|<!doctype[^<>]*>|"
-    rf"</?(?:{_NAMES})(?:\s+(?:[\w:-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>]+)|(?:{_BARE})(?=[\s/>])))*\s*/?>",
-    re.IGNORECASE | re.DOTALL,
-)
-# Characters nobody sees: soft hyphen, zero width space, word joiner, byte order mark, direction marks.
-_UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffe\uffff]")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# Names that HTML reads without a semicolon, longest first; these five also where letters follow ("AT&ampT").
+_OPEN = sorted((name for name in html5 if not name.endswith(";")), key=len, reverse=True)
+_ALWAYS = frozenset(("amp", "nbsp", "quot", "lt", "gt"))
+_PARAMETER = re.compile(r"[A-Za-z]|[0-9]*=")  # what follows in an address: `&region=EU` is no registered mark
 
-_PUBLISHER = r"(?:Reed|Cahners) Business Information|American Library Association|Kirkus Associates|Library Journal"
-# The words run into each other ("thePaperbackedition") since tags were once stripped with nothing in their place.
-_MARKS = ("This text refers to", "This review refers to", "Copyright")
+# UTF-8 that was read as Windows-1252, Windows-1251, Mac Roman or code page 437 has a lead and then what is no letter.
+_MOJIBAKE = re.compile(
+    "[\u00c2-\u00f4\u0102\u0139\u0420\u0421\u0412\u0432\u251c\u252c\u0393\u221a\u201a]"
+    "(?:[\u0080-\u00bf\u0152-\u0153\u0160-\u0161\u0178\u017d-\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
+    "|(?<=[\u0420\u0421\u0412\u0432])[\u0402-\u040f\u0452-\u045f\u0490-\u0491\u2116]"
+    "|(?<=[\u251c\u252c\u0393\u221a\u201a])[^\x00-\x7f])"
+)
+# A sign of U+2000 to U+2BFF in such text: `\u00e2\u201e\u00a2` is a trade mark. ftfy leaves some of them, to be safe.
+_SIGN = re.compile(
+    "\u00e2[\u0080-\u00af\u0152-\u0153\u0160-\u0161\u0178\u017d-\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
+    "[\u0080-\u00bf\u0152-\u0153\u0160-\u0161\u0178\u017d-\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
+)
+
+# Characters nobody sees: soft hyphen, zero width space, word joiner, byte order mark, direction marks.
+_UNSEEN = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffe\uffff]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LOST = "\ufffd"
+_BREAKS = re.compile("\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
+_GAPS = re.compile(r"\n{3,}")
+
+# Tails come from book pages. Words run into each other there ("thePaperbackedition"): tags were once stripped with
+# nothing in their place; some copies are in lower case, some are cut at a length and end in dots.
+_PUBLISHERS = (
+    "reed business information", "cahners business information", "american library association", "kirkus associates",
+    "kirkus reviews", "kirkus", "library journal", "school library journal", "publishers weekly", "booklist",
+    "phillips & nelson media", "bookmarks publishing", "the new yorker", "audiofile", "vnu business media",
+    "nielsen business media",
+)  # fmt: skip
+_PUBLISHER = "|".join(map(re.escape, sorted(_PUBLISHERS, key=len, reverse=True)))
+_YEAR = r"copyright\s*(?:\u00a9|\(c\))?\s*(?:\d{4}(?:\s*[-\u2013,]\s*\d{4})*)?,?\s*(?:by )?"
+_MARKS = ("this text refers to", "this review refers to", "copyright")
 _TAIL = re.compile(
     r"this (?:text|review) refers to (?:the|an|a)\s?[^.!?]{0,60}?edition(?: of this title)?[\s.]*"
-    rf"|copyright\s*(?:\u00a9|\(c\))?\s*(?:\d{{4}})?,?\s*(?:by )?(?:{_PUBLISHER})[^.]{{0,60}}\.?"
-    r"(?:\s*all rights reserved)?[\s.]*",
+    rf"|{_YEAR}(?:{_PUBLISHER})[^.]{{0,60}}\.?(?:\s*all rights reserved)?[\s.]*"
+    rf"|{_YEAR}[^.!?]{{0,80}}(?:\b(?:inc|ltd|co|corp|llc|lp)\.)?[^.!?]{{0,40}}\.?\s*all rights reserved[\s.]*",
     re.IGNORECASE,
 )
-_TAIL_ENDS = tuple(
-    word + dot
-    for word in ("edition", "title", "Inc", "reserved", "Information", "Association", "Associates", "Journal", "LP")
-    for dot in ("", ".")
+_ENDS = re.compile(
+    r"(?:edition|title|inc|reserved|information|association|associates|reviews|kirkus|journal|weekly|booklist|lp|llc|media"
+    r"|publishing|yorker|audiofile|\.\.|\u2026)[\s.]*\Z",
+    re.IGNORECASE,
 )
+_CUT = re.compile(rf"this (?:text|review) refers to[^.!?]{{0,60}}|{_YEAR}(?P<publisher>[^.!?]{{4,60}}?)", re.IGNORECASE)
+_BEGUN = re.compile(r"--\s?([^.!?-]{4,80})\Z")
+_DOTS = re.compile(r"\s?(?:\.{2,}|\u2026)\s*\Z")
 
+_LANGUAGES = r"(?:text|languages?|original languages?): ?[\w ,()-]{1,60}?"
 _BOILERPLATE = re.compile(
-    r"(?:(?:written |edited |illustrated |selected )?(?:book )?by|text: [\w ,()-]{1,60}|library of liberal arts title"
+    r"(?:(?:written |edited |illustrated |selected )?(?:book )?by"
+    rf"|{_LANGUAGES}(?:[.;,]? ?{_LANGUAGES})*|library of liberal arts title"
     r"|(?:no |product )*(?:description|details)(?: is)?(?: not| un)?(?: ?available| given| provided)?"
     r"|(?:please )?(?:see|read) (?:the )?(?:above|below|title|pictures?|photos?|images?|description|details)"
     r"|n/?a|none|null|unknown|tbd|click here(?: for (?:more|details))?|all rights reserved)[\s.:!]*",
     re.IGNORECASE,
 )
+# Who made it and nothing else: "By Ann Ode, Illustrated by Bo Ek". In lower case only with a second part, since "by the
+# sea" is no author.
+_PERSON = r"[^\W\d_][\w.'\u2019-]*(?:,? (?:[^\W\d_][\w.'\u2019-]*|&)){0,7}"
+_NAMED = r"(?=[A-Z])[\w.'\u2019-]+(?: (?:(?=[A-Z])[\w.'\u2019-]+|and|&|de|la|le|van|von|der|den|del|di|du)){1,7}"
+_ROLE = (
+    r"(?:written|illustrated|edited|translated|retold|adapted|compiled|selected|photographed|narrated|read|designed)"
+)
+_PART = r"(?:foreword|introduction|preface|afterword|text|pictures|photographs|photos|illustrations|drawings)"
+_CREDIT = re.compile(
+    rf"(?i:(?:{_ROLE} )?by {_PERSON}(?:[,;.]| and)? ?(?:(?:with )?(?:{_ROLE}|(?:an? )?{_PART}) by {_PERSON}[.,; ]*)+)"
+    rf"|(?i:{_ROLE} by|by) {_NAMED}\.?"
+)
+
 _JUNK = re.compile(
     r"(?:this is )?(?:just |only )?(?:a )?test(?: item| product| listing| asin)?[\s.,!-]*"
     r"(?:\Z|(?:not|do not|don't|please|only)\b)"
@@ -81,7 +121,8 @@ _WORDLESS = re.compile(r"[\W_]*")
 def suspects(texts: list[str]) -> list[int]:
     """Positions of the texts that `clean` may change; all others it would leave as they are.
 
-    One look at all their bytes at once: anything but printable ASCII, `&`, `<`, two spaces or a space at an end.
+    One look at all their bytes at once: anything but printable ASCII, `&`, `<`, two spaces, a space at an end, or a
+    semicolon after what may be the stump of an entity.
     """
     data = np.frombuffer(("\0" + "\0".join(texts) + "\0").encode("utf-8", "surrogatepass"), np.uint8)
     ends = np.flatnonzero(data == 0)
@@ -91,6 +132,7 @@ def suspects(texts: list[str]) -> list[int]:
     for start in range(0, len(data), PIECE):
         piece = data[start : start + PIECE + 1]  # one byte more, so that no pair is split
         hit[np.searchsorted(ends, np.flatnonzero(_odd(piece)) + start)] = True
+    hit[np.searchsorted(ends, stumps.near(data))] = True
     return [int(n) for n in np.flatnonzero(hit[1:])]
 
 
@@ -107,35 +149,71 @@ def _odd(piece: Any) -> Any:
     return odd
 
 
-def clean(text: str, rules: Cleaning) -> str:
-    """`text` by the rules that are on, but for boilerplate tails."""
+def clean(text: str, rules: Cleaning, lines: bool = False, seen: set[str] | None = None) -> str:
+    """`text` by the rules that are on, but for boilerplate tails.
+
+    `lines`: it may have several, as a content may and a title may not. `seen` is given the names of the rules that
+    mended damage: mojibake, entity_stumps, lost_characters.
+    """
+    lines, seen = lines and rules.paragraphs, set() if seen is None else seen
     for turn in range(PASSES):
-        before, text = text, _once(text, rules, again=turn > 0)
-        # Only an entity or a tag can hide another; with neither in sight the other rules are done in one turn.
-        if text == before or not ("&" in text or "<" in text):
+        before, text = text, _once(text, rules, lines, turn > 0, seen)
+        if text == before or not _unsettled(text, rules):
             return text
-    while (after := _once(text.replace("&", " "), rules, again=True)) != text:
+    while (after := _once(text.replace("&", " "), rules, lines, True, seen)) != text:
         text = after
     return text
 
 
-def _once(text: str, rules: Cleaning, again: bool) -> str:
+def _unsettled(text: str, rules: Cleaning) -> bool:
+    """Whether one turn may have uncovered work for another: an entity hides a tag, a control character splits both."""
+    if "&" in text or "<" in text or (rules.entity_stumps and ";" in text):
+        return True
+    return rules.mojibake and not text.isascii() and _MOJIBAKE.search(text) is not None
+
+
+def _once(text: str, rules: Cleaning, lines: bool, again: bool, seen: set[str]) -> str:
+    raw = not text.isascii() or ";&" in text  # else what is decoded has no neighbour to be mojibake with
     if rules.unescape and "&" in text:
-        text = _ENTITY.sub(_decode, _AMPERSANDS.sub("&", text) if again else text)
+        if rules.mojibake and ";&#" in text and (mended := _BYTES.sub(_utf8, text)) != text:
+            text = _seen(mended, "mojibake", seen)
+        text = _unescape(text, again)
+    if rules.entity_stumps and ";" in text and (mended := stumps.mend(text)) != text:
+        text = _seen(mended, "entity_stumps", seen)
+    if rules.mojibake and raw and _MOJIBAKE.search(text) and (mended := _recode(text)) != text:
+        text = _seen(mended, "mojibake", seen)
+    if rules.lost_characters and _LOST in text:
+        text = _seen(text.replace(_LOST, ""), "lost_characters", seen)
     if rules.strip_tags and "<" in text:
-        text = _TAG.sub(" ", text)
+        text = markup.strip(text, lines)
     # To Python a character is printable when it is no control, not unseen, and no space but the plain one.
     printable = text.isprintable()
     if not printable:
         if rules.unescape and not text.isascii() and _C1.search(text):
             text = text.translate(_WINDOWS)
+        if lines and rules.whitespace:
+            text = _BREAKS.sub("\n", text)
         if rules.controls:
             text = _UNSEEN.sub("", _CONTROLS.sub(" ", text))
     if rules.normalise and not text.isascii():
         text = unicodedata.normalize("NFC", text)
-    if rules.whitespace:
-        text = _squeeze(text) if printable else " ".join(text.split())
+    return _fold(text, rules, lines, printable)
+
+
+def _seen(text: str, rule: str, seen: set[str]) -> str:
+    seen.add(rule)
     return text
+
+
+def _fold(text: str, rules: Cleaning, lines: bool, printable: bool) -> str:
+    """White space by the rules; the ends are trimmed whatever they say."""
+    if not rules.whitespace:
+        return text.strip()
+    if printable:
+        return _squeeze(text)
+    if lines and "\n" in text:
+        return _GAPS.sub("\n\n", "\n".join(" ".join(line.split()) for line in text.split("\n"))).strip()
+    return " ".join(text.split())
 
 
 def _squeeze(text: str) -> str:
@@ -145,24 +223,102 @@ def _squeeze(text: str) -> str:
     return text.strip(" ")
 
 
+def _unescape(text: str, again: bool) -> str:
+    """Entities of every notation decoded; two that are the halves of one character are joined."""
+    if again:
+        text = _AMPERSANDS.sub("&", text)
+    if ";&#" in text:
+        text = _HALVES.sub(_join, text)
+    return _ENTITY.sub(_decode, text)
+
+
+def _utf8(found: re.Match[str]) -> str:
+    codes = [int(x, 16) if x else int(n) for x, n in _NUMBER.findall(found[0])]
+    try:
+        return bytes(codes).decode()
+    except UnicodeDecodeError:
+        return found[0]
+
+
+def _join(found: re.Match[str]) -> str:
+    high = int(found[1], 16) if found[1] else int(found[2])
+    low = int(found[3], 16) if found[3] else int(found[4])
+    if not (0xD800 <= high < 0xDC00 <= low < 0xE000):
+        return found[0]
+    return chr(0x10000 + ((high - 0xD800) << 10) + low - 0xDC00)
+
+
 def _decode(found: re.Match[str]) -> str:
-    return _character(found[0])
+    """One entity. A name without its semicolon is left where it may be a parameter of an address."""
+    entity = found[0]
+    if entity[1] == "#" or (entity[-1] == ";" and entity[1:] in html5):
+        return _character(entity)
+    return _opened(entity, found.string[found.end() : found.end() + 1])
+
+
+@lru_cache(maxsize=4_096)
+def _opened(entity: str, after: str) -> str:
+    for name in _OPEN:
+        if entity.startswith(name, 1):
+            rest = entity[len(name) + 1 :]
+            parameter = _PARAMETER.match(rest + after)
+            left = parameter and (name not in _ALWAYS or "=" in rest)
+            return entity if left else html5[name] + rest
+    return entity
+
+
+def _recode(text: str) -> str:
+    """`text` with its mojibake undone, by ftfy where it is sure, and signs that can be nothing else."""
+    import ftfy  # half a second of a start that needs none
+
+    mended = ftfy.fix_encoding(text, ftfy.TextFixerConfig(fix_c1_controls=False))
+    return _SIGN.sub(_sign, mended)
+
+
+def _sign(found: re.Match[str]) -> str:
+    try:
+        return found[0].encode("sloppy-windows-1252").decode()
+    except UnicodeError:
+        return found[0]
 
 
 def cut_tails(text: str) -> str:
-    """`text` without the boilerplate at its end."""
-    while text.endswith(_TAIL_ENDS):
+    """`text` without the boilerplate at its end: what edition is meant, whose copyright it is."""
+    while _ENDS.search(text, max(0, len(text) - 16)):
         start = max(0, len(text) - 400)  # tails are short: a long content costs no more than a short one
-        mark = max(text.rfind(words, start) for words in _MARKS)
-        if mark < 0 or not _TAIL.fullmatch(text, mark):
-            return text
-        text = text[:mark].rstrip(" -\u2014\r\n\t\xa0")
+        end = text[start:].lower()
+        mark = max(end.rfind(words) for words in _MARKS)
+        if mark < 0 or len(end) != len(text) - start or not _is_tail(text, start + mark):
+            begun = _begun(text)
+            if begun is None:
+                return text
+            mark = begun - start
+        text = text[: start + mark].rstrip(" -\u2014\r\n\t\xa0")
     return text
 
 
+def _is_tail(text: str, mark: int) -> bool:
+    if _TAIL.fullmatch(text, mark):
+        return True
+    dots = _DOTS.search(text, mark)
+    cut = dots and _CUT.fullmatch(text, mark, dots.start())
+    if not cut:
+        return False
+    publisher = (cut["publisher"] or "").lower().strip()
+    return not publisher or any(publisher.startswith(p) or p.startswith(publisher) for p in _PUBLISHERS)
+
+
+def _begun(text: str) -> int | None:
+    """Where a tail begins that breaks off before it says that it is one: "--This text re..."."""
+    dots = _DOTS.search(text, max(0, len(text) - 8))
+    found = _BEGUN.search(text, max(0, len(text) - 100), dots.start()) if dots else None
+    words = found[1].lower() if found else ""
+    return found.start() if found and any(m.startswith(words) or words.startswith(m) for m in _MARKS[:2]) else None
+
+
 def is_boilerplate(text: str) -> bool:
-    """Whether `text` says nothing of the product: 'Book by', 'No description available'."""
-    return len(text) < BRIEF and _BOILERPLATE.fullmatch(text) is not None
+    """Whether `text` says nothing of the product: 'Book by', 'No description available', who wrote and drew it."""
+    return len(text) < BRIEF and bool(_BOILERPLATE.fullmatch(text) or _CREDIT.fullmatch(text))
 
 
 def is_junk(text: str) -> bool:

@@ -24,14 +24,17 @@ def total(plan: Plan, finished: Sequence[Finished], most: float = 1.0) -> Prepar
     shards = tuple(one.shard for one in finished)
     dropped: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    mended: Counter[str] = Counter()
     for shard in shards:
         dropped.update(shard.dropped)
         reasons.update(shard.reasons)
+        mended.update(shard.mended)
     prepared = Prepared(
         catalogue=plan.catalogue, lines=sum(s.lines for s in shards), kept=sum(s.kept for s in shards),
         dropped=dict(sorted(dropped.items())), quarantined=sum(s.quarantined for s in shards), cut=plan.cut,
         shards=shards, exports=tuple(e for one in finished for e in one.exports),
         made=sum(one.made for one in finished), reasons=dict(sorted(reasons.items())), left=plan.left,
+        mended=dict(sorted(mended.items())),
     )  # fmt: skip
     counted = prepared.kept + sum(prepared.dropped.values()) + prepared.quarantined
     if not prepared.lines == plan.lines == counted:

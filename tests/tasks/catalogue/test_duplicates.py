@@ -14,6 +14,7 @@ from tasks.catalogue import clean, duplicates
 from tasks.catalogue.plan import plan
 from tasks.catalogue.records import Cleaned, Rules
 from tasks.models import Shard
+from tasks.recipe import Cleaning
 from tests.tasks.catalogue.catalogues import cleaned, line, lines, source
 
 
@@ -49,6 +50,7 @@ def expected(shards: list[list[int]]) -> list[list[int]]:
     return found
 
 
+ALONE = Cleaning(shared_content=None)
 SHARDS = st.lists(st.lists(st.integers(0, 12), max_size=8), max_size=6)
 
 
@@ -57,7 +59,7 @@ def test_every_row_that_came_before_is_found(shards, room, slices):
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(duplicates, "ROOM", room)  # so few at a time that there are several slices
         patch.setattr(duplicates, "SLICES", slices)
-        found = duplicates.find(made(Path(name), shards), "drop", name)
+        found = duplicates.find(made(Path(name), shards), ALONE, name)
         assert [duplicates.positions(one).tolist() for one in found] == expected(shards)
     assert [one.rows for one in found] == [len(each) for each in expected(shards)]
 
@@ -65,15 +67,17 @@ def test_every_row_that_came_before_is_found(shards, room, slices):
 @given(SHARDS, SHARDS)
 def test_later_shards_change_nothing_for_earlier_ones(old, new):
     with tempfile.TemporaryDirectory() as name:
-        before = duplicates.find(made(Path(name), old), "drop", name)
-        after = duplicates.find(made(Path(name), old + new), "drop", name)
+        before = duplicates.find(made(Path(name), old), ALONE, name)
+        after = duplicates.find(made(Path(name), old + new), ALONE, name)
     assert after[: len(old)] == before
 
 
 def test_keep_keeps_all(tmp_path):
-    found = duplicates.find(made(tmp_path, [[1, 1], [1]]), "keep", str(tmp_path))
+    found = duplicates.find(
+        made(tmp_path, [[1, 1], [1]]), ALONE.model_copy(update={"duplicates": "keep"}), str(tmp_path)
+    )
     assert [one.rows for one in found] == [0, 0]
-    assert found == duplicates.find(made(tmp_path, [[1, 2], [3]]), "drop", str(tmp_path))
+    assert found == duplicates.find(made(tmp_path, [[1, 2], [3]]), ALONE, str(tmp_path))
 
 
 def test_the_first_wins_whatever_order_the_shards_were_cleaned_in(tmp_path):
@@ -90,6 +94,6 @@ def test_the_first_wins_whatever_order_the_shards_were_cleaned_in(tmp_path):
     backward = [clean.clean(shard, Rules(), str(tmp_path)) for shard in reversed(shards)][::-1]
     dropped = [
         [(one.shard.index, n) for one, r in zip(some, found, strict=True) for n in duplicates.positions(r).tolist()]
-        for some, found in ((each, duplicates.find(each, "drop", str(tmp_path))) for each in (forward, backward))
+        for some, found in ((each, duplicates.find(each, ALONE, str(tmp_path))) for each in (forward, backward))
     ]
     assert dropped[0] == dropped[1] == [(1, 1), (2, 2), (2, 3)]

@@ -26,7 +26,7 @@ def settled(
     """The shards of `data`, settled, and whether they were made now."""
     rules = RULES.model_copy(update={"clean": RULES.clean.model_copy(update={"duplicates": policy})})
     some = cleaned(folder, data, rules, per)
-    repeats = duplicates.find(some, rules.clean.duplicates, str(folder))
+    repeats = duplicates.find(some, rules.clean, str(folder))
     return [
         settle.settle(one, repeated, rules, str(folder / "out"), str(folder))
         for one, repeated in zip(some, repeats, strict=True)

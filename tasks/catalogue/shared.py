@@ -1,0 +1,85 @@
+"""Shared contents: rows whose content stands under several different titles, so that it describes none of them.
+
+Publishers write one text about themselves and put it under all their books. A shard is judged by itself and the shards
+before it, so a grown catalogue leaves its old shards as they are. Titles are compared by their words, 64 bits each: two
+that share more than half of them, such as sizes of one product, are one title.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+_WORD = bytes(
+    code + 32 if 65 <= code <= 90 else code if code >= 128 or chr(code).isalnum() or not code else 32
+    for code in range(256)
+)
+_WEIGHTS = np.random.default_rng(0).integers(1, 2**32, 64, np.uint32) | np.uint32(1)
+
+
+def marks(titles: Sequence[str], contents: Sequence[bytes]) -> bytes:
+    """16 bytes a row: the hash of its content, and the words of its title as bits; both little-endian uint64."""
+    made = np.empty((len(titles), 2), "<u8")
+    made[:, 0] = np.fromiter(map(xxhash.xxh3_64_intdigest, contents), "<u8", len(titles))
+    made[:, 1] = words(titles)
+    return made.tobytes()
+
+
+def words(titles: Sequence[str]) -> NDArray[np.uint64]:
+    """Of each title a set of 64: which bits the words hit, in lower case, letters and digits only."""
+    found = np.zeros(len(titles), np.uint64)
+    plain = [title if title.isascii() else title.lower() for title in titles]
+    joined = "\0".join(plain)
+    if joined.count("\0") >= len(titles):
+        joined = "\0".join(title.replace("\0", " ") for title in plain)
+    data = np.frombuffer(b"\0" + joined.encode("utf-8", "replace").translate(_WORD), np.uint8)
+    inside = data > 32
+    starts = np.flatnonzero(inside[1:] & ~inside[:-1]) + 1
+    if not len(starts):
+        return found
+    places = np.arange(len(data), dtype=np.int32)
+    first = np.zeros(len(data), np.int32)
+    first[starts] = starts
+    values = _WEIGHTS[(places - np.maximum.accumulate(first)) & 63] * data * inside
+    hashes = np.add.reduceat(values, starts, dtype=np.uint32) * np.uint32(0x9E3779B1)
+    bits = np.uint64(1) << (hashes >> np.uint32(26)).astype(np.uint64)
+    owner = np.searchsorted(np.flatnonzero(data == 0), starts) - 1
+    firsts = np.flatnonzero(np.diff(owner, prepend=-1))
+    found[owner[firsts]] = np.bitwise_or.reduceat(bits, firsts)
+    return found
+
+
+def places(rows: Any, starts: NDArray[np.int64], bound: int) -> NDArray[np.int64]:
+    """Places of the rows to drop, among `rows` (place, high: content, low: title), which hold every row of a content.
+
+    `starts` are the places at which the shards begin.
+    """
+    order = np.lexsort((rows["place"], rows["high"]))
+    place, content, title = rows["place"][order], rows["high"][order], rows["low"][order]
+    edges = np.flatnonzero(np.diff(content)) + 1
+    found = [np.empty(0, np.int64)]
+    for a, b in pairwise([0, *edges.tolist(), len(content)]):
+        if b - a >= bound and (at := _reached(title[a:b].tolist(), bound)) is not None:
+            shard = starts[np.searchsorted(starts, place[a + at], "right") - 1]
+            found.append(place[a:b][place[a:b] >= shard])
+    return np.concatenate(found)
+
+
+def _reached(titles: list[int], bound: int) -> int | None:
+    """Number of the title with which there are `bound` different ones; None where there are fewer."""
+    different: list[int] = []
+    for number, title in enumerate(titles):
+        if not any(_same(title, other) for other in different):
+            different.append(title)
+            if len(different) == bound:
+                return number
+    return None
+
+
+def _same(one: int, other: int) -> bool:
+    return one == other or 2 * (one & other).bit_count() > (one | other).bit_count()
