@@ -61,6 +61,7 @@ bench: $(STAMP)  ## speed and memory, side by side with other ways to do the sam
 	@$(BIN)/python -m tests.benchmarks.index
 	@$(BIN)/python -m tests.benchmarks.scaling
 	@$(BIN)/python -m tests.benchmarks.arrival
+	@$(BIN)/python -m tests.benchmarks.waits
 
 faults: $(STAMP)  ## every fault for real in the middle of a retrain, as a table; then the long tests (half an hour)
 	@$(BIN)/python -m tests.benchmarks.faults

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks import api, flowruns, processes, settings
+from tasks import api, flowruns, processes, server, settings
 from tasks.flowruns import Run
 from tasks.record import overview
 
@@ -61,6 +61,8 @@ class Status(NamedTuple):
 def status() -> Status:
     """Look at the record of the service, at MLflow, and at Prefect; their servers need not run."""
     parts = tuple(_process(name, known) for name, known in settings.service().items())
+    if background := server.running():
+        parts += (_process("background", background._asdict() | {"log": str(server.log())}),)
     up = any(part.alive and part.name == "prefect" for part in parts) or api.address() is not None
     seen = flowruns.seen(timedelta(days=DAYS))
     look = (

@@ -169,3 +169,11 @@ def test_a_new_database_is_a_copy_without_a_row_and_an_old_one_stays(tmp_path, m
     monkeypatch.setenv(blank.URL, "postgresql+asyncpg://elsewhere/prefect")
     blank.put(tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_status_shows_it(own_root):
+    from tasks.status import status
+
+    known()
+    (part,) = status().service
+    assert (part.name, part.alive, part.pid, part.url) == ("background", True, os.getpid(), "http://127.0.0.1:9")
