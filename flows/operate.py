@@ -11,7 +11,6 @@ import click
 
 from flows import show
 from flows.options import AS_JSON, DEBUG, enter, running
-from tasks.catalogue import arrival
 from tasks.errors import ShardtuneError
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def retrain(recipe: Recipe, promote: bool, again: bool, wait: bool) -> Retrained
 @DEBUG
 def arrived(uri: str, as_json: bool) -> None:
     """Tell the Prefect server that there are new products at URI; what retrains on that catalogue then starts."""
-    from tasks.catalogue import sources
+    from tasks.catalogue import arrival, sources
 
     found = sources.find(uri)
     enter(flows=False)
@@ -56,6 +55,7 @@ def arrived(uri: str, as_json: bool) -> None:
 def _emitted(uri: str) -> str:
     """Send the event and wait until the server has it; returns its id. ShardtuneError where there is no server."""
     from tasks import api
+    from tasks.catalogue import arrival
 
     id, now = str(uuid.uuid4()), datetime.now(UTC).isoformat()
     about = {"resource": {"prefect.resource.id": arrival.RESOURCE}, "related": arrival.related(uri)}

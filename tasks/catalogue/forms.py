@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tasks.catalogue import tables
 from tasks.errors import CatalogueError
 
@@ -59,7 +57,7 @@ PAGE = re.compile(rb"(?i)<(!doctype html|html|head|body)\b")
 OBJECT = re.compile(rb"^[ \t]*\{", re.MULTILINE)
 LIST_OF = re.compile(r'\s*\{\s*"([^"]{1,64})"\s*:\s*\[\s*\{')
 ARRAY = re.compile(r"\[\s*[{\[\]]")
-SPACE = np.isin(np.arange(256), [9, 10, 13, 32])
+SPACE = (9, 10, 13, 32)  # bytes
 
 
 class Form(NamedTuple):
@@ -255,6 +253,8 @@ class _Splitter:
                 yield out
 
     def _cut(self, data: bytes) -> bytes:
+        import numpy as np
+
         plain = re.sub(rb"\\.", b"__", data, flags=re.DOTALL) if b"\\" in data else data
         codes = np.frombuffer(plain, np.uint8)
         if not len(codes):
@@ -270,7 +270,7 @@ class _Splitter:
         out[within & ((out == 10) | (out == 13))] = 32
         commas = outside & (codes == 44) & (depth <= self._level)
         brackets = self._level == 1 and ((opens & (depth == 1)) | (closes & (depth == 0)))
-        keep = ~(outside & SPACE[codes])
+        keep = ~(outside & np.isin(np.arange(256), SPACE)[codes])
         ends = commas | brackets
         out[ends] = 10
         if not self._level:

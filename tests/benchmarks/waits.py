@@ -103,7 +103,7 @@ class Side:
         return done.stdout
 
     def link(self, source: str, base: str) -> str:
-        """A tiny model on a few rows, in wall seconds without those of its training; returns the id of its MLflow run."""
+        """A tiny model on a few rows, in wall seconds without its training; returns the id of its MLflow run."""
         sets = [word for one in (*TINY, f"tune.base_model={base}") for word in ("--set", one)]
         words = ("finetune", "--recipe", "demo", "--catalogue", source, *sets, "--json")
         told = json.loads(self.run("finetune, first", *words))
