@@ -57,6 +57,7 @@ PAGE = re.compile(rb"(?i)<(!doctype html|html|head|body)\b")
 OBJECT = re.compile(rb"^[ \t]*\{", re.MULTILINE)
 LIST_OF = re.compile(r'\s*\{\s*"([^"]{1,64})"\s*:\s*\[\s*\{')
 ARRAY = re.compile(r"\[\s*[{\[\]]")
+WANTED = set(tables.WANTED)
 SPACE = (9, 10, 13, 32)  # bytes
 
 
@@ -120,9 +121,10 @@ def _array(head: bytes) -> Form:
 
 def _objects(head: str) -> Form:
     """Lines, or objects that span several lines or share one (carriage returns alone are no line ends)."""
-    first = head.partition("\n")[0]
-    if isinstance(_value(first), dict):
-        return LINES
+    first, _, rest = head.partition("\n")
+    value, wrapped = _value(first), LIST_OF.match(head)
+    if isinstance(value, dict):
+        return _wrapped(wrapped[1]) if wrapped and not rest.strip() and not WANTED & set(value) else LINES
     if isinstance(_value(first.rstrip().removesuffix(",")), dict):
         return Form("array of lines")  # without its brackets
     if _is_python(first):
@@ -136,18 +138,23 @@ def _objects(head: str) -> Form:
     try:
         value, end = json.JSONDecoder().raw_decode(head)
     except (ValueError, RecursionError):
+        if wrapped:
+            return _wrapped(wrapped[1])
         # One object longer than the head: its first line holds no more than how it begins.
         spans = re.fullmatch(r'\{\s*("(?:[^"\\]|\\.)*"\s*:.*[,\[{]\s*)?', first.strip()) and "\n" in head
         value, end = {}, 0
         if not spans:
             return LINES
-    if (wrapped := LIST_OF.match(head)) and not {"uid", "title", "content"} <= set(value):
-        key = wrapped[1]
-        return Form("refused", refused=f"one JSON object whose {key!r} holds the rows: write `jq -c '.{key}[]'` of it")
+    if wrapped and not WANTED & set(value):
+        return _wrapped(wrapped[1])
     if end and not value:
         return LINES
     several = "\n" in head[:end].strip() or re.match(r"[\s,]*\{", head[end:])
     return Form("values") if not end or several else LINES
+
+
+def _wrapped(key: str) -> Form:
+    return Form("refused", refused=f"one JSON object whose {key!r} holds the rows: write `jq -c '.{key}[]'` of it")
 
 
 def _value(text: str | bytes) -> Any:
@@ -214,7 +221,7 @@ def _recoded(name: str, blocks: Iterator[bytes], codec: str) -> Iterator[bytes]:
 def _bare(line: bytes) -> bytes:
     """The item in one line of an array, without brackets and comma."""
     line = line.strip().removeprefix(MARK)
-    if line.startswith(b"["):
+    if line.startswith((b"[", b",")):
         line = line[1:].lstrip()
     if line.endswith(b"]") and not line.startswith(b"["):
         line = line[:-1].rstrip()

@@ -85,6 +85,9 @@ def _wrong(rule: str, line: bytes) -> str:
         return f"{rule} (a line must be one object with {', '.join(WANTED)})"
     if rule.startswith("missing_"):
         keys = ", ".join(repr(key[:64]) for key in list(value)[:12])
+        inner = next((key for key in value if isinstance(value[key], dict) and WANTED[0] in value[key]), None)
+        if inner is not None:
+            return f"{rule} (its key {inner!r} holds the row: write `jq -c '.{inner}'` of the file)"
         return f"{rule} (its keys are {keys}: rename them to {', '.join(WANTED)})"
     if rule == "wrong_type":
         kinds = ", ".join(f"{key} is {type(value[key]).__name__}" for key in WANTED if not isinstance(value[key], str))

@@ -45,6 +45,7 @@ OWN = line(asin="0000031852", title="Girls Ballet Tutu Zebra Hot Pink", descript
             [OWN.replace(b'"title"', b'"name"')],
             r"missing_uid \(its keys are 'u', 'name', .*: rename them to uid, title",
         ),
+        ([b'{"product": {"uid": "1"}}\n'], r"its key 'product' holds the row: write `jq -c '.product'`"),
         ([line(content=["A", "list"])], r"wrong_type \(content is list, and should be text\)"),
         ([b'["U1", "Kettle", "A kettle"]\n'], r"wrong_type \(a line must be one object with uid, title, content\)"),
         ([line().replace(b"Copper", b"Caf\xe9")], r"invalid_utf8 \(save the file as UTF-8\)"),

@@ -1,0 +1,138 @@
+"""Tables: every value is the text that was written, and a table of other columns says which it has."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.catalogue import sources
+from tasks.errors import CatalogueError
+from tasks.recipe import Catalogue
+from tests.tasks.catalogue.catalogues import lines, quarantine, rows, run, source
+
+ROWS = [json.loads(each) for each in lines(4)]
+ROWS[0] |= {"uid": "0001048790", "title": "Mug, blue; 3|4\tof it", "content": 'First line\nsecond "line" of a café.'}
+ROWS[1] |= {"uid": "1e5", "title": "NA"}
+ROWS[2] |= {"uid": "31909", "title": "None"}
+FRAME = pd.DataFrame(ROWS)
+
+
+def read(path: object) -> list[dict[str, object]]:
+    found = [json.loads(each) for each in b"".join(sources.find(str(path)).blocks()).splitlines()]
+    return [row | {"uid": str(row["uid"])} for row in found]
+
+
+def written(**how: object) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, ["price", "title", "uid", "content"], **how)  # type: ignore[arg-type]
+    writer.writeheader()
+    writer.writerows(row | {"price": "1,50"} for row in ROWS)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_table_is_its_rows_whatever_stands_between_its_cells(tmp_path, delimiter):
+    table = written(delimiter=delimiter)
+    for number, data in enumerate(
+        (table.encode(), table.encode("utf-8-sig"), table.encode("utf-16"), gzip.compress(table.encode()))
+    ):
+        (tmp_path / f"{number}.json").write_bytes(data)  # whatever it is called
+        assert read(tmp_path / f"{number}.json") == ROWS
+    FRAME.to_csv(tmp_path / "pandas.csv", sep=delimiter, index_label="n")
+    assert read(tmp_path / "pandas.csv") == ROWS
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "pandas.tsv").write_bytes((tmp_path / "pandas.csv").read_bytes())
+    assert read(tmp_path / "folder") == ROWS
+
+
+def test_a_record_that_does_not_fit_goes_to_quarantine_and_its_neighbours_do_not(tmp_path):
+    table = (
+        b"uid,title,content\r\nA1,Mug,A mug of clay that holds 350 ml.\r\n\r\n"
+        b"A2,Jug, white,A jug of clay that holds 950 ml.\r\nA3,Cup\r\n"
+        b"A4,Caf\xe9,A cup of clay that holds 80 ml.\r\n,Pan,A pan of iron for eggs.\r\n"
+        b"A6,Pot,A pot of iron for soup.\r\n"
+    )
+    (shard,) = run(source(tmp_path, table, name="items.csv").model_copy(update={"max_quarantined_share": 1}), tmp_path)[
+        4
+    ].shards
+    assert [(row["uid"], row["line"]) for row in rows(shard)] == [("A1", 1), ("A6", 6)]
+    assert [(n, rule) for n, _, rule in quarantine(shard)] == [
+        (2, "wrong_type"), (3, "wrong_type"), (4, "invalid_utf8"), (5, "blank_uid"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"asin,product_name,description\n1,a,b\n2,c,d\n", b"ASIN;Name;Text\n1;a;b\n", b"sku\tname\n1\ta\n2\tb\n"],
+)
+def test_other_columns_are_named_with_those_that_are_wanted(tmp_path, data):
+    (tmp_path / "own").mkdir()
+    for name in ("own.csv", "own/own.csv"):
+        (tmp_path / name).write_bytes(data)
+    for place in (tmp_path / "own.csv", tmp_path / "own"):
+        with pytest.raises(CatalogueError, match=r"has the columns '.*', and no 'uid', 'title', 'content': rename"):
+            run(Catalogue(uri=str(place)), tmp_path / "root")
+
+
+def test_a_quote_that_is_never_closed_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.catalogue.tables.FIELD", 3_000)
+    csv.field_size_limit(3_000)
+    try:
+        with pytest.raises(CatalogueError, match=r"cannot be read as a table near line .*quote"):
+            run(source(tmp_path, b'uid,title,content\nA1,Mug,"' + b"never closed\n" * 400, name="q.csv"), tmp_path)
+    finally:
+        csv.field_size_limit(131_072)
+
+
+@pytest.mark.parametrize("kind", ["int", "binary", "large", "dictionary", "view"])
+def test_columns_of_any_type_that_is_text_or_a_number_of_a_product_are_read(tmp_path, kind):
+    ids = [2**63 - 1, 0, 7] if kind == "int" else ["007", "B1", "é"]
+    types = {
+        "int": pa.int64(), "binary": pa.binary(), "large": pa.large_string(),
+        "dictionary": pa.dictionary(pa.int8(), pa.string()), "view": pa.string_view(),
+    }  # fmt: skip
+    stored = [i.encode() for i in ids] if kind == "binary" else ids
+    told = pa.array(["A kettle of copper, for two litres."] * 3)
+    table = pa.table({"n": [1, 2, 3], "uid": pa.array(stored, types[kind]), "title": told, "content": told})
+    if kind != "view":
+        pq.write_table(table, tmp_path / "x.parquet")
+    with pa.ipc.new_file(tmp_path / "x.arrow", table.schema) as out:
+        out.write_table(table, max_chunksize=2)
+    with pa.ipc.new_stream(tmp_path / "x.stream", table.schema) as out:
+        out.write_table(table, max_chunksize=2)
+    for path in tmp_path.glob("x.*"):
+        assert [row["uid"] for row in read(path)] == [str(i) for i in ids], path.name
+
+
+def test_a_cell_that_names_a_place_is_never_opened(tmp_path):
+    """As `datasets` stores a picture: its reader would open the path."""
+    import datasets
+
+    told = "A kettle of copper, for two litres."
+    features = {"uid": datasets.Value("string"), "title": datasets.Value("string"), "content": datasets.Image()}
+    held = {"uid": ["1"], "title": [told], "content": [{"bytes": None, "path": "http://127.0.0.1:9/x.png"}]}
+    pictures = datasets.Dataset.from_dict(held, features=datasets.Features(features))
+    (tmp_path / "set").mkdir()
+    pq.write_table(pictures.data.table, tmp_path / "set" / "x.parquet")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "state.json").write_text('{"_data_files": [{"filename": "x.arrow"}]}')
+    with pa.ipc.new_stream(tmp_path / "saved" / "x.arrow", pictures.data.table.schema) as out:
+        out.write_table(pictures.data.table)
+    for place in ("set", "saved"):
+        with pytest.raises(CatalogueError, match=r"wrong_type \(content is dict"):
+            run(Catalogue(uri=str(tmp_path / place)), tmp_path / "root")
+
+
+@pytest.mark.parametrize("cut", [20, -20])
+def test_a_damaged_table_is_told(tmp_path, cut):
+    FRAME.to_parquet(tmp_path / "x.parquet")
+    (tmp_path / "x.parquet").write_bytes((tmp_path / "x.parquet").read_bytes()[:cut])
+    with pytest.raises(CatalogueError, match=r"damaged Parquet or Arrow file .*fetch it again"):
+        run(Catalogue(uri=str(tmp_path / "x.parquet")), tmp_path / "root")
