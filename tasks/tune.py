@@ -68,10 +68,12 @@ def start(
 ) -> Job | None:
     """The one job of this link, found or started. Where none came about, the run ends FAILED with the reason.
 
-    Where the provider takes no job now, this waits until it does; without `wait` it returns None, and a sweep goes on.
+    Where the provider takes no job now, this waits until it does, at most as long as for a job; without `wait` it
+    returns None, and a sweep goes on.
     """
     kept = ledger.MlflowLedger(recipe, questions, cost, beside)
     pages.about(link)
+    end = time.monotonic() + 3600 * link.tune.wait_hours
     while True:
         try:
             started = lifecycle.start(link, get_backend(link.tune), kept, again)
@@ -81,6 +83,8 @@ def start(
             log.warning("%s", limit)
             if not wait:
                 return None
+            if time.monotonic() > end:
+                raise
             time.sleep(max(1.0, (datetime.fromisoformat(limit.until) - datetime.now(UTC)).total_seconds()))
             continue
         except Exception as error:

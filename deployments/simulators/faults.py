@@ -39,8 +39,8 @@ def routed(state: State, service: str, name: str, refuse: Callable[..., Refused]
                 if before:
                     known["fault"] = before["fault"]
                     _fail(before, refuse)
-                if before and before["fault"] == "html":
-                    return _page(known)
+                if before and before["fault"] in ("html", "empty"):
+                    return _page(known, before["fault"])
                 with state.lock:
                     response = make_response(view(**arguments))
                     after = state.fault(known["route"], "after")
@@ -49,7 +49,7 @@ def routed(state: State, service: str, name: str, refuse: Callable[..., Refused]
                     response = halved(response) if after["fault"] == "cut" else response
                     _fail(after, refuse)
                     if after["fault"] == "html":
-                        return _page(known)
+                        return _page(known, "html")
             except Refused as refused:
                 response = make_response(refused.body, refused.status, refused.headers)
             known["status"] = response.status_code
@@ -61,9 +61,11 @@ def routed(state: State, service: str, name: str, refuse: Callable[..., Refused]
     return decorate
 
 
-def _page(known: dict[str, Any]) -> Response:
+def _page(known: dict[str, Any], kind: str) -> Response:
     """What a proxy on the way says in place of the service."""
     known["status"] = 200
+    if kind == "empty":
+        return Response("{}", content_type="application/json")
     return Response("<html><title>Sign in</title><body>Please sign in.</body></html>", content_type="text/html")
 
 

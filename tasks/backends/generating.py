@@ -99,6 +99,8 @@ def _said(
 
 def _answer(told: Any, name: str, used: Decoding) -> Answer:
     """The first candidate of a response; empty where thinking took all tokens or a filter left none."""
+    if not (told.candidates or told.prompt_feedback or told.usage_metadata or told.model_version):
+        raise ValueError("nothing in it")
     candidate = told.candidates[0] if told.candidates else None
     parts = (candidate.content.parts if candidate and candidate.content else None) or ()
     finish = candidate.finish_reason if candidate else getattr(told.prompt_feedback, "block_reason", None)

@@ -100,6 +100,8 @@ def _said(backend: OpenAI, client: Any, name: str, messages: list[Any], used: De
 
 def _answer(told: Any, name: str, used: Decoding) -> Answer:
     """The first choice of a completion; empty where a filter left none."""
+    if told.id is None and told.choices is None:
+        raise TypeError("neither id nor choices")
     choice = told.choices[0] if told.choices else None
     message = choice.message if choice else None
     refusal = getattr(message, "refusal", None)

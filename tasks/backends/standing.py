@@ -38,11 +38,13 @@ def status(backend: OpenAI, job: Job) -> Status:
     """
     with backend._told(f"reading job {job.id!r}"):
         found = backend.client.fine_tuning.jobs.retrieve(job.id)
+        if found.id is None and found.status is None:
+            raise TypeError("neither id nor status")
         said = str(found.status)
     facts: dict[str, Any] = {}
     events = _events(backend, job.id, facts)
     state, model = STATES.get(said.lower(), "running"), getattr(found, "fine_tuned_model", None) or None
-    metrics = [e.data for e in events if _said(e, "type") == "metrics" and isinstance(_said(e, "data"), dict)]
+    metrics = [data for e in events if isinstance(data := _said(e, "data"), dict)]  # some endpoints name no type
     resolved = _resolved(found)
     epochs = resolved.get("n_epochs")
     points = curve.of_events(metrics, epochs if isinstance(epochs, int) else None)

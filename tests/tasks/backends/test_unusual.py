@@ -263,6 +263,16 @@ def test_answers_that_are_cut_or_empty_have_more_room_once_and_are_told(simulato
     assert (said[0].text, said[0].finish) == ("", "no choice") and "no choice 1" in caplog.text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_object_is_no_answer(kind, simulators, tmp_path):
+    backend, job = begun(simulators, tmp_path, kind)
+    asked = READ[kind], ("openai.chat" if kind == "openai" else "vertex.generate"), CREATE[kind]
+    for route, name in zip(asked, ("status", "answer", "submit"), strict=True):
+        simulators.state.faults = [{"route": route, "fault": "empty", "times": None}]
+        with pytest.raises(TransientError, match="not in the"):
+            WORK[name](backend, link(tmp_path, kind, seed=98), job)
+
+
 def test_a_blocked_answer_is_not_asked_again():
     asked = []
 

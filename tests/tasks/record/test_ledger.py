@@ -84,13 +84,15 @@ def test_a_new_attempt_goes_on_in_the_run_with_the_old_one_in_its_history(book):
     book.record(job(made()))
     points = tuple(LossPoint(step=n, loss=4.0 - n) for n in (1, 2))
     evidence.progress(first, Status(state="running", points=points))
-    evidence.fail(first, "failed", "power")
+    evidence.fail(first, "failed", "power", usd=1.5)
+    assert ledger.spent(made().key) == 1.5
     assert book.open(made(), anew=True) == first
     assert run(first).info.status == "RUNNING" and book.job(made().key) is None
     book.open(made(), anew=True)  # whoever began the attempt died, and it is begun again
     book.record(job(made(), 1))
     assert book.job(made().key) == job(made(), 1)
-    assert attempts.ended(run(first)) == [{"job": "job-0", "state": "failed", "reason": "power", "last_step": 2}]
+    ended = {"job": "job-0", "state": "failed", "reason": "power", "last_step": 2, "usd": 1.5}
+    assert attempts.ended(run(first)) == [ended] and ledger.spent(made().key) == 1.5  # a budget goes on counting it
     for _ in range(2):
         evidence.progress(first, Status(state="running", points=points))
     history = ledger.client().get_metric_history(first, "loss")
