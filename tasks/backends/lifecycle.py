@@ -21,7 +21,8 @@ from tasks.errors import BackendError, LimitError, NotReadyError, TransientError
 log = logging.getLogger(__name__)
 
 LOOKS = 8  # for a job whose create call may or may not have worked
-TRIES = 5  # looks at a job whose provider does not answer, or says that it knows no such job
+TRIES = 5  # looks at a job whose provider does not answer
+GONE = 8  # looks at a job that its provider does not know: it may be too new
 AWAY = 3600.0  # seconds without an answer that a job under watch is waited for
 
 
@@ -135,13 +136,16 @@ def pauses(poll: tuple[float, float], count: int) -> Iterator[float]:
 
 def look(backend: Backend, job: Job) -> Status:
     """The status; looked for again where the backend did not answer. A job that is gone for good has failed."""
-    for attempt in range(1, TRIES + 1):
+    for attempt in range(1, GONE + 1):
         try:
             return backend.status(job)
-        except (TransientError, VanishedError) as error:
-            if attempt == TRIES:
-                if isinstance(error, VanishedError):
-                    return Status(state="failed", detail="vanished", error=f"{error}; start it anew with --again")
+        except VanishedError as error:
+            if attempt == GONE:
+                return Status(state="failed", detail="vanished", error=f"{error}; start it anew with --again")
+            log.warning("no status of job %r (%s): looking again", job.id, error)
+            time.sleep(list(pauses(backend.poll, attempt))[-1])
+        except TransientError as error:
+            if attempt >= TRIES:
                 raise
             log.warning("no status of job %r (%s): looking again", job.id, error)
             time.sleep(list(pauses(backend.poll, attempt))[-1])

@@ -163,8 +163,11 @@ class OpenAI:
                 with self._told("creating the job"):
                     try:
                         return self._job(self._created(link, files, more), link.key)
-                    except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                    except (openai.BadRequestError, openai.UnprocessableEntityError, openai.NotFoundError) as error:
                         # Refused before anything was made, so asking for less is no second job.
+                        if _unseen(error, files):
+                            told = "the endpoint does not know yet the files that it was sent a moment ago"
+                            raise NotReadyError(told, limit.after(self.poll[1] / 2)) from error
                         unknown = _unknown(error, more)
                         if unknown is None:
                             raise
@@ -223,7 +226,10 @@ class OpenAI:
     def _files(self, key: str) -> list[Any]:
         """Files sent for the link of this key, oldest first; none at an endpoint that cannot list files."""
         try:
-            listed = shapes.once(self.client.files.list(purpose="fine-tune", limit=1_000), lambda file: file.id)
+            try:
+                listed = list(shapes.once(self.client.files.list(purpose="fine-tune", limit=1_000), lambda f: f.id))
+            except (openai.BadRequestError, openai.UnprocessableEntityError):  # fewer at once, or no purposes
+                listed = list(shapes.once(self.client.files.list(), lambda f: f.id))
             mine = [f for f in listed if str(f.filename).startswith(uploads.stem(key))]
         except openai.APIStatusError as error:
             if not refusals.unavailable(error):
@@ -303,6 +309,13 @@ def _files_of(jobs: Sequence[Any]) -> set[str]:
     """Ids of the files that these jobs use."""
     named = {getattr(job, name, None) for job in jobs for name in ("training_file", "validation_file")}
     return {file for file in named if isinstance(file, str)}
+
+
+def _unseen(error: openai.APIStatusError, files: Sequence[str]) -> bool:
+    """Whether the endpoint says that one of these files is not there, which it has just given their ids."""
+    words = f"{error.message} {error.body}"
+    missing = any(told in words.lower() for told in ("not exist", "not found", "no such", "not be found"))
+    return missing and any(file in words for file in files)
 
 
 def _unknown(error: openai.APIStatusError, fields: dict[str, Any]) -> str | None:

@@ -214,6 +214,17 @@ def test_what_a_provider_still_prepares_is_waited_for_and_nothing_is_removed(sim
     assert len(sent) == 2  # training and held-out rows, once each
 
 
+def test_a_file_that_an_endpoint_does_not_see_yet_is_waited_for(simulators, tmp_path):
+    mine = link(tmp_path, "openai")
+    refused = {"fault": "status", "status": 400, "message": "invalid training_file: file-000001 does not exist"}
+    simulators.state.faults.append({"route": CREATE["openai"], **refused, "times": 1})
+    simulators.state.faults.append({"route": "openai.files.list", "fault": "status", "status": 422, "times": 1})
+    with pytest.raises(NotReadyError, match="does not know yet the files"):
+        lifecycle.start(mine, get_backend(mine.tune), Memory())
+    lifecycle.start(mine, get_backend(mine.tune), Memory())
+    assert simulators.state.creates["openai"] == 1 and not left(simulators, mine)
+
+
 def test_why_a_job_failed_is_in_its_events_where_its_error_is_empty(simulators, tmp_path):
     simulators.state.faults.append({"route": CREATE["openai"], "fault": "silent", "when": "mode", "times": 1})
     backend, job = begun(simulators, tmp_path, "openai")
