@@ -116,6 +116,12 @@ class Cleaning(Frozen):
         title="Exact duplicates",
         description="What happens to a later row with the same title and content, over all shards; report A keeps it.",
     )
+    same_uid: Literal["first", "newest", "keep"] = Field(
+        "first",
+        title="Rows of one uid",
+        description="Which of several rows with the same uid stays; the others are counted. newest: the last in the "
+        "catalogue, so that shards already prepared change when it grows.",
+    )
     shared_content: int | None = Field(
         3,
         ge=2,

@@ -77,7 +77,7 @@ def gone(records: Iterable[Cleaned | Finished]) -> bool:
 
 def _files(record: Cleaned | Finished) -> list[str]:
     if isinstance(record, Cleaned):
-        named = [record.hashes_uri, record.shared_uri, record.quarantine_uri]
+        named = [record.hashes_uri, record.uids_uri, record.shared_uri, record.quarantine_uri]
     else:
         named = [
             record.shard.uri,

@@ -25,7 +25,7 @@ from tasks.catalogue.split import split, threshold
 from tasks.models import Shard
 from tasks.recipe import Cleaning
 
-VERSION = 4  # bump when the same line may give another row, drop or fault
+VERSION = 5  # bump when the same line may give another row, drop or fault
 SCHEMA = pa.schema(
     {name: pa.string() for name in ("uid", "title", "content")}
     | {"line": pa.int64(), "row_hash": pa.string(), "split": pa.string()}
@@ -40,7 +40,7 @@ def clean(shard: Shard, rules: Rules, root: str) -> Cleaned:
     base = _base(shard, rules, root)
     known = _read(f"{base}.json")
     if known is not None and all(
-        store.exists(u) for u in (known.hashes_uri, known.shared_uri, known.quarantine_uri) if u
+        store.exists(u) for u in (known.hashes_uri, known.uids_uri, known.shared_uri, known.quarantine_uri) if u
     ):
         return known.model_copy(update={"shard": shard})
     return make(shard, rules, root)
@@ -53,6 +53,7 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
     mended: Counter[str] = Counter()
     hashes: list[bytes] = []
     marks: list[bytes] = []
+    uids: list[bytes] = []
     faults: list[decode.Fault] = []
     with ExitStack() as stack:
         stream = stack.enter_context(store.writing(f"{base}.arrow"))
@@ -63,12 +64,11 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
             batch = rows(block, rules, dropped, mended, hashes, marks)
             if batch.num_rows:
                 spill.write_batch(batch)
+                uids.append(b"".join(xxhash.xxh3_128_digest(uid.encode()) for uid in batch.column("uid").to_pylist()))
     with store.writing(f"{base}.hash") as out:
         count = out.write(b"".join(hashes)) // 16
-    shared_uri = f"{base}.shared" if rules.clean.shared_content else None
-    if shared_uri:
-        with store.writing(shared_uri) as out:
-            out.write(b"".join(marks))
+    shared_uri = _kept(f"{base}.shared", marks) if rules.clean.shared_content else None
+    uids_uri = _kept(f"{base}.uids", uids) if rules.clean.same_uid != "keep" else None
     quarantine = f"{base}.quarantine.jsonl" if faults else None
     if quarantine:
         with store.writing(quarantine) as out:
@@ -77,10 +77,17 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
         shard=shard, rows_uri=f"{base}.arrow", hashes_uri=f"{base}.hash", rows=count,
         dropped={k: n for k, n in sorted(dropped.items()) if n}, quarantined=len(faults),
         quarantine_uri=quarantine, reasons=dict(sorted(Counter(f.rule for f in faults).items())),
-        shared_uri=shared_uri, mended={k: n for k, n in sorted(mended.items()) if n}, made=True,
+        uids_uri=uids_uri, shared_uri=shared_uri, mended={k: n for k, n in sorted(mended.items()) if n}, made=True,
     )  # fmt: skip
     store.write_json(f"{base}.json", cleaned.model_dump(mode="json"))
     return cleaned
+
+
+def _kept(uri: str, digests: list[bytes]) -> str:
+    """`uri`, with 16 bytes a row written there."""
+    with store.writing(uri) as out:
+        out.write(b"".join(digests))
+    return uri
 
 
 def _base(shard: Shard, rules: Rules, root: str) -> str:

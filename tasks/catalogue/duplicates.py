@@ -1,7 +1,8 @@
-"""Duplicates: which rows, over all shards, have the title and content of an earlier row, or a content of many titles.
+"""Duplicates: which rows, over all shards, repeat title and content or the uid, or have a content of many titles.
 
-Earlier means in catalogue order, whatever order the shards were cleaned in. So rows of a shard never depend on later
-shards, and a grown catalogue leaves its old shards as they are.
+What repeats is the later one, in catalogue order, whatever order the shards were cleaned in. So rows of a shard never
+depend on later shards, and a grown catalogue leaves its old shards as they are: but where the newest row of a uid is
+asked for.
 """
 
 from __future__ import annotations
@@ -35,13 +36,23 @@ def find(cleaned: Sequence[Cleaned], rules: Cleaning, root: str) -> tuple[Repeat
     starts = np.cumsum([0, *(c.rows for c in cleaned)])
     slices = min(SLICES, int(starts[-1]) // ROOM + 1)
     found: dict[str, Any] = {}
-    if rules.duplicates == "drop":
-        sliced = _sliced([c.hashes_uri for c in cleaned], starts, slices)
-        found["duplicates"] = np.sort(np.concatenate([_repeats(rows) for rows in sliced]))
+    asked = rules.duplicates == "drop" or rules.same_uid == "first"
+    exact = {"duplicates": (_repeats, [c.hashes_uri for c in cleaned])} if asked else {}
+    uids = [c.uids_uri for c in cleaned if c.uids_uri]
+    # The newest row of a uid is found before exact repeats are, of which the first one stays.
+    steps: dict[str, Any] = {"same_uid": (_repeated, uids), **exact} if rules.same_uid == "newest" else exact
+    if rules.same_uid == "first":
+        steps = {**exact, "same_uid": (_repeats, uids)}
+    for rule, (which, uris) in steps.items():
+        before = np.concatenate([np.empty(0, np.int64), *found.values()])
+        sliced = _sliced(uris, starts, slices)
+        found[rule] = np.sort(np.concatenate([which(rows[~np.isin(rows["place"], before)]) for rows in sliced]))
+    if rules.duplicates == "keep":
+        found.pop("duplicates", None)  # exact repeats stay, those of one uid too
     if rules.shared_content:
         sliced = _sliced([c.shared_uri for c in cleaned if c.shared_uri], starts, slices)
         many = [shared.places(rows[_twins(rows["high"])], starts, rules.shared_content) for rows in sliced]
-        before = found.get("duplicates", np.empty(0, np.int64))
+        before = np.concatenate([np.empty(0, np.int64), *found.values()])
         found["shared_content"] = np.setdiff1d(np.concatenate(many), before)
     own = [_of_shard(found, int(a), int(b)) for a, b in pairwise(starts)]
     with ThreadPoolExecutor(READERS) as writers:
@@ -74,11 +85,23 @@ def _sliced(uris: Sequence[str], starts: Any, slices: int) -> Iterator[Any]:
 
 def _repeats(rows: Any) -> Any:
     """Places, in the whole catalogue, of rows whose hash was there before."""
+    places, same = _ordered(rows)
+    return places[1:][same]
+
+
+def _repeated(rows: Any) -> Any:
+    """Places of rows whose hash comes again."""
+    places, same = _ordered(rows)
+    return places[:-1][same]
+
+
+def _ordered(rows: Any) -> tuple[Any, Any]:
+    """Places of rows whose hash is there more than once, by hash; and for each but the first, if it is as before."""
     place, high, low = rows["place"], rows["high"], rows["low"]
     some = _twins(high)
     order = some[np.lexsort((place[some], low[some], high[some]))]
     same = (high[order][1:] == high[order][:-1]) & (low[order][1:] == low[order][:-1])
-    return place[order[1:][same]]
+    return place[order], same
 
 
 def _twins(numbers: Any) -> Any:

@@ -56,6 +56,7 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 PAGE = re.compile(rb"(?i)<(!doctype html|html|head|body)\b")
 OBJECT = re.compile(rb"^[ \t]*\{", re.MULTILINE)
 LIST_OF = re.compile(r'\s*\{\s*"([^"]{1,64})"\s*:\s*\[\s*\{')
+FIELD = re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 ARRAY = re.compile(r"\[\s*[{\[\]]")
 WANTED = set(tables.WANTED)
 SPACE = (9, 10, 13, 32)  # bytes
@@ -141,7 +142,11 @@ def _objects(head: str) -> Form:
         if wrapped:
             return _wrapped(wrapped[1])
         # One object longer than the head: its first line holds no more than how it begins.
-        spans = re.fullmatch(r'\{\s*("(?:[^"\\]|\\.)*"\s*:.*[,\[{]\s*)?', first.strip()) and "\n" in head
+        spans = (
+            FIELD.match(head)
+            and re.fullmatch(r'\{\s*("(?:[^"\\]|\\.)*"\s*:.*[,\[{]\s*)?', first.strip())
+            and "\n" in head
+        )
         value, end = {}, 0
         if not spans:
             return LINES

@@ -27,6 +27,7 @@ class Cleaned(Frozen):
     quarantined: int
     quarantine_uri: str | None
     reasons: dict[str, int] = Field({})  # quarantined lines by rule
+    uids_uri: str | None = None  # 16 bytes a row: xxh3-128 of the uid, for the rule same_uid
     shared_uri: str | None = None  # 16 bytes a row: content and title, for the rule shared_content
     mended: dict[str, int] = Field({})  # rows changed by a rule that mends damage
     made: bool = Field(False, exclude=True)  # worked on just now, not served from the cache

@@ -44,7 +44,9 @@ def _columns(sample: list[str], mark: str) -> list[str]:
     names = [name.strip() for name in rows[0]] if rows else []
     rest = rows[1:-1] or rows[1:]
     fits = [row for row in rest if len(row) == len(names)]
-    plausible = all(0 < len(name) <= 64 for name in names) and len(set(names)) == len(names)
+    plausible = all(0 < len(name) <= 64 and not set(name) & set("{}[]<>") for name in names) and len(set(names)) == len(
+        names
+    )
     return names if plausible and (set(WANTED) <= set(names) or (rest and len(fits) * 2 >= len(rest))) else []
 
 

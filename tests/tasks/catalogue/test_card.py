@@ -38,7 +38,8 @@ def test_shards_of_an_earlier_run_and_shards_without_rows_do_not_count(tmp_path,
     assert Path(before.shards[0].uri).parent == folder
     assert [s.kept for s in after.shards] == [5, 1, 2]
     assert load(folder)["train"]["uid"] == ["U50", "U51", "U52", "U53", "U4", "U5", "U80", "U81"]
-    empty = run(source(tmp_path, [*lines(1), *[b"bad\n"] * 6], 5), tmp_path).prepared
+    bad = source(tmp_path, [*lines(1), *[b"bad\n"] * 6], 5).model_copy(update={"max_quarantined_share": 1.0})
+    empty = run(bad, tmp_path).prepared
     assert [s.kept for s in empty.shards] == [1, 0]
     assert Path(empty.shards[1].uri).name not in card.text(empty)
     assert load(Path(card.write(empty)).parent)["train"]["uid"] == ["U0"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from tasks.catalogue import clean
+from tasks.catalogue import clean, forms
 from tasks.catalogue.plan import plan
 from tasks.catalogue.records import Cleaned, Rules
 from tasks.recipe import Cleaning
@@ -35,7 +35,7 @@ def kept(one: Cleaned) -> list[dict[str, object]]:
     return found
 
 
-@given(BYTES.filter(lambda data: bool(data) and not data.startswith((b"PK", b"\x1f\x8b"))), st.integers(1, 5))
+@given(BYTES.filter(lambda data: bool(data) and forms.recognise(data).as_it_is), st.integers(1, 5))
 @hypothesis(max_examples=50)
 def test_no_line_is_lost(data, per):
     with tempfile.TemporaryDirectory() as folder:

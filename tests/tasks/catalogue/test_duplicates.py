@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.catalogue import clean, duplicates
@@ -15,7 +15,8 @@ from tasks.catalogue.plan import plan
 from tasks.catalogue.records import Cleaned, Rules
 from tasks.models import Shard
 from tasks.recipe import Cleaning
-from tests.tasks.catalogue.catalogues import cleaned, line, lines, source
+from tests.tasks.catalogue.catalogues import cleaned, line, lines, run, source
+from tests.tasks.catalogue.catalogues import rows as shard_rows
 
 
 def digest(number: int) -> bytes:
@@ -97,3 +98,51 @@ def test_the_first_wins_whatever_order_the_shards_were_cleaned_in(tmp_path):
         for some, found in ((each, duplicates.find(each, ALONE, str(tmp_path))) for each in (forward, backward))
     ]
     assert dropped[0] == dropped[1] == [(1, 1), (2, 2), (2, 3)]
+
+
+ROWS = st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), min_size=1, max_size=5), max_size=4)
+
+
+def survivors(rows: list[tuple[str, int]], policy: str) -> list[int]:
+    """Places of the rows that stay: exact repeats go first, but for the newest row of a uid, which is found before."""
+
+    def first(places: list[int], part: int) -> list[int]:
+        return [p for n, p in enumerate(places) if rows[p][part] not in [rows[q][part] for q in places[:n]]]
+
+    places = list(range(len(rows)))
+    if policy == "first":
+        return first(first(places, 1), 0)
+    return first(sorted(first(places[::-1], 0)), 1)
+
+
+@given(ROWS, st.sampled_from(["first", "newest"]))
+@settings(max_examples=40)
+def test_one_row_of_each_uid_stays(shards, policy):
+    rules = Rules(clean=ALONE.model_copy(update={"same_uid": policy}))
+    data = [line(uid, "Kettle", f"Kettle number {number} of a long row.") for rows in shards for uid, number in rows]
+    flat = [row for rows in shards for row in rows]
+    with tempfile.TemporaryDirectory() as name:
+        some = cleaned(Path(name), data, rules, 3) if data else []
+        found = duplicates.find(some, rules.clean, name)
+        gone = {3 * n + p for n, one in enumerate(found) for p in duplicates.positions(one).tolist()}
+    assert [n for n in range(len(flat)) if n not in gone] == survivors(flat, policy)
+    assert all(one.rows == sum(one.dropped.values()) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("policy", "exact", "kept", "dropped"),
+    [
+        ("first", "drop", [("A1", "Mug"), ("A2", "Jug")], {"duplicates": 1, "same_uid": 1}),
+        ("newest", "drop", [("A2", "Jug"), ("A1", "Cup")], {"same_uid": 2}),
+        ("keep", "drop", [("A1", "Mug"), ("A2", "Jug"), ("A1", "Cup")], {"duplicates": 1}),
+        ("first", "keep", [("A1", "Mug"), ("A2", "Jug"), ("A1", "Mug")], {"same_uid": 1}),
+    ],
+)
+def test_a_uid_that_comes_again_with_another_content_is_decided_by_a_rule_and_counted(
+    tmp_path, policy, exact, kept, dropped
+):
+    rows = [("A1", "Mug"), ("A2", "Jug"), ("A1", "Mug"), ("A1", "Cup")]
+    data = [line(uid, title, f"A {title} of clay that holds tea.") for uid, title in rows]
+    done = run(source(tmp_path, data, 2), tmp_path, clean={"same_uid": policy, "duplicates": exact})
+    assert [(row["uid"], row["title"]) for s in done.prepared.shards for row in shard_rows(s)] == kept
+    assert done.prepared.dropped == dropped

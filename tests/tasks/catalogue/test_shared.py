@@ -15,7 +15,7 @@ TITLES = ("Contract Law", "Bridges of Steel", "The Human Heart", "Roman Roads")
 
 
 def dropped(folder, data, per, bound=3):
-    rules = Cleaning(shared_content=bound)
+    rules = Cleaning(shared_content=bound, same_uid="keep")
     some = cleaned(folder, data, Rules(clean=rules), per)
     found = duplicates.find(some, rules, str(folder))
     return [(one.dropped, duplicates.positions(one).tolist()) for one in found]
