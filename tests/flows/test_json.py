@@ -111,6 +111,7 @@ def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch
         "sweep": (),
         "status": (),
         "backup": (str(tmp_path / "backup"),),
+        "down": (),
     } | REFUSED
     wanted = {name for name, command in cli.commands.items() if any(p.name == "as_json" for p in command.params)}
     assert wanted == set(called)
