@@ -121,7 +121,7 @@ def sweep(as_json: bool) -> None:
         return
     for found in swept:
         told = "  ".join(text for text in (found.state, found.concluded * "concluded", found.detail) if text)
-        click.echo(f"{found.key}  {told}")
+        show.echo(f"{found.key}  {told}")
     if not swept:
         click.echo("no job is open")
 
@@ -168,9 +168,9 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        from tasks import server
+        from tasks import plain, server
 
         told = str(error) if isinstance(error, ShardtuneError) else f"{type(error).__name__}: {error}"
         told = server.lost() or told
-        click.echo(f"shardtune: error: {' '.join(told.split())}", err=True)
+        click.echo(f"shardtune: error: {' '.join(plain.terminal(told).split())}", err=True)
         sys.exit(1)

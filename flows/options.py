@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows import show
+from tasks import plain
 
 if TYPE_CHECKING:
     from tasks.recipe import Recipe
@@ -111,7 +112,7 @@ def chosen(overrides: tuple[str, ...], catalogue: str | None, fix: bool = False)
 def tell(result: Any, shown: Callable[[Any], None], as_json: bool) -> None:
     """Print a result; exit status 1 where it has errors."""
     if as_json:
-        click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
+        click.echo(plain.escaped(json.dumps(result.model_dump(mode="json"), ensure_ascii=False)))
     else:
         shown(result)
     if getattr(result, "errors", 0):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tasks import progress
+from tasks import plain, progress
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -43,6 +43,11 @@ def bars() -> None:
     progress.listen(listener)
 
 
+def echo(text: str = "") -> None:
+    """Print a line. Most hold text of a catalogue, a model or a provider, and a terminal obeys control bytes."""
+    click.echo(plain.terminal(text))
+
+
 def prepared(result: Prepared) -> None:
     """What became of every line, as a short table."""
     from tasks import settings
@@ -52,24 +57,27 @@ def prepared(result: Prepared) -> None:
     rows += [("quarantined", result.quarantined)]
     rows += [(f"quarantined: {rule}", count) for rule, count in result.reasons.items()]
     for what, count in rows:
-        click.echo(f"{what:32}{count:>12,}")
+        echo(f"{what:32}{count:>12,}")
     for uri in [s.quarantine_uri for s in result.shards if s.quarantine_uri][:3]:
-        click.echo(f"quarantined lines: {uri}")
+        echo(f"quarantined lines: {uri}")
     if result.left:
-        click.echo(f"not read, by name for tests, labels or other splits: {', '.join(result.left[:5])}")
+        echo(f"not read, by name for tests, labels or other splits: {', '.join(result.left[:5])}")
     if result.cut:
-        click.echo("the catalogue breaks off in the middle of its last line")
+        echo("the catalogue breaks off in the middle of its last line")
     served = "all served from caches" if not result.made else f"{result.made} worked on in this run"
-    click.echo(f"{len(result.shards)} shards ({served}), {len(result.exports)} exports under {settings.root()}")
+    echo(f"{len(result.shards)} shards ({served}), {len(result.exports)} exports under {settings.root()}")
 
 
 def checked(result: Checked) -> None:
     """Every finding on a line, and how many there are."""
     for found in result.findings:
-        where = "".join([f" line {found.line}" if found.line else "", f" ({found.uid})" if found.uid else ""])
-        click.echo(f"{found.level}{where}: {found.rule}: {found.message}")
+        places = (found.file, f"line {found.line}" if found.line else "", f"({found.uid})" if found.uid else "")
+        where = "".join(f" {place}" for place in places if place)
+        echo(f"{found.level}{where}: {found.rule}: {found.message}")
     told = f"{result.examples:,} examples in {result.links} links: {result.errors} errors, {result.warnings} warnings"
-    click.echo(told + (f", {result.quarantined} examples in quarantine" if result.quarantined else ""))
+    echo(told + (f", {result.quarantined} examples in quarantine" if result.quarantined else ""))
+    for uri in result.fixed:
+        echo(f"the examples without errors: {uri}")
 
 
 def quoted(result: Quoted) -> None:
@@ -79,10 +87,10 @@ def quoted(result: Quoted) -> None:
         tokens = "unknown" if link.tokens is None else f"{link.tokens:,}"
         many = "" if link.tokens_high in (None, link.tokens) else f" to {link.tokens_high:,}"
         done = "  (done already)" if link.done else ""
-        click.echo(f"shards {shards}: {link.examples:,} examples, {tokens}{many} tokens, {_usd(link)}{done}")
-        click.echo(f"  {link.basis}")
+        echo(f"shards {shards}: {link.examples:,} examples, {tokens}{many} tokens, {_usd(link)}{done}")
+        echo(f"  {link.basis}")
     budget = "" if result.budget_usd is None else f"; budget ${result.budget_usd:.2f}: "
-    click.echo(f"in all {_usd(result)}{budget}{'' if result.fits is None else 'fits' if result.fits else 'TOO LOW'}")
+    echo(f"in all {_usd(result)}{budget}{'' if result.fits is None else 'fits' if result.fits else 'TOO LOW'}")
 
 
 def _usd(priced: Priced | Quoted) -> str:
@@ -96,23 +104,23 @@ def _usd(priced: Priced | Quoted) -> str:
 def finetuned(result: Finetuned) -> None:
     """The numbers, the same questions before and after, and where to look further."""
     if result.state != "succeeded":
-        click.echo(f"job    {result.key}, {result.state}: `shardtune sweep` finishes it, or the same command")
+        echo(f"job    {result.key}, {result.state}: `shardtune sweep` finishes it, or the same command")
         return
     answers(result)
     if result.simulated:
-        click.echo(f"SIMULATED by {result.simulated}: no provider was asked, and no number here is real")
+        echo(f"SIMULATED by {result.simulated}: no provider was asked, and no number here is real")
     before, after = (_number(result.heldout_loss.get(when)) for when in ("before", "after"))
-    click.echo(f"held-out loss  {before} -> {after} nats per answer token, the same rows before and after")
-    click.echo(f"{'':28}{'before':>10}{'after':>10}{'before, t=0':>14}{'after, t=0':>12}")
+    echo(f"held-out loss  {before} -> {after} nats per answer token, the same rows before and after")
+    echo(f"{'':28}{'before':>10}{'after':>10}{'before, t=0':>14}{'after, t=0':>12}")
     for group, arms in result.scores.items():
         for name in dict.fromkeys(name for values in arms.values() for name in values):
             told = [_number(arms.get(arm, {}).get(name)) for arm in ("before", "after", "before_t0", "after_t0")]
-            click.echo(f"{group + ': ' + name:28}{told[0]:>10}{told[1]:>10}{told[2]:>14}{told[3]:>12}")
+            echo(f"{group + ': ' + name:28}{told[0]:>10}{told[1]:>10}{told[2]:>14}{told[3]:>12}")
     if result.promotion:
-        click.echo(f"{result.promotion.version} is {result.promotion.alias}: {result.promotion.reason}")
+        echo(f"{result.promotion.version} is {result.promotion.alias}: {result.promotion.reason}")
     if not result.trained:
-        click.echo("this job was already done: all of this is served from its record, nothing was trained")
-    click.echo(f"job    {result.key}, {result.steps} steps, {result.state}\nmodel  {result.model}")
+        echo("this job was already done: all of this is served from its record, nothing was trained")
+    echo(f"job    {result.key}, {result.steps} steps, {result.state}\nmodel  {result.model}")
     _pages(result.mlflow_run_id)
 
 
@@ -124,52 +132,52 @@ def _pages(run_id: str) -> None:
     page = address.of(run_id)
     if page is None:
         root = f"{settings.ROOT_VARIABLE}={settings.root()} " if os.environ.get(settings.ROOT_VARIABLE) else ""
-        click.echo(f"MLflow run {run_id}; to see it and its flow run in a browser, start their servers:")
-        click.echo(f"  {root}{_bin('shardtune')} up")
+        echo(f"MLflow run {run_id}; to see it and its flow run in a browser, start their servers:")
+        echo(f"  {root}{_bin('shardtune')} up")
         return
-    click.echo(f"MLflow   {page}")
+    echo(f"MLflow   {page}")
     if flow := address.flow_run(run_id):
-        click.echo(f"Prefect  {flow}")
+        echo(f"Prefect  {flow}")
 
 
 def rehearsed(result: Rehearsed) -> None:
     """A line for each recipe."""
-    click.echo("SIMULATED: no provider was asked, no money was spent, no number of a provider here is real")
+    echo("SIMULATED: no provider was asked, no money was spent, no number of a provider here is real")
     for found in result.results:
         quoted, billed = found.cost.get("tokens"), found.cost.get("billed_tokens")
-        click.echo(f"{found.state:10} {found.steps:>6} steps  tokens quoted {quoted}, billed {billed}  {found.model}")
-        click.echo(f"{'':10} MLflow run {found.mlflow_run_id}")
+        echo(f"{found.state:10} {found.steps:>6} steps  tokens quoted {quoted}, billed {billed}  {found.model}")
+        echo(f"{'':10} MLflow run {found.mlflow_run_id}")
 
 
 def answers(result: Finetuned) -> None:
     """Every question with its answers beside the original content, each shortened to two lines."""
     for row in result.answers:
-        click.echo(f"{row.group}: {row.question}")
+        echo(f"{row.group}: {row.question}")
         told = (("original", row.content), ("before", row.before), ("after", row.after), ("after, t=0", row.after_t0))
         for name, text in told:
-            click.echo(_under(name, " ".join(text.split()) or "(nothing)", 2))
-        click.echo()
+            echo(_under(name, " ".join(text.split()) or "(nothing)", 2))
+        echo()
 
 
 def replied(result: Replied) -> None:
     """Every question with its answer and its source."""
     for one in result.replies:
-        click.echo(one.question)
+        echo(one.question)
         reply(one)
 
 
 def reply(one: Reply) -> None:
     """An answer with its source, or with what does not hold and what the source says, or with the nearest rows."""
-    click.echo(textwrap.indent(textwrap.fill(one.text or "(nothing)", 100), "  "))
+    echo(textwrap.indent(textwrap.fill(one.text or "(nothing)", 100), "  "))
     if one.problems:
-        click.echo(_under("UNSUPPORTED", "; ".join(one.problems), 4))
+        echo(_under("UNSUPPORTED", "; ".join(one.problems), 4))
     for source in (one.source,) if one.source else one.near:
         named = "source" if one.source else "nearest"
-        click.echo(_under(named, f"{source.uid}, line {source.line}, shard {source.shard}: {source.title}", 2))
+        echo(_under(named, f"{source.uid}, line {source.line}, shard {source.shard}: {source.title}", 2))
     if one.source:
-        click.echo(_under("", one.source.url, 1))
-        click.echo(_under("", one.source.quote, 3))
-    click.echo()
+        echo(_under("", one.source.url, 1))
+        echo(_under("", one.source.quote, 3))
+    echo()
 
 
 def _under(named: str, text: str, lines: int) -> str:
@@ -182,21 +190,19 @@ def compared(result: Compared) -> None:
     """A table of the arms, group by group, then the verdicts."""
     columns = ("supported", "precision", "abstained", "unsupported")
     for group, many in result.questions.items():
-        click.echo(
-            f"{group} ({many} questions)".ljust(34) + "".join(f"{name:>13}" for name in columns) + "    chrF  tokens"
-        )
+        echo(f"{group} ({many} questions)".ljust(34) + "".join(f"{name:>13}" for name in columns) + "    chrF  tokens")
         for arm in result.arms:
             rates = arm.groups[group]
             told = "".join(f"{'-' if rates[name] is None else format(rates[name], '.0%'):>13}" for name in columns)
             likeness = "-" if rates["chrf"] is None else f"{rates['chrf']:.1f}"
-            click.echo(f"  {arm.name:32}{told}{likeness:>8}{rates['tokens']:>8.0f}")
+            echo(f"  {arm.name:32}{told}{likeness:>8}{rates['tokens']:>8.0f}")
     from tasks.answers.report import headlines
 
     for line in headlines(result):
-        click.echo(line)
+        echo(line)
     if result.simulated:
-        click.echo("SIMULATED: a simulator stood in for a provider; no number of its model is real")
-    click.echo(f"MLflow run {result.mlflow_run_id}{' (served from its record)' * result.again}; report {result.report}")
+        echo("SIMULATED: a simulator stood in for a provider; no number of its model is real")
+    echo(f"MLflow run {result.mlflow_run_id}{' (served from its record)' * result.again}; report {result.report}")
 
 
 def _number(value: float | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flows import show
 from flows.options import AS_JSON, DEBUG, enter, tell
 
 
@@ -24,33 +25,33 @@ def explain(model: str, as_json: bool) -> None:
 
 def _explained(found: Any) -> None:
     for number, link in enumerate(found.links, 1):
-        click.echo(f"link {number}  {link.key}  {link.recipe}: {link.base_model} at {link.backend}, {link.state}")
-        click.echo(f"  MLflow run {link.mlflow_run_id}, job {link.job}, commit {link.commit or 'unknown'}")
-        click.echo(f"  catalogue {link.catalogue}")
+        show.echo(f"link {number}  {link.key}  {link.recipe}: {link.base_model} at {link.backend}, {link.state}")
+        show.echo(f"  MLflow run {link.mlflow_run_id}, job {link.job}, commit {link.commit or 'unknown'}")
+        show.echo(f"  catalogue {link.catalogue}")
         for shard in link.shards:
             dropped = ", ".join(f"{rule} {many}" for rule, many in shard["dropped"].items() if many) or "none"
-            click.echo(
+            show.echo(
                 f"  shard {shard['index']}  {shard['source'][:16]}  {shard['lines']:,} lines, {shard['kept']:,} kept"
             )
-            click.echo(f"    dropped: {dropped}; quarantined {shard['quarantined']:,}")
+            show.echo(f"    dropped: {dropped}; quarantined {shard['quarantined']:,}")
         for e in link.exports:
-            click.echo(
+            show.echo(
                 f"  export {e.split} of shard {e.shard}: {e.examples:,} examples, {e.style}, {e.format}  {e.digest}"
             )
-        click.echo(f"  near duplicates of the holdout in training: {link.near_duplicates}")
+        show.echo(f"  near duplicates of the holdout in training: {link.near_duplicates}")
         for attempt in link.attempts:
-            click.echo(f"  ended attempt {attempt['job']}: {attempt['state']} {attempt['reason']}")
+            show.echo(f"  ended attempt {attempt['job']}: {attempt['state']} {attempt['reason']}")
         cost, loss = link.cost.get("usd"), link.heldout_loss
-        click.echo(f"  cost {'unknown' if cost is None else f'${cost:.4f}'}, held-out loss {loss or 'unknown'}")
-        click.echo(f"  model {link.model}  {link.model_digest or ''}")
+        show.echo(f"  cost {'unknown' if cost is None else f'${cost:.4f}'}, held-out loss {loss or 'unknown'}")
+        show.echo(f"  model {link.model}  {link.model_digest or ''}")
     for verdict in found.verdicts:
-        click.echo(f"verdict  {verdict}")
+        show.echo(f"verdict  {verdict}")
     _versions(found.versions)
 
 
 def _versions(versions: Any) -> None:
     for version in versions:
-        click.echo(f"registered  {version.name}  {', '.join(version.aliases) or 'no alias'}  {version.reason}")
+        show.echo(f"registered  {version.name}  {', '.join(version.aliases) or 'no alias'}  {version.reason}")
 
 
 @click.command(name="who-trained-on")
@@ -67,13 +68,13 @@ def who_trained_on(uid: str, as_json: bool) -> None:
         click.echo(json.dumps([one.model_dump(mode="json") for one in found]))
         return
     for one in found:
-        click.echo(f"{one.key}  {one.recipe}, {one.state}: shard {one.shard}, line {one.line}, example {one.example}")
-        click.echo(f"  {one.export}")
+        show.echo(f"{one.key}  {one.recipe}, {one.state}: shard {one.shard}, line {one.line}, example {one.example}")
+        show.echo(f"  {one.export}")
         for heir in one.heirs:
-            click.echo(f"  goes on in {heir}")
+            show.echo(f"  goes on in {heir}")
         _versions(one.versions)
     if not found:
-        click.echo(f"no model was trained on {uid}")
+        show.echo(f"no model was trained on {uid}")
 
 
 @click.command()
@@ -90,9 +91,9 @@ def reproduce(model: str, as_json: bool) -> None:
 
 def _reproduced(found: Any) -> None:
     for e in found.exports:
-        click.echo(f"{'same' if e.same else 'DIFFERENT'}  shard {e.shard} {e.split}  {e.recorded}  {e.made}")
+        show.echo(f"{'same' if e.same else 'DIFFERENT'}  shard {e.shard} {e.split}  {e.recorded}  {e.made}")
     for key, same in found.links.items():
-        click.echo(f"{'same' if same else 'DIFFERENT'}  key {key}")
+        show.echo(f"{'same' if same else 'DIFFERENT'}  key {key}")
 
 
 COMMANDS = (explain, who_trained_on, reproduce)

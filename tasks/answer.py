@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks import evaluate
+from tasks import evaluate, plain
 from tasks.answers import ask
 from tasks.answers.index import Index, folder_of, update
 from tasks.answers.reply import Replied, Reply, Target
@@ -23,6 +24,9 @@ def index(recipe: Recipe, prepared: Prepared) -> str:
     folder = folder_of(recipe)
     update(folder, prepared.shards)
     return str(folder)
+
+
+URL = ":/?&=%#@+,;~"  # what may stand in a link as it is
 
 
 def replies(questions: Sequence[str], target: Target, opened: Index, recipe: Recipe) -> list[Reply]:
@@ -41,7 +45,9 @@ def show(replied: Replied) -> None:
     lines = [f"Asked: `{replied.target.name}`; catalogue: `{replied.catalogue}`.", ""]
     lines += ["| question | | answer | source | what does not hold |", "|---|---|---|---|---|"]
     for reply in replied.replies:
-        source = f"[{reply.source.uid}]({reply.source.url}) line {reply.source.line}" if reply.source else ""
-        cells = (reply.question, reply.state, reply.text, source, "; ".join(reply.problems))
-        lines.append(f"| {' | '.join(evaluate.cell(text) for text in cells)} |")
+        said, source = reply.source, ""
+        if said:
+            source = f"[{plain.markdown(said.uid)}]({quote(said.url, safe=URL)}) line {said.line}"
+        cells = [evaluate.cell(text) for text in (reply.question, reply.state, reply.text, "; ".join(reply.problems))]
+        lines.append(f"| {' | '.join((*cells[:3], source, cells[3]))} |")
     create_markdown_artifact("\n".join(lines), key="replies", description="answers with their sources")

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
-from tasks import results, store
+from tasks import plain, results, store
 from tasks.answers import asking
 from tasks.answers.asking import Exam
 from tasks.backends import get_backend
@@ -29,7 +29,7 @@ from tasks.tuning import OpenAITune, Tune
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the rules: bump it, and no cached finding is served again
+VERSION = 2  # of the rules: bump it, and no cached finding is served again
 TOLD = 10  # findings named in an error
 
 
@@ -160,10 +160,18 @@ def summed(found: Sequence[Sequence[Finding]], chain: Sequence[Link]) -> Checked
 
 
 def of_files(files: Sequence[str], recipe: Recipe) -> Checked:
-    """What the recipe's provider (OpenAI, where it has none) would say of these files, line by line."""
+    """What the recipe's provider (OpenAI, where it has none) would say of these files, line by line.
+
+    With `export.fix` the lines without errors are written to a file beside each of them.
+    """
     tune = recipe.tune or OpenAITune(base_model="gpt-4o-mini-2024-07-18")
     found = [lint.of_file(file, get_backend(tune).format(tune), tune.base_model) for file in files]
-    return summed([one for one, _ in found], ()).model_copy(update={"examples": sum(lines for _, lines in found)})
+    made = []
+    if recipe.export.fix:
+        pairs = zip(files, (findings for findings, _ in found), strict=True)
+        made = [lint.fixed(file, mine) for file, mine in pairs if any(f.level == "error" and f.line for f in mine)]
+    more = {"examples": sum(lines for _, lines in found), "quarantined": sum(bad for _, bad in made)}
+    return summed([one for one, _ in found], ()).model_copy(update=more | {"fixed": tuple(uri for uri, _ in made)})
 
 
 def priced(link: Link, cost: Quote, done: Finetuned | None) -> Priced:
@@ -194,7 +202,7 @@ def show_findings(checked: Checked) -> None:
     lines += ["| level | line | uid | rule | what |", "|---|---|---|---|---|"]
     for f in checked.findings[:200]:
         cells = (f.level, f.line or "", f.uid or "", f.rule, f.message)
-        lines.append(f"| {' | '.join(' '.join(str(cell).split()).replace('|', chr(92) + '|') for cell in cells)} |")
+        lines.append(f"| {' | '.join(map(plain.markdown, cells))} |")
     create_markdown_artifact("\n".join(lines), key="findings", description="what speaks against the recipe")
 
 

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
-from tasks import results, store
+from tasks import plain, results, store
 from tasks.answers import asking
 from tasks.backends.contract import Decoding
 from tasks.models import Asked, Finetuned
@@ -72,4 +72,4 @@ def _row(row: Asked) -> str:
 
 def cell(text: str) -> str:
     """A text as a cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")[:400]
+    return plain.markdown(text[:400])

@@ -26,6 +26,7 @@ class Finding(Frozen):
     message: str
     line: int | None = None  # of the export, counted from 1
     uid: str | None = None
+    file: str | None = None  # the training file, where a person named it
 
 
 class Message(Frozen):
@@ -228,6 +229,7 @@ class Checked(Frozen):
     counts: dict[str, int]
     findings: tuple[Finding, ...]
     quarantined: int = 0  # examples left out by --fix
+    fixed: tuple[str, ...] = ()  # training files that --fix wrote, without those
 
 
 class Rehearsed(Frozen):

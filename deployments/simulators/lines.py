@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ LEAST = 10  # examples that OpenAI asks for
 def openai(data: bytes) -> tuple[list[dict[str, Any]], tuple[str, str] | None]:
     """The examples, or why the provider fails the job."""
     examples = []
-    for number, line in enumerate(data.splitlines(), 1):
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).splitlines(), 1):
         try:
             example = json.loads(line)
             roles = [turn["role"] for turn in example["messages"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import quote
 
 from tasks.answers.index import Row
 from tasks.backends.contract import Decoding
@@ -44,7 +45,7 @@ class Source(Frozen):
     def of(cls, row: Row, url: str) -> Source:
         """The row as a source; `url` is a pattern with `{uid}`."""
         held = {name: getattr(row, name) for name in ("uid", "title", "line", "shard", "digest")}
-        return cls(url=url.replace("{uid}", row.uid), quote=clip(row.content, SHOWN), **held)
+        return cls(url=url.replace("{uid}", quote(row.uid, safe="")), quote=clip(row.content, SHOWN), **held)
 
 
 class Step(Frozen):

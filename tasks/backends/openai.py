@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from tasks import reach, settings
 from tasks.backends import account, lifecycle, limit, offers, place, pricing, prompting, shapes, uploads
@@ -85,6 +86,12 @@ class OpenAI:
                 api_key=place.key_of(self.tune.key_variable, key), base_url=self.base_url, timeout=60.0
             )
 
+    @property
+    def azure(self) -> bool:
+        """Whether this is Azure, which refuses training files without a byte-order mark."""
+        host = urlsplit(self.base_url or "").hostname or ""
+        return self.tune.deploy is not None or host.endswith(".azure.com")
+
     def _told(self, what: str) -> AbstractContextManager[None]:
         return refusals.translated(what, self.tune.key_variable, self.poll[1] / 2)
 
@@ -151,7 +158,7 @@ class OpenAI:
 
     def submit(self, link: Link) -> Job:
         """Send the files, unless they are there, and create the job: one call, never retried."""
-        training, heldout = uploads.of(link, MOST_HELDOUT)
+        training, heldout = uploads.of(link, MOST_HELDOUT, self.azure)
         with uploads.sending(training):
             files = [self._sent(upload) for upload in (training, heldout)]
             more = {
@@ -239,7 +246,7 @@ class OpenAI:
 
     def tidy(self, link: Link, job: Job | None = None) -> None:
         """Delete the files sent for this link that no job of the account uses."""
-        training, _ = uploads.of(link, MOST_HELDOUT)
+        training, _ = uploads.of(link, MOST_HELDOUT, self.azure)
         with uploads.sending(training), self._told("removing files that no job uses"):
             files = self._files(link.key)
             if not files:

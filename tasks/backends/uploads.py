@@ -3,6 +3,7 @@ where a provider keeps nothing else, and no other link ever needs them."""
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -24,6 +25,7 @@ class Upload(BaseModel):
     key: str  # of the link
     exports: tuple[Export, ...]
     rows: int | None = None
+    mark: bool = False  # begins with a byte-order mark, as Azure asks of training files
 
     @property
     def name(self) -> str:
@@ -34,6 +36,7 @@ class Upload(BaseModel):
     def opened(self) -> Iterator[IO[bytes]]:
         """The file, for reading from its beginning."""
         with TemporaryFile() as stream:
+            stream.write(codecs.BOM_UTF8 if self.mark else b"")
             stream.writelines(islice(self._lines(), self.rows))
             stream.seek(0)
             yield stream
@@ -49,10 +52,10 @@ def stem(key: str) -> str:
     return f"shardtune-{key}"
 
 
-def of(link: Link, most: int) -> tuple[Upload, Upload]:
+def of(link: Link, most: int, mark: bool = False) -> tuple[Upload, Upload]:
     """What a link sends: its training file, and the held-out rows whose loss is measured, `most` at the most."""
-    heldout = Upload(key=link.key, exports=link.holdout, rows=min(link.heldout_rows, most))
-    return Upload(key=link.key, exports=link.train), heldout
+    heldout = Upload(key=link.key, exports=link.holdout, rows=min(link.heldout_rows, most), mark=mark)
+    return Upload(key=link.key, exports=link.train, mark=mark), heldout
 
 
 def findings(link: Link, provider: str) -> list[Finding]:

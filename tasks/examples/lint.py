@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,9 @@ import msgspec
 import xxhash
 
 from tasks import store
+from tasks.errors import ExportError
 from tasks.examples import counting, rules
-from tasks.examples.quarantine import uids, without
+from tasks.examples.quarantine import SNIPPET, uids, without
 from tasks.models import Export, Finding, Format, Frozen
 
 SHOWN = 1_000  # findings that are kept; of more, the first of each rule
@@ -57,8 +59,38 @@ def of_export(export: Export, model: str, fix: bool) -> Linted:
 def of_file(path: str, format: Format, model: str) -> tuple[list[Finding], int]:
     """Look at every line of a file that nobody here has made; what was found, and how many lines there are."""
     found = _Findings(format, [])
-    found.look(path, model)
-    return [*found.of_file(path), *found.findings], found.lines
+    try:
+        found.look(path, model)
+    except (OSError, ValueError, ImportError) as error:
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        raise ExportError(f"cannot read the training file {path!r}: {why}; check its name and your rights") from error
+    every = [*found.of_file(path), *found.findings]
+    return [finding.model_copy(update={"file": path}) for finding in every], found.lines
+
+
+def fixed(path: str, findings: Sequence[Finding]) -> tuple[str, int]:
+    """Write the lines of a file without those that have an error beside it, those into a quarantine file.
+
+    Returns the URI of the good lines and the number of bad ones. The file itself stays as it is.
+    """
+    base = f"{path.removesuffix('.jsonl')}-fixed"
+    reasons: dict[int, list[str]] = {}
+    for found in findings:
+        if found.level == "error" and found.line:
+            reasons.setdefault(found.line, []).append(f"{found.rule}: {found.message}")
+    with (
+        store.reading(path) as stream,
+        store.writing(f"{base}.jsonl") as good,
+        store.writing(f"{base}.quarantine.jsonl") as bad,
+    ):
+        for line, raw in enumerate(stream, 1):
+            if line not in reasons:
+                good.write(raw.rstrip(b"\r\n") + b"\n")
+                continue
+            snippet = raw.decode("utf-8", "replace")[:SNIPPET]
+            row = {"line": line, "rule": "; ".join(reasons[line]), "snippet": snippet}
+            bad.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return f"{base}.jsonl", len(reasons)
 
 
 def of_link(train: Sequence[Export], holdout: Sequence[Export], rows: int) -> list[Finding]:
@@ -84,7 +116,7 @@ def _prompts(uri: str, format: Format) -> Iterator[tuple[int, int]]:
     with store.reading(uri) as stream:
         for number, raw in enumerate(stream, 1):
             try:
-                turns, _ = rules.read(msgspec.json.decode(raw), format)
+                turns, _ = rules.read(msgspec.json.decode(raw.removeprefix(codecs.BOM_UTF8)), format)
             except msgspec.DecodeError:
                 continue
             yield number, _hash(turns[:-1])
@@ -113,6 +145,11 @@ class _Findings:
         tokens: list[int] = []
         with store.reading(uri) as stream:
             while batch := list(islice(stream, AT_ONCE)):
+                if not self.lines:
+                    batch[0] = batch[0].removeprefix(codecs.BOM_UTF8)  # Azure wants one; nobody else minds
+                    if batch[0].startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                        self.add(1, rules.error("UTF-8", "the file is UTF-16: save it as UTF-8"))
+                        return []
                 read = [self._line(self.lines + n, raw) for n, raw in enumerate(batch, 1)]
                 good = [(self.lines + n, turns) for n, turns in enumerate(read, 1) if turns]
                 counted = counting.of_examples([turns for _, turns in good], self.format, model)

@@ -27,9 +27,38 @@ MARKUP = re.compile(
     r"</?(?:p|br|div|span|b|i|ul|li|td|tr|table|a|font|img|h[1-6])\b[^<>]{0,200}>|&(?:#\d+|#x[0-9a-f]+|[a-z]{2,8});",
     re.IGNORECASE,
 )
-ROLES = {"openai": {"system", "developer", "user", "assistant"}, "gemini": {"user", "model"}}
-KEYS = {"openai": {"messages"}, "gemini": {"contents", "systemInstruction", "system_instruction"}}
-MESSAGE_KEYS = {"role", "content", "name", "weight"}
+ROLES = {
+    "openai": {"system", "developer", "user", "assistant", "tool", "function"},
+    "gemini": {"user", "model", "function"},
+}
+KEYS = {
+    "openai": {"messages", "tools", "parallel_tool_calls", "functions", "function_call"},
+    "gemini": {"contents", "systemInstruction", "system_instruction", "tools", "toolConfig", "generationConfig"},
+}
+MESSAGE_KEYS = {"role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call", "refusal"}
+RESULTS = ("tool", "function")  # roles of what a called function gave back
+# Files of other ways of training, by keys that only they have: what such a line is, and what to do with it.
+OTHERS: tuple[tuple[set[str], str], ...] = (
+    ({"preferred_output", "non_preferred_output"}, "a preference (DPO) example of OpenAI"),
+    ({"chosen", "rejected"}, "a preference (DPO) example"),
+    ({"conversations"}, "a ShareGPT conversation"),
+    ({"instruction", "output"}, "an Alpaca example"),
+    ({"prompt", "completion"}, "a prompt and completion pair"),
+    ({"text_input", "output"}, "an example of the old Gemini API"),
+    ({"input_text", "output_text"}, "an example of the old Vertex text models"),
+    ({"contents"}, "a Gemini example"),
+    ({"messages"}, "an OpenAI example"),
+    ({"text"}, "a plain text"),
+)
+ADVICE = {
+    "openai": "write each line as {'messages': [{'role': 'user', ...}, {'role': 'assistant', ...}]}",
+    "gemini": "write each line as {'contents': [{'role': 'user', 'parts': [...]}, {'role': 'model', 'parts': [...]}]}",
+}
+ANSWERS = {  # what of another format becomes the answer of such a line
+    "preference": "with the preferred answer as the assistant's; shardtune does not train on preferences",
+    "ShareGPT": "human becomes user, gpt becomes assistant",
+    "Alpaca": "instruction and input become the user's turn, output the assistant's",
+}
 
 Turn = tuple[str, str]
 
@@ -52,17 +81,38 @@ def warning(rule: str, message: str) -> Problem:
 
 def read(value: Any, format: Format) -> tuple[list[Turn], list[Problem]]:
     """The turns of one example and what is wrong with its form; no turns where nothing can be made of it."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [], [error("object", f"is a list of {len(value)} examples: write each of them on a line of its own")]
     if not isinstance(value, dict):
         return [], [error("object", f"is {type(value).__name__} and not an object")]
     return {"openai": _openai, "gemini": _gemini}.get(format, _local)(value)
 
 
+def _other(value: dict[str, Any], format: Format) -> Problem | None:
+    """The problem of a line that belongs to another way of training; None where its own keys are there."""
+    own = {"openai": "messages", "gemini": "contents"}.get(format)
+    if own is None or own in value:
+        return None
+    for keys, name in OTHERS:
+        if keys <= set(value):
+            more = next((f", {told}" for word, told in ANSWERS.items() if word in name), "")
+            return error("format", f"is {name} and not one of {format}: {ADVICE[format]}{more}")
+    return None
+
+
 def _openai(value: dict[str, Any]) -> tuple[list[Turn], list[Problem]]:
-    problems = _unknown(value, KEYS["openai"] | {"tools", "parallel_tool_calls"})
+    if other := _other(value, "openai"):
+        return [], [other]
+    problems = _unknown(value, KEYS["openai"])
+    if not isinstance(value.get("parallel_tool_calls", False), bool):
+        problems.append(error("parallel_tool_calls", f"is {value['parallel_tool_calls']!r}: true or false is needed"))
     messages = value.get("messages")
     if not isinstance(messages, list) or not messages:
         return [], [*problems, error("messages", f"messages is {messages!r}: a list of turns is needed")]
-    turns, weights = [], []
+    offered = _offered(value, problems)
+    turns: list[Turn] = []
+    weights: list[Any] = []
+    called: set[Any] = set()
     for message in messages:
         if not isinstance(message, dict):
             problems.append(error("message", f"a message is {message!r} and not an object"))
@@ -75,14 +125,108 @@ def _openai(value: dict[str, Any]) -> tuple[list[Turn], list[Problem]]:
             problems.append(error("weight", f"weight is {weight!r}: 0 or 1 are allowed"))
         if message.get("role") == "assistant":
             weights.append(weight)
-        turns += _turn(message.get("role"), message.get("content"), "openai", problems)
+        calls = _calls(message, offered, called, problems)
+        turns += _turn(message.get("role"), _said(message, calls, problems), "openai", problems)
     if weights and not any(weights):
         problems.append(error("weights", "every answer has weight 0: there is nothing to learn"))
     return turns, problems
 
 
+def _offered(value: dict[str, Any], problems: list[Problem]) -> set[str] | None:
+    """Names of the functions that the model may call; None where the example lists none."""
+    functions = list(value.get("functions") or [])
+    for tool in value.get("tools") or []:
+        if not isinstance(tool, dict) or tool.get("type") != "function" or not isinstance(tool.get("function"), dict):
+            problems.append(error("tools", f"a tool is {tool!r}: {{'type': 'function', 'function': ...}} is needed"))
+        else:
+            functions.append(tool["function"])
+    if not functions:
+        return None
+    for function in functions:
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            problems.append(error("tools", f"a function is {function!r}: it needs a name"))
+    return {f["name"] for f in functions if isinstance(f, dict) and isinstance(f.get("name"), str)}
+
+
+def _calls(message: dict[str, Any], offered: set[str] | None, called: set[Any], problems: list[Problem]) -> list[str]:
+    """The calls of one message as texts. Their ids go into `called`, where the results look for them."""
+    calls = message.get("tool_calls") or []
+    made = [message["function_call"]] if message.get("function_call") else []
+    if not isinstance(calls, list):
+        problems.append(error("tool_calls", f"tool_calls is {calls!r}: a list is needed"))
+        calls = []
+    for call in calls:
+        if not isinstance(call, dict) or not isinstance(call.get("id"), str) or call.get("type") != "function":
+            problems.append(error("tool_calls", f"a call is {call!r}: id, type 'function' and function are needed"))
+            continue
+        called.add(call["id"])
+        made.append(call.get("function"))
+    if made and message.get("role") != "assistant":
+        problems.append(error("tool_calls", f"{message.get('role')!r} calls a function: only the assistant may"))
+    texts = []
+    for function in made:
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(name, str) or not isinstance(function.get("arguments"), str):
+            problems.append(
+                error("tool_calls", f"a function is {function!r}: name and arguments, two texts, are needed")
+            )
+            continue
+        if offered is None or name not in offered:
+            problems.append(warning("tools", f"the function {name!r} that is called is not among the tools"))
+        texts.append(f"{name}({function['arguments']})")
+    if message.get("role") == "tool":
+        if not isinstance(wanted := message.get("tool_call_id"), str):
+            problems.append(error("tool_call_id", f"tool_call_id is {wanted!r}: the id of a call is needed"))
+        elif wanted not in called:
+            problems.append(error("tool_call_id", f"tool_call_id {wanted!r} is of no call before it"))
+    if message.get("role") == "function" and not isinstance(message.get("name"), str):
+        problems.append(error("name", f"name is {message.get('name')!r}: the name of a function is needed"))
+    return texts
+
+
+def _said(message: dict[str, Any], calls: list[str], problems: list[Problem]) -> Any:
+    """The text of a message: its content or its parts, and what an assistant says without: calls or a refusal."""
+    content, refusal = message.get("content"), message.get("refusal")
+    if isinstance(content, list) and content:
+        texts = [_part(part, message.get("role"), problems) for part in content]
+        content = "".join(text for text in texts if text)
+        if not content and any(text is None for text in texts):
+            content = "[image]"
+    if message.get("role") != "assistant":
+        return content
+    if refusal is not None and not isinstance(refusal, str):
+        problems.append(error("refusal", f"refusal is {refusal!r} and not a text"))
+    instead = [*calls, *([refusal] if isinstance(refusal, str) else [])]
+    called = message.get("tool_calls") or message.get("function_call")
+    if (instead or called) and content in (None, ""):
+        return "\n".join(instead) or "[call]"
+    return "\n".join([content, *instead]) if isinstance(content, str) else content
+
+
+def _part(part: Any, role: Any, problems: list[Problem]) -> str | None:
+    """The text of one part of a content; None for an image."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in ("text", "refusal") and isinstance(part.get(kind), str):
+        if kind == "refusal" and role != "assistant":
+            problems.append(error("content", f"{role!r} refuses: only the assistant may"))
+        return str(part[kind])
+    if kind == "image_url" and isinstance(part.get("image_url"), dict):
+        url = part["image_url"].get("url")
+        if role != "user":
+            problems.append(error("image", f"{role!r} shows an image: only the user may"))
+        if not isinstance(url, str) or not url.startswith(("https://", "http://", "data:image/")):
+            problems.append(
+                error("image", f"the URL of an image is {str(url)[:60]!r}: https:// or data:image/ is needed")
+            )
+        return None
+    problems.append(error("content", f"a part is {str(part)[:120]}: a text, an image_url or a refusal is needed"))
+    return ""
+
+
 def _gemini(value: dict[str, Any]) -> tuple[list[Turn], list[Problem]]:
-    problems = _unknown(value, KEYS["gemini"] | {"tools", "generationConfig"})
+    if other := _other(value, "gemini"):
+        return [], [other]
+    problems = _unknown(value, KEYS["gemini"])
     contents = value.get("contents")
     if not isinstance(contents, list) or not contents:
         return [], [*problems, error("messages", f"contents is {contents!r}: a list of turns is needed")]
@@ -102,12 +246,29 @@ def _gemini(value: dict[str, Any]) -> tuple[list[Turn], list[Problem]]:
 
 
 def _parts(content: Any, problems: list[Problem]) -> list[str]:
+    """The text of a turn's parts as one; files, calls and their results stand in it by their names."""
     parts = content.get("parts") if isinstance(content, dict) else None
-    texts: list[Any] = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-    if not texts or not all(isinstance(text, str) for text in texts):
-        problems.append(error("content", f"parts is {parts!r}: a list of texts is needed"))
+    texts = [_gemini_part(part) for part in parts] if isinstance(parts, list) else []
+    if not texts or None in texts:
+        wanted = "a list of texts, files, function calls or their results is needed"
+        problems.append(error("content", f"parts is {str(parts)[:200]}: {wanted}"))
         return []
-    return ["".join(texts)]
+    return ["".join(text for text in texts if text)]
+
+
+def _gemini_part(part: Any) -> str | None:
+    """The text of one part; None where it is none that a training file may hold."""
+    if not isinstance(part, dict):
+        return None
+    if isinstance(part.get("text"), str):
+        return str(part["text"])
+    for name in ("inlineData", "inline_data", "fileData", "file_data"):
+        if isinstance(part.get(name), dict):
+            return "[file]"
+    for name in ("functionCall", "function_call", "functionResponse", "function_response"):
+        if isinstance(part.get(name), dict) and isinstance(part[name].get("name"), str):
+            return f"{part[name]['name']}({part[name].get('args', part[name].get('response'))})"
+    return None
 
 
 def _local(value: dict[str, Any]) -> tuple[list[Turn], list[Problem]]:
@@ -151,7 +312,7 @@ def of_turns(turns: list[Turn], format: Format) -> Iterator[Problem]:
     if any(one == two for one, two in pairwise(roles) if one in ("user", "assistant")):
         yield warning("turns", "two turns of the same role follow each other")
     for role, text in turns:
-        if not text.strip():
+        if not text.strip() and role not in RESULTS:
             told = {"assistant": "empty answer", "user": "empty question"}.get(role, "empty system")
             yield error(told, f"the text of {role} is empty")
     # A local prompt is made of special tokens and template texts.

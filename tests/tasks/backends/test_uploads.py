@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasks.backends import uploads
+from tasks.backends.openai import OpenAI
+from tasks.tuning import OpenAITune
 from tests.tasks.links import made
 
 
@@ -33,6 +35,22 @@ def test_all_training_lines_are_sent_and_as_many_heldout_ones_as_asked_for(link)
     assert read(training) == b"1\n2\n3\n"
     assert read(heldout) == b"4\n5\n6\n7\n"  # evaluate.heldout_rows is 4
     assert read(uploads.of(link, 3)[1]) == b"4\n5\n6\n"
+
+
+def test_azure_gets_files_that_begin_with_a_byte_order_mark_and_nobody_else_does(link):
+    training, heldout = uploads.of(link, 100, mark=True)
+    assert read(training).decode("utf-8-sig") == "1\n2\n3\n"
+    assert read(training)[:3] == read(heldout)[:3] == b"\xef\xbb\xbf"
+    assert training.name == uploads.of(link, 100)[0].name
+    azure = {"deploy": {"subscription": "s", "resource_group": "g", "account": "a"}}
+    for more, wanted in (
+        ({"base_url": "https://shop.openai.azure.com/openai/v1"}, True),
+        (azure, True),
+        ({}, False),
+        ({"base_url": "https://azure.com.example/v1"}, False),
+    ):
+        tune = OpenAITune.model_validate({"base_model": "gpt-4o-mini-2024-07-18", **more})
+        assert OpenAI(tune).azure is wanted
 
 
 def test_the_name_is_the_same_for_the_same_content_only(link):

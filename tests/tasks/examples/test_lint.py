@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tasks import check
+from tasks.errors import ExportError
 from tasks.examples import lint
 from tasks.examples.export import BESIDE
 from tasks.models import Export
+from tasks.recipe import Recipe
 
 MODEL = "gpt-4o-mini-2024-07-18"
 
@@ -123,6 +126,84 @@ def test_a_clean_export_has_no_finding_and_its_tokens_counted(tmp_path):
     # "Act as sales representative" 4, "Steel drum no. N" 5 or 6, the answer 12 or so, 3 roles, 3 + 3 x 3 beside them.
     assert 60 * 30 < found.export.tokens < 60 * 40
     assert found.longest >= found.export.tokens / 60
+
+
+# One example of each kind that OpenAI's guides show: calls of tools and their results, a refusal, parts with an image.
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Kyiv"}'}}
+ASKED = {"role": "user", "content": "Weather in Kyiv?"}
+CALLED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+GIVEN = {"role": "tool", "tool_call_id": "call_1", "content": "rain"}
+IMAGE = {"type": "image_url", "image_url": {"url": "https://shop.example/drum.png", "detail": "low"}}
+SAID = {"role": "assistant", "content": "It rains.", "weight": 1}
+TAKEN = [
+    {"messages": [ASKED, CALLED], "tools": TOOLS, "parallel_tool_calls": False},
+    {"messages": [ASKED, {"role": "assistant", "tool_calls": [CALL]}, GIVEN, SAID], "tools": TOOLS},
+    {"messages": [ASKED, {"role": "assistant", "content": None, "function_call": CALL["function"]},
+                  {"role": "function", "name": "weather", "content": "rain"}, SAID],
+     "functions": [TOOLS[0]["function"]]},
+    {"messages": [{"role": "user", "content": "How is it made?"},
+                  {"role": "assistant", "content": None, "refusal": "I may not say."}]},
+    {"messages": [{"role": "user", "name": "ann", "content": [{"type": "text", "text": "What is it?"}, IMAGE]},
+                  {"role": "assistant", "content": [{"type": "text", "text": "A drum."}]}]},
+    {"messages": [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [IMAGE]}, SAID]},
+]  # fmt: skip
+REFUSED = [
+    ("tool_calls", {"messages": [ASKED, {**CALLED, "tool_calls": [{"id": "call_1"}]}], "tools": TOOLS}),
+    ("tool_calls", {"messages": [{**ASKED, "tool_calls": [CALL]}, SAID], "tools": TOOLS}),
+    ("tool_call_id", {"messages": [ASKED, CALLED, {**GIVEN, "tool_call_id": "call_2"}, SAID], "tools": TOOLS}),
+    ("content", {"messages": [ASKED, {"role": "assistant", "content": None}]}),
+    ("content", {"messages": [{"role": "user", "content": None}, SAID]}),
+    ("content", {"messages": [{"role": "user", "content": [{"type": "sound"}]}, SAID]}),
+    ("image", {"messages": [ASKED, {"role": "assistant", "content": [IMAGE]}]}),
+    ("image", {"messages": [{"role": "user", "content": [{**IMAGE, "image_url": {"url": "drum.png"}}]}, SAID]}),
+    ("parallel_tool_calls", {"messages": [ASKED, CALLED], "tools": TOOLS, "parallel_tool_calls": "no"}),
+]
+OTHERS = [
+    ("DPO", {"input": {"messages": [ASKED]}, "preferred_output": [SAID], "non_preferred_output": [SAID]}),
+    ("DPO", {"prompt": "Drum?", "chosen": "A drum.", "rejected": "No."}),
+    ("ShareGPT", {"conversations": [{"from": "human", "value": "Drum?"}, {"from": "gpt", "value": "A drum."}]}),
+    ("Alpaca", {"instruction": "Describe a drum", "input": "", "output": "A drum."}),
+    ("prompt and completion", {"prompt": "Drum ->", "completion": " a drum"}),
+    ("Gemini", {"contents": [{"role": "user", "parts": [{"text": "Drum?"}]}]}),
+    ("list of 1 examples", [{"messages": [ASKED, SAID]}]),
+]
+
+
+def found_in(folder, values, format="openai", head=b""):
+    path = folder / "train.jsonl"
+    path.write_bytes(head + b"".join(dumped(value) + b"\n" for value in values))
+    findings, lines = lint.of_file(str(path), format, MODEL)
+    assert lines == len(values)
+    return [f for f in findings if f.line]
+
+
+def test_what_a_provider_takes_is_taken_and_the_rest_is_named(tmp_path):
+    assert found_in(tmp_path, TAKEN) == []
+    assert found_in(tmp_path, TAKEN, head=b"\xef\xbb\xbf") == []  # as Azure wants its files
+    found = found_in(tmp_path, [value for _, value in REFUSED])
+    assert [(f.line, f.rule, f.level) for f in found] == [(n, rule, "error") for n, (rule, _) in enumerate(REFUSED, 1)]
+    named = found_in(tmp_path, [value for _, value in OTHERS])
+    assert [f.line for f in named] == list(range(1, len(OTHERS) + 1))
+    assert all(word in f.message for f, (word, _) in zip(named, OTHERS, strict=True))
+    parts = [{"fileData": {"mimeType": "image/png", "fileUri": "gs://shop/drum.png"}}, {"text": "What is it?"}]
+    called = {"functionCall": {"name": "weather", "args": {}}}
+    gemini = [{"contents": [{"role": "user", "parts": parts}, {"role": "model", "parts": [called]}]}]
+    assert found_in(tmp_path, gemini, "gemini") == []
+
+
+def test_fix_writes_the_good_lines_of_a_file_beside_it_and_findings_name_their_file(tmp_path):
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    good.write_bytes(b"".join(dumped(example(n)) + b"\n" for n in range(60)))
+    bad.write_bytes(b"\xef\xbb\xbf" + good.read_bytes() + b'{"messages": 7}\r\n' + dumped(example(99)))
+    told = check.of_files([str(good), str(bad)], Recipe.model_validate({"export": {"fix": True}}))
+    assert {(f.file, f.line) for f in told.findings} == {(str(bad), 61)}
+    assert (told.examples, told.quarantined, told.fixed) == (122, 1, (str(tmp_path / "bad-fixed.jsonl"),))
+    assert len((tmp_path / "bad-fixed.jsonl").read_bytes().splitlines()) == 61
+    (row,) = (tmp_path / "bad-fixed.quarantine.jsonl").read_text().splitlines()
+    assert json.loads(row)["line"] == 61
+    with pytest.raises(ExportError, match="no such file"):
+        check.of_files([str(tmp_path / "none.jsonl")], Recipe())
 
 
 def test_fix_puts_errors_into_quarantine_and_every_line_is_somewhere(tmp_path):
