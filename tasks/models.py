@@ -107,6 +107,7 @@ class Export(Frozen):
     tokens: int | None
     truncated: int | None
     digest: str
+    tokens_high: int | None = None  # the most that `tokens` may be, where they are an estimate
     reading: str | None = None  # where its lines are read as other tokens than before 2026-11-26: a digest of how
 
 

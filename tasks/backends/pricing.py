@@ -16,6 +16,7 @@ from tasks.tuning import Tune
 
 MILLION = 1e6
 ARMS = 4  # every question is asked of two models, twice each
+WIDER = 4 / 3  # times an estimate that was made before its upper bound was kept
 PROMPT = 200  # tokens of a question, amply
 
 
@@ -30,10 +31,10 @@ def of_link(link: Link, epochs: int | Literal["auto"] | None, offer: Offer | Non
     least, most = _epochs(epochs, examples)
     low = high = None
     if counted is not None:
-        width = 1.0 if exact else counting.CHARACTERS / counting.MOST
+        width = 1.0 if exact else counting.FEWER
         low = round(counted * least * width)
-        wide = 1.0 if exact else counting.CHARACTERS / counting.FEWEST
-        high = None if most is None else round(counted * most * wide)
+        highs = [e.tokens_high or (e.tokens or 0) * (1 if exact else WIDER) for e in link.train]
+        high = None if most is None else round(sum(highs) * most)
     price = offer.training_usd if offer else None
     answers = _answers(offer, link)
     return Quote(
@@ -70,7 +71,7 @@ def _answers(offer: Offer | None, link: Link) -> float:
 def _basis(offer: Offer | None, least: int, most: int | None, exact: bool) -> str:
     """How the numbers came about, for a person."""
     many = str(least) if least == most else f"{least} to {'an unknown number of' if most is None else most}"
-    how = "counted with o200k_base" if exact else "estimated at 3 to 5 characters each"
+    how = "counted with o200k_base" if exact else "estimated by script"
     told = f"estimate: tokens {how}, x {many} epochs"
     if offer is None or offer.training_usd is None:
         return f"{told}; the price of tuning is unknown"

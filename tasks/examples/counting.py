@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any
 
 from tasks.errors import MissingExtraError
+from tasks.examples import scripts
 from tasks.models import Format
 
 MESSAGE, EXAMPLE = 3, 3
-# Characters of English text in one token of a model whose tokenizer is not public: usual, and the bounds of it.
-CHARACTERS, FEWEST, MOST = 4.0, 3.0, 5.0
+FEWER = 0.8  # of an estimate: the least that it may turn out to be
 
 
 def base_of(model: str) -> str:
@@ -47,9 +47,23 @@ def of_examples(examples: Sequence[Sequence[tuple[str, str]]], format: Format, m
     """Tokens of each example, given as its (role, text) turns; None where nobody can count them here."""
     name = encoding_name(model)
     if format == "gemini" or (format == "openai" and name is None):  # nobody has published the vocabulary
-        return [round(sum(len(text) for _, text in turns) / CHARACTERS) for turns in examples]
+        return scripts.tokens([_joined(turns) for turns in examples], scripts.USUAL)
     if format != "openai" or name is None:
         return None
     encode = _encoding(name).encode_ordinary  # the package's batch call makes a thread's task of every text
     roles = {role: len(encode(role)) for turns in examples for role, _ in turns}
     return [EXAMPLE + sum(MESSAGE + roles[role] + len(encode(text)) for role, text in turns) for turns in examples]
+
+
+def most_of_examples(
+    examples: Sequence[Sequence[tuple[str, str]]], format: Format, model: str, counted: Sequence[int] | None
+) -> list[int] | None:
+    """The most tokens that each example may have, where `counted` are those of `of_examples`; None as there."""
+    if counted is None or (format == "openai" and encoding_name(model) is not None):
+        return None if counted is None else list(counted)
+    room = EXAMPLE + 2 * MESSAGE if format == "openai" else 0
+    return [n + room for n in scripts.tokens([_joined(turns) for turns in examples], scripts.MOST)]
+
+
+def _joined(turns: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(text for _, text in turns)

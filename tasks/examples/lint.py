@@ -39,13 +39,16 @@ def of_export(export: Export, model: str, fix: bool) -> Linted:
     tokens = found.look(export.uri, model)
     findings = [*found.of_file(export.uri), *found.findings]
     counts = Counter(f.rule for f in findings)
-    kept = export.model_copy(update={"tokens": sum(tokens)}) if tokens and export.tokens is None else export
+    kept = export
+    if tokens and export.tokens is None:
+        kept = export.model_copy(update={"tokens": sum(tokens), "tokens_high": found.most})
     bad = {f.line for f in findings if f.level == "error" and f.line}
     quarantine = None
     if fix and bad:
         kept, quarantine = without(kept, bad, findings, "fixed")
-        tokens = _Findings(export.format, []).look(kept.uri, model)
-        kept = kept.model_copy(update={"tokens": sum(tokens) if tokens else None})
+        good = _Findings(export.format, [])
+        tokens = good.look(kept.uri, model)
+        kept = kept.model_copy(update={"tokens": sum(tokens), "tokens_high": good.most} if tokens else {"tokens": None})
     return Linted(
         export=kept,
         findings=tuple(findings if len(findings) <= SHOWN else _firsts(findings)),
@@ -134,7 +137,7 @@ class _Findings:
         self.limits = rules.limits().get(format, rules.limits()["local"])
         self.findings: list[Finding] = []
         self.seen: dict[int, tuple[int, int]] = {}  # question -> line, answer
-        self.lines = self.bytes = 0
+        self.lines = self.bytes = self.most = 0
 
     def add(self, line: int, problem: rules.Problem) -> None:
         uid = self.names[line - 1] if line <= len(self.names) else None
@@ -156,6 +159,8 @@ class _Findings:
                 for (line, _), many in zip(good, counted or (), strict=False):
                     self._length(line, many)
                 tokens += counted or ()
+                turns_of = [turns for _, turns in good]
+                self.most += sum(counting.most_of_examples(turns_of, self.format, model, counted) or ())
                 self.lines += len(batch)
         return tokens
 

@@ -53,6 +53,7 @@ def without(export: Export, bad: set[int], findings: Sequence[Finding], name: st
         "rows_uri": f"{base}.rows.parquet",
         "digest": hasher.hexdigest()[:32],
         "tokens": None if None in counts else sum(counts),
+        "tokens_high": None,
     }
     return (
         export.model_copy(update=changed | {"examples": export.examples - len(quarantined)}),

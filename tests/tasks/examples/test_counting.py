@@ -32,9 +32,9 @@ def test_what_nobody_can_count_here_is_unknown(format, model):
     assert counting.of_examples([TURNS], format, model) is None
 
 
-def test_gemini_is_estimated_by_characters():
-    assert counting.of_examples([[("user", "x" * 30), ("assistant", "y" * 50)]], "gemini", "gemini-3.5-flash") == [20]
+def test_gemini_is_estimated_by_script():
+    assert counting.of_examples([[("user", "x" * 30), ("assistant", "y" * 50)]], "gemini", "gemini-3.5-flash") == [23]
 
 
 def test_a_model_of_another_endpoint_is_estimated_the_same_way():
-    assert counting.of_examples([[("user", "x" * 30), ("assistant", "y" * 50)]], "openai", "some-llama") == [20]
+    assert counting.of_examples([[("user", "x" * 30), ("assistant", "y" * 50)]], "openai", "some-llama") == [23]
