@@ -160,6 +160,7 @@ class Server:
             self.ask("POST", "/automations/", json=body)
         else:
             body["enabled"] = body["enabled"] if mine else there["enabled"]
+            del body["owner_resource"]
             self.ask("PUT", f"/automations/{there['id']}", json=body)
 
     def write(self, state: str) -> None:

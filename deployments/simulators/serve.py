@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -17,6 +18,7 @@ from flask import Flask, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from deployments.simulators import azure, openai, storage, vertex
+from deployments.simulators.guard import guarded
 from deployments.simulators.state import State
 
 KEY = "sk-simulated"
@@ -116,8 +118,11 @@ def running(
     `public` is the address by which other machines reach them, where `host` is not this one alone.
     """
     state = State(speed)
-    with storage.running(host, store_port) as store, tempfile.TemporaryDirectory() as folder:
-        server = make_server(host, port, application(state, store), threaded=True, request_handler=Quiet)
+    names = ("127.0.0.1", "localhost", *([urlsplit(public).hostname or ""] if public else []))
+    with storage.running(host, store_port, names) as store, tempfile.TemporaryDirectory() as folder:
+        server = make_server(
+            host, port, application(state, store), threaded=True, request_handler=guarded(Quiet, names)
+        )
         thread = threading.Thread(target=server.serve_forever, name="simulators", daemon=True)
         thread.start()
         address = public or f"http://127.0.0.1:{server.server_port}"

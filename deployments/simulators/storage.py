@@ -5,20 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from urllib.parse import quote
 
 import httpx
 from gcp_storage_emulator.server import create_server
 
+from deployments.simulators.guard import guarded
+
 BUCKET = "rehearsal"
 
 
 @contextmanager
-def running(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def running(
+    host: str = "127.0.0.1", port: int = 0, names: tuple[str, ...] = ("127.0.0.1", "localhost")
+) -> Iterator[str]:
     """The emulator with one bucket, in memory; yields its address on this machine."""
     logging.getLogger("gcp-storage-emulator").setLevel(logging.CRITICAL)
     server = create_server(host, port, in_memory=True, default_bucket=BUCKET)
     server.start()
+    door = server._api._httpd
+    made = door.RequestHandlerClass  # a partial: the handler with its objects
+    door.RequestHandlerClass = partial(guarded(made.func, names), *made.args)  # type: ignore[misc]
     try:
         yield f"http://127.0.0.1:{server._api._httpd.server_address[1]}"
     finally:

@@ -1,4 +1,4 @@
-"""Pages in a real browser: Debian's Chromium, driven by Playwright, on a `shardtune up` that asks for a password.
+"""Pages in a real browser: Debian's Chromium, driven by Playwright, on a `shardtune up` as a person starts it.
 
 Pictures of what was seen lie in `build/pictures`, or in the folder that SHARDTUNE_PICTURES names.
 """
@@ -16,7 +16,6 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.deployments.running import PATIENCE, TOP, Service
 
-PASSWORD = "admin:a-password-of-this-test"
 QUIET = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -36,22 +35,23 @@ def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         free = door.getsockname()[1]
-    words = {"PREFECT_SERVER_API_AUTH_STRING": PASSWORD, "PREFECT_API_AUTH_STRING": PASSWORD}
-    made = Service(tmp_path_factory.mktemp("browser") / "root", free, **words)
+    made = Service(tmp_path_factory.mktemp("browser") / "root", free)
     made.start()
     yield made
     made.kill()
 
 
 @pytest.fixture(scope="module")
-def page(chromium: str) -> Iterator[Page]:
+def page(chromium: str, service: Service) -> Iterator[Page]:
     """One window for all tests of a module, as a person has it: who has logged in stays so.
 
     Not longer: while it is open an event loop runs in this thread, and what comes after is a test of Prefect in async.
     """
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=QUIET)
-        window = browser.new_page(viewport={"width": 1400, "height": 1000})
+        # MLflow asks by the browser's own box, which Playwright fills in; Prefect has a page, which the tests fill in.
+        login = {"username": "admin", "password": service.login()["password"]}
+        window = browser.new_page(viewport={"width": 1400, "height": 1000}, http_credentials=login)
         window.set_default_timeout(PATIENCE * 1000)
         expect.set_options(timeout=1.5 * PATIENCE * 1000)
         yield window

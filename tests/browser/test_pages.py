@@ -10,7 +10,6 @@ import pytest
 from playwright.sync_api import Page, TimeoutError, expect
 
 from tests.benchmarks import catalogue
-from tests.browser.conftest import PASSWORD
 from tests.deployments.running import Service
 from tests.tasks.backends import models
 
@@ -95,7 +94,7 @@ def test_logging_in(page, service, picture):
     box.fill("admin:wrong")
     page.get_by_role("button", name="Login").click()
     expect(page.get_by_text(re.compile("invalid|failed|incorrect", re.IGNORECASE)).first).to_be_visible()
-    box.fill(PASSWORD)
+    box.fill(service.login()["prefect"])
     page.get_by_role("button", name="Login").click()
     page.get_by_role("link", name="Deployments").click()
     expect(page.get_by_text("17 Deployments")).to_be_visible()

@@ -53,8 +53,12 @@ class Service:
     def url(self, name: str) -> str:
         return str(self.known()[name]["url"])
 
+    def login(self) -> dict[str, str]:
+        """The passwords that the first start made."""
+        return dict(json.loads((self.root / "access.json").read_text()))
+
     def api(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        auth = tuple(json.loads((self.root / "access.json").read_text())["prefect"].split(":", 1))
+        auth = tuple(self.login()["prefect"].split(":", 1))
         return httpx.request(method, self.url("prefect") + path, json=body, auth=auth, timeout=60)
 
     def deployment(self, name: str) -> dict[str, Any]:

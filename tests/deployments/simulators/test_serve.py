@@ -95,3 +95,13 @@ def test_faults_and_the_clock_are_switched_over_http_too(simulators, client):
     before = httpx.post(f"{control}/clock", json={"advance": 0}).json()["now"]
     assert httpx.post(f"{control}/clock", json={"advance": 60}).json()["now"] == pytest.approx(before + 60, abs=1)
     assert httpx.get(f"{control}/state").json()["creates"] == {"openai": 0, "azure": 0, "vertex": 0}
+
+
+def test_no_page_of_a_browser_is_answered(simulators):
+    for address in (f"{simulators.address}/simulator/state", f"{simulators.store}/storage/v1/b"):
+        assert httpx.get(address).status_code == 200
+        for headers in ({"Host": "example.org"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+            assert httpx.get(address, headers=headers).status_code == 403
+            assert httpx.post(address, headers=headers, content=b"{}").status_code == 403
+    assert httpx.get(f"{simulators.openai}/models/{BASE}").status_code == 401  # as the provider, without its key
+    assert httpx.get(f"{simulators.address}/vertex/v1beta1/projects/p/locations/l/tuningJobs").status_code == 401
