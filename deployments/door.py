@@ -96,6 +96,8 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m deployments.door", description=__doc__)
     options.add_argument("server", choices=("prefect", "mlflow"))
     options.add_argument("--port", type=int, required=True)
+    options.add_argument("--host", default="127.0.0.1", help="what to listen on")
+    options.add_argument("--origin", action="append", default=[], help="another address by which it is reached")
     chosen = options.parse_args()
     os.umask(0o077)
     password = os.environ.pop(access.PASSWORD, "")
@@ -106,8 +108,8 @@ def main() -> None:
     import uvicorn
 
     uvicorn.run(
-        Door(app, access.origins(chosen.port), login),
-        host="127.0.0.1",
+        Door(app, (*access.origins(chosen.port), *chosen.origin), login),
+        host=chosen.host,
         port=chosen.port,
         log_level="warning",
         server_header=False,

@@ -17,6 +17,7 @@ from typing import Any
 
 from deployments.simulators import serve
 from tasks import recipes
+from tasks.catalogue import arrival
 from tests.benchmarks import catalogue
 from tests.deployments.running import ENDED, Service, until
 from tests.tasks.backends import models
@@ -102,7 +103,10 @@ def told(service: Service, name: str, recipe: dict[str, Any]) -> None:
     service.api("PATCH", f"/deployments/{deployment}", {"parameters": wanted}).raise_for_status()
     for automation in service.api("POST", "/automations/filter", {}).json():
         if automation["name"].startswith(f"retrain-{name} "):
-            service.api("PATCH", f"/automations/{automation['id']}", {"enabled": True}).raise_for_status()
+            waits = automation["trigger"] | {"match_related": arrival.related(recipe["catalogue"]["uri"])[0]}
+            kept = {name: automation[name] for name in ("name", "description", "tags", "actions")}
+            body = kept | {"enabled": True, "trigger": waits}
+            service.api("PUT", f"/automations/{automation['id']}", body).raise_for_status()
 
 
 def arrived(service: Service, name: str) -> bool:

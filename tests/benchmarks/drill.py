@@ -20,7 +20,7 @@ from uuid import uuid4
 import httpx
 
 from deployments.simulators import serve
-from tasks import recipes
+from tasks import recipes, settings
 from tasks.recipe import Recipe
 from tests.benchmarks import catalogue
 from tests.deployments.running import ENDED, Service
@@ -55,6 +55,7 @@ class Drill:
         """Start the service, and lead this process to its stores."""
         self.service.start()
         os.environ |= {"SHARDTUNE_ROOT": str(self.service.root), "MLFLOW_TRACKING_URI": self.service.url("mlflow")}
+        settings.log_in()
         os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 
     def source(self, name: str) -> tuple[Path, int]:
