@@ -56,6 +56,7 @@ def prepared(result: Prepared) -> None:
     rows += [(f"dropped: {rule}", count) for rule, count in result.dropped.items()]
     rows += [("quarantined", result.quarantined)]
     rows += [(f"quarantined: {rule}", count) for rule, count in result.reasons.items()]
+    rows += [(f"mended: {rule}", count) for rule, count in result.mended.items()]
     for what, count in rows:
         echo(f"{what:32}{count:>12,}")
     for uri in [s.quarantine_uri for s in result.shards if s.quarantine_uri][:3]:

@@ -64,7 +64,8 @@ def summarise(prepared: Prepared) -> None:
     lines = ["| what | lines |", "|---|---:|", f"| read | {prepared.lines:,} |", f"| kept | {prepared.kept:,} |"]
     lines += [f"| dropped: {rule} | {count:,} |" for rule, count in prepared.dropped.items()]
     lines += [f"| quarantined | {prepared.quarantined:,} |"]
-    lines += [f"| quarantined: {rule} | {count:,} |" for rule, count in prepared.reasons.items()] + [""]
+    lines += [f"| quarantined: {rule} | {count:,} |" for rule, count in prepared.reasons.items()]
+    lines += [f"| mended: {rule} | {count:,} |" for rule, count in prepared.mended.items()] + [""]
     lines += ["| export | split | examples | tokens |", "|---|---|---:|---:|"]
     for form, part in sorted({(e.format, e.split) for e in prepared.exports}):
         mine = [e for e in prepared.exports if (e.format, e.split) == (form, part)]

@@ -1,30 +1,56 @@
-"""Publish: copy clean shards and their card to `hf://` or any target that fsspec writes to."""
+"""Publish: copy clean shards, a file for each split, and their card to `hf://` or any target that fsspec writes to."""
 
 from __future__ import annotations
 
-import shutil
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tasks import reach, store
 from tasks.catalogue import card
+from tasks.catalogue.clean import SCHEMA
+from tasks.catalogue.settle import OPTIONS, ROW_GROUP, SPLITS
 from tasks.errors import CatalogueError
-from tasks.models import Prepared
+from tasks.models import CleanShard, Prepared, Split
 
 
 def publish(prepared: Prepared, target: str) -> tuple[str, ...]:
-    """Copy the shards of `prepared` and their card to the folder `target`; returns the URIs, the card last.
+    """Copy the shards of `prepared` by split and their card to the folder `target`; returns the URIs, the card last.
 
-    What lies there under the same name is written again; a reader who opens the card finds all that it names.
-    Raises CatalogueError when the target refuses, RecipeError where workers may not write there.
+    A reader who opens the card finds all that it names, in the splits train, holdout and reserved.
+    Raises CatalogueError when the target refuses or holds a page that shardtune did not write, RecipeError where
+    workers may not write there.
     """
     reach.check("the target", target)
-    written = []
-    sources = [shard.uri for shard in prepared.shards if shard.kept]
+    page = store.join(target, "README.md")
+    files: dict[Split, list[str]] = {split: [] for split in SPLITS}
     try:
-        for uri in [*sources, card.write(prepared)]:
-            copy = store.join(target, uri.rsplit("/", 1)[-1])
-            with store.reading(uri) as stream, store.writing(copy) as out:
-                shutil.copyfileobj(stream, out, 1 << 20)
-            written.append(copy)
+        if store.exists(page) and not card.is_ours(card.read(page)):
+            raise CatalogueError(
+                f"{page!r} is there and shardtune did not write it, or somebody has changed it; nothing was written: "
+                "move it away, or publish to another folder"
+            )
+        for split, names in files.items():
+            names += [_copied(shard, split, target) for shard in prepared.shards if shard.splits.get(split)]
+        with store.writing(page) as out:
+            out.write(card.text(prepared, files).encode())
     except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, CatalogueError):
+            raise
         raise CatalogueError(f"cannot publish to {target!r}: {error}; check the address and your rights") from error
-    return tuple(written)
+    return (*(store.join(target, name) for names in files.values() for name in names), page)
+
+
+def _copied(shard: CleanShard, split: Split, target: str) -> str:
+    """The name of the file in `target` that holds the rows of one split of a shard."""
+    name = f"{split}-{shard.uri.rsplit('/', 1)[-1]}"
+    with (
+        store.reading(shard.uri) as stream,
+        pq.ParquetFile(stream) as rows,
+        store.writing(store.join(target, name)) as out,
+        pq.ParquetWriter(out, SCHEMA, **OPTIONS) as parquet,
+    ):
+        for batch in rows.iter_batches(ROW_GROUP):
+            mine = batch.filter(pc.equal(batch["split"], split))
+            if mine.num_rows:
+                parquet.write_batch(mine)
+    return name

@@ -23,6 +23,7 @@ from tasks.models import CleanShard, Split
 VERSION = 1  # bump when the same rows give another file
 ROW_GROUP = 32_768
 SPLITS: tuple[Split, ...] = ("train", "holdout", "reserved")
+OPTIONS: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["split"]}
 
 
 def settle(cleaned: Cleaned, repeats: Repeats, rules: Rules, folder: str, root: str) -> tuple[CleanShard, bool]:
@@ -63,8 +64,7 @@ def _read(uri: str) -> CleanShard | None:
 def _write(cleaned: Cleaned, repeats: Any, uri: str) -> dict[Split, int]:
     """Write the rows but those at `repeats`; count the splits. Row groups keep memory small whatever the shard."""
     counts = dict.fromkeys(SPLITS, 0)
-    options: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["split"]}
-    with store.writing(uri) as out, pq.ParquetWriter(out, clean.SCHEMA, **options) as parquet:
+    with store.writing(uri) as out, pq.ParquetWriter(out, clean.SCHEMA, **OPTIONS) as parquet:
         for table in _groups(cleaned, repeats):
             for value in pc.value_counts(table["split"]).to_pylist():
                 counts[value["values"]] += value["counts"]

@@ -24,10 +24,10 @@ def test_the_folder_opens_as_it_lies(tmp_path, load):
     prepared = run(source(tmp_path, DATA, 5), tmp_path).prepared
     folder = Path(card.write(prepared)).parent
     found = load(folder)
-    assert list(found) == ["train"]
-    assert found["train"]["uid"] == [f"U{n}" for n in range(12)]
-    assert found["train"].column_names == list(card.COLUMNS)
-    assert [str(found["train"].features[n].dtype) for n in card.COLUMNS] == ["string"] * 3 + ["int64"] + ["string"] * 2
+    assert list(found) == ["rows"]  # train, holdout and reserved rows in one file
+    assert found["rows"]["uid"] == [f"U{n}" for n in range(12)]
+    assert found["rows"].column_names == list(card.COLUMNS)
+    assert [str(found["rows"].features[n].dtype) for n in card.COLUMNS] == ["string"] * 3 + ["int64"] + ["string"] * 2
 
 
 def test_shards_of_an_earlier_run_and_shards_without_rows_do_not_count(tmp_path, load):
@@ -37,12 +37,12 @@ def test_shards_of_an_earlier_run_and_shards_without_rows_do_not_count(tmp_path,
     folder = Path(card.write(after)).parent
     assert Path(before.shards[0].uri).parent == folder
     assert [s.kept for s in after.shards] == [5, 1, 2]
-    assert load(folder)["train"]["uid"] == ["U50", "U51", "U52", "U53", "U4", "U5", "U80", "U81"]
+    assert load(folder)["rows"]["uid"] == ["U50", "U51", "U52", "U53", "U4", "U5", "U80", "U81"]
     bad = source(tmp_path, [*lines(1), *[b"bad\n"] * 6], 5).model_copy(update={"max_quarantined_share": 1.0})
     empty = run(bad, tmp_path).prepared
     assert [s.kept for s in empty.shards] == [1, 0]
     assert Path(empty.shards[1].uri).name not in card.text(empty)
-    assert load(Path(card.write(empty)).parent)["train"]["uid"] == ["U0"]
+    assert load(Path(card.write(empty)).parent)["rows"]["uid"] == ["U0"]
 
 
 def test_the_card_tells_what_became_of_every_line(tmp_path):
