@@ -268,9 +268,17 @@ def _matching(uri: str, split: str | None) -> Source:
     found = [name for name in found if Path(name).is_file()]
     if not found:
         raise CatalogueError(f"no file matches {uri!r}: check the pattern")
-    rows = _of_rows(uri, found, str)
+    inside = {name.removeprefix(_fixed(str(path.absolute()))): name for name in found}
+    rows = _of_rows(uri, list(inside), inside.__getitem__)
     names = sorted(parts.chosen(rows, split), key=natural)
-    return Source(str(path.absolute()), _stamps(names), files=names, left=sorted(set(rows) - set(names), key=natural))
+    left = sorted(set(rows) - set(names), key=natural)
+    files = [inside[name] for name in names]
+    return Source(str(path.absolute()), _stamps(files), files=files, left=left)
+
+
+def _fixed(pattern: str) -> str:
+    """The folder in which all that matches lies: its own name says nothing of the files. Or the place itself."""
+    return re.split(r"[*?[]", pattern)[0].rpartition("/")[0] + "/" if glob.has_magic(pattern) else pattern
 
 
 def _listed(uri: str, fs: Any, found: dict[str, Any], config: str | None, split: str | None) -> Source:
@@ -278,7 +286,7 @@ def _listed(uri: str, fs: Any, found: dict[str, Any], config: str | None, split:
     infos = {str(fs.unstrip_protocol(name)): info for name, info in found.items() if info["type"] == "file"}
     if not infos:
         raise CatalogueError(f"no file is in {uri!r}: check the address")
-    base = uri.rstrip("/") + "/" if not glob.has_magic(uri) else ""
+    base = str(fs.unstrip_protocol(fs._strip_protocol(_fixed(uri)))).rstrip("/") + "/"
     inside = {name.removeprefix(base): name for name in infos if not name.rpartition("/")[2].startswith(".")}
     chosen, left = _chosen(uri, list(inside), inside.__getitem__, config, split)
     names = [inside[name] for name in chosen]
@@ -338,6 +346,7 @@ def _repository(repository: str, revision: str | None, config: str | None, split
         commit = HfApi().dataset_info(repository, revision=revision).sha
         uri = f"{SETS}{repository}@{commit}"
         fs, name = fsspec.core.url_to_fs(uri)
+        fs.invalidate_cache()
         found = {f"{SETS[5:]}{key.removeprefix(SETS[5:])}": info for key, info in fs.find(name, detail=True).items()}
     source = _listed(uri, fs, found, config, split)
     source.uri, source.identity = repository, [repository, commit]
