@@ -132,7 +132,7 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
         api.log_figure(run_id, picture.curve(status.points), "loss.png")
     keep(run_id, link, result.model)
     tags = {COST: _cost(status, quote), TUNED: result.model or ""}
-    about = note.ended(result, link, run.data.tags | tags, view.link(run.info.experiment_id))
+    about = note.ended(result, link, run.data.tags | tags, view.link(run.info.experiment_id), status.facts)
     _tag(api, run, tags | {REASON: "", NOTE: about, "mlflow.loggedArtifacts": TABLES})
     api.set_terminated(run_id, "FINISHED")
 

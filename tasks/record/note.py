@@ -26,16 +26,19 @@ def stopped(reason: str, link: Link | None, tags: Mapping[str, str]) -> str:
     return "\n\n".join(text for text in (reason, about, pages(tags)) if text)
 
 
-def ended(result: Finetuned, link: Link, tags: Mapping[str, str], runs: str) -> str:
+def ended(result: Finetuned, link: Link, tags: Mapping[str, str], runs: str, facts: Mapping[str, object]) -> str:
     """Held-out loss before and after, what was tuned, some answers beside the true text, and the pages.
 
-    `runs` is the address of the list of runs.
+    `runs` is the address of the list of runs, `facts` what training measured.
     """
     parts = [_loss(result), f"Tuned {_what(link, tags)}; {result.steps} steps, cost {told(tags, COST)}."]
     if result.simulated:
         parts.insert(0, f"**Simulated by {result.simulated}: no provider was asked, no number here is real.**")
     if result.parity and not result.parity.holds:
         parts.append(f"**The kept model is not the trained one:** {result.parity.told}.")
+    too_long = {"left out": facts.get("left_out"), "cut": facts.get("truncated")}
+    if counted := [f"{many} {what}" for what, many in too_long.items() if many]:
+        parts.append(f"Examples longer than `max_length`: {', '.join(counted)}.")
     if result.answers:
         parts.append(_samples(result))
     parts.append(

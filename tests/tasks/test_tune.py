@@ -1,60 +1,51 @@
-"""What a link is recorded to have cost, and what a budget is charged with: never less than may be billed."""
+"""What the log of a flow run says of a job that is watched."""
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from tasks import check, links, tune
-from tasks.answers import asking
-from tasks.backends.contract import Answer, Decoding, Quote, Status
-from tasks.errors import BackendError
-from tasks.recipe import Recipe
-from tests.tasks.links import made, result
+from tasks import tune
+from tasks.backends.contract import LossPoint, Status
+from tests.tasks import links
 
-QUOTE = Quote(examples=9, tokens=100, usd_low=1.0, usd_high=2.2, answers_usd=0.2, basis="a list")
+PAGE = "http://mlflow:5000/#/experiments/1/runs/r"
 
 
-@pytest.mark.parametrize(
-    ("facts", "usd", "told"),
-    [
-        ({"billed_usd": 1.5}, 1.7, "billed"),
-        ({}, 2.2, "until a bill is known"),
-        ({"estimated_usd": 1.1}, 2.2, "until a bill is known"),  # no bill, so not less than was quoted
-        ({"estimated_usd": 4.0}, 4.2, "until a bill is known"),  # the tokens were more than was thought
-    ],
-)
-def test_until_a_bill_is_known_the_cost_is_the_upper_end_of_the_quote(facts, usd, told):
-    cost = tune._cost(QUOTE, Status(state="succeeded", facts=facts))
-    assert cost["usd"] == pytest.approx(usd) and told in cost["usd_is"]
+@pytest.fixture
+def diary(monkeypatch):
+    monkeypatch.setattr(tune.ledger, "run_id", lambda key: "r")
+    monkeypatch.setattr(tune.address, "of", lambda run: PAGE)
+    link = links.made()
+    return tune.Diary(links.job(link).model_copy(update={"url": "https://provider/job-0"}), link)
 
 
-def test_a_job_without_a_result_may_have_cost_what_it_trained():
-    assert tune.lost(Status(state="failed"), QUOTE) == 0.0
-    assert tune.lost(Status(state="cancelled", step=3), QUOTE) == pytest.approx(2.0)
-    assert tune.lost(Status(state="cancelled", step=3, facts={"billed_usd": 0.7}), QUOTE) == 0.7
+def running(step: int, **facts: float) -> Status:
+    points = tuple(LossPoint(step=n, loss=4.0 - n) for n in range(1, step + 1))
+    return Status(state="running", detail="training", step=step, steps=9, points=points, facts=facts)
 
 
-def test_a_budget_cannot_be_promised_after_a_link_whose_cost_nobody_knows():
-    recipe = Recipe(budget_usd=100)
-    unknown = result(made(), "r", cost={"usd": None})
-    with pytest.raises(BackendError, match=r"cost of an earlier link is unknown.*take the budget out"):
-        check.affordable(made(), QUOTE, recipe, check.spent(unknown))
-    check.affordable(made(), QUOTE, recipe, check.spent(result(made(), "r", cost={"usd": 97.0})))
-    check.affordable(made(), QUOTE, Recipe(), check.spent(unknown))
+def test_the_log_says_where_a_job_is_how_long_it_takes_and_where_to_look(diary, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, logger="tasks.tune")
+    now = [0.0]
+    monkeypatch.setattr(tune.time, "monotonic", lambda: now[0])
+    for seconds, status in ((0, running(0)), (5, running(1)), (21, running(1)), (41, running(3)), (42, running(3))):
+        now[0] = 100.0 + seconds
+        diary(status)
+    now[0] += 1
+    diary(running(9).model_copy(update={"state": "succeeded", "detail": "succeeded"}))
+    told = [record.message for record in caplog.records]
+    end = f"at provider, https://provider/job-0, {PAGE}"
+    assert told == [
+        f"shard 0: running, training, {end}",
+        f"shard 0: running, training, step 1 of 9, loss 3.000, {end}",
+        f"shard 0: running, training, step 3 of 9, loss 1.000, about 0:01:00 left, {end}",
+        f"shard 0: succeeded, step 9 of 9, loss -5.000, {end}",
+    ]
 
 
-def test_a_link_goes_on_from_a_model_or_not_at_all():
-    nothing = result(made(), "r", model=None)
-    with pytest.raises(BackendError, match="left no model to go on from"):
-        links.after(made(), nothing)
-    assert links.after(made(), result(made(), "r")).start == "ft:small:shop::1"
-
-
-def test_arms_that_nobody_was_asked_have_no_scores():
-    said = Answer(
-        text="a drum", decoding=Decoding(), model_version="m", prompt_hash="", prompt_tokens=1, answer_tokens=2,
-        seconds=0, finish="length",
-    )  # fmt: skip
-    row = result(made(), "r").answers[0].model_copy(update={"before": ""})
-    assert set(asking.scores([row], ["after", "after_t0"])["seen"]) == {"after", "after_t0"}
-    assert tune._drawn([said])["finish"] == {"length": 1}
+def test_a_trainer_that_knows_how_long_it_takes_is_believed(diary, caplog):
+    caplog.set_level(logging.INFO, logger="tasks.tune")
+    diary(running(2, eta_seconds=90.4))
+    assert "about 0:01:30 left" in caplog.text

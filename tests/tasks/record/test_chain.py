@@ -19,7 +19,7 @@ from tasks.errors import BackendError
 from tasks.examples.overlap import Overlap
 from tasks.models import CleanShard, Prepared
 from tasks.recipe import Recipe
-from tasks.record import chain, evidence, ledger, turns
+from tasks.record import address, chain, evidence, ledger, lineage, names, overview, turns
 from tasks.tuning import LocalTune
 from tests.tasks import links
 
@@ -206,3 +206,21 @@ def test_a_turn_of_days_is_renewed_and_given_back(monkeypatch):
             assert time.monotonic() < end
             time.sleep(0.05)
     assert until() == ""
+
+
+def test_runs_written_before_tags_had_plain_names_are_read_as_before():
+    first = end(begin(0, lines=7))
+    waiting = begin(1, first)
+    evidence.wait(ledger.run_id(waiting.key), "2999-01-01T00:00:00+00:00", "the provider is full")
+    evidence.lead(ledger.run_id(waiting.key), "http://prefect/runs/flow-run/f", None)
+    known = chain.past("shop"), lineage.explain(first.key[:8]), overview.open_runs(), ledger.waiting(waiting.key)
+    api = ledger.client()
+    for run in api.search_runs([ledger.experiment(api)]):
+        for name, old in names.OLD.items():
+            if name in run.data.tags:
+                api.set_tag(run.info.run_id, old, run.data.tags[name])
+                api.delete_tag(run.info.run_id, name)
+    again = chain.past("shop"), lineage.explain(first.key[:8]), overview.open_runs(), ledger.waiting(waiting.key)
+    assert again == known and again[3] == "2999-01-01T00:00:00+00:00" and again[2][0].state == "waiting"
+    assert again[1].links[0].recipe == "shop" and learned(again[0]) == [(0, True)]
+    assert address.flow_run(ledger.run_id(waiting.key)) == "http://prefect/runs/flow-run/f"

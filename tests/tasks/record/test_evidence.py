@@ -98,7 +98,8 @@ def test_people_find_plain_tags_and_a_description_that_opens_with_the_result(ope
     hostile = "](http://evil) <img src=x> | `x` \x1b[31m\n# *now*"
     row = told.answers[0].model_copy(update={"after_t0": hostile})
     evidence.lead(opened, "http://prefect/runs/flow-run/f", None)
-    evidence.finish(opened, made(), Status(state="succeeded"), FREE, told.model_copy(update={"answers": (row,)}))
+    status = Status(state="succeeded", facts={"left_out": 3, "truncated": 0})
+    evidence.finish(opened, made(), status, FREE, told.model_copy(update={"answers": (row,)}))
     tags = ledger.client().get_run(opened).data.tags
     shown = {n: tags[n] for n in ("recipe", "model", "shards", "backend", "state", "cost")}
     expected = {"recipe": "shop", "model": "base", "shards": "0", "backend": "provider", "state": "succeeded"}
@@ -107,6 +108,7 @@ def test_people_find_plain_tags_and_a_description_that_opens_with_the_result(ope
     assert tags["mlflow.source.name"].startswith("shardtune") and tags["mlflow.source.type"] == "LOCAL"
     note = tags["mlflow.note.content"]
     assert note.startswith("Held-out loss **4.000 → 3.500**")
+    assert "Examples longer than `max_length`: 3 left out." in note
     assert "[The flow run in Prefect](http://prefect/runs/flow-run/f)" in note
     (line,) = [line for line in note.splitlines() if line.startswith("| What?")]
     assert line.count("|") == 5 and not set("<>`[]*\x1b") & set(line)
