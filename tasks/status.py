@@ -103,7 +103,7 @@ def running() -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.uids().real == os.getuid() and "deployments.door" in process.cmdline():
+            if process.uids().real == os.getuid() and {"deployments.door", "mlflow"} <= set(process.cmdline()):
                 named = process.environ().get(settings.ROOT_VARIABLE) or ".shardtune"
                 found.append(str((Path(process.cwd()) / named).resolve()))
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):

@@ -91,7 +91,7 @@ def test_a_service_of_another_root_is_found_and_nothing_is_made(tmp_path, monkey
     for name in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     script = "import sys; print(flush=True); sys.stdin.read()"
-    call = [sys.executable, "-c", script, "-m", "deployments.door"]  # as `ps` shows a server of `up`
+    call = [sys.executable, "-c", script, "-m", "deployments.door", "mlflow"]  # as `ps` shows a server of `up`
     other = {**os.environ, settings.ROOT_VARIABLE: str(tmp_path / "elsewhere")}
     with subprocess.Popen(call, env=other, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         server.stdout.readline()
