@@ -25,6 +25,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@$(QUICK) --constraint constraints.txt --editable '.[local,rehearsal,dev]' tyro || \
 	  $(PIP) --constraint constraints.txt --editable '.[local,rehearsal,dev]' tyro
 	@$(PIP) --no-deps $(BARE)
+	@$(BIN)/python -m deployments.warm
 	@touch $@
 
 $(DEMO): $(STAMP) tests/benchmarks/catalogue.py

@@ -21,12 +21,20 @@ PRODUCTS = [
 ]
 
 
-@pytest.fixture
-def opened(tmp_path, monkeypatch):
-    monkeypatch.setenv("SHARDTUNE_ROOT", str(tmp_path))
-    shards = run(source(tmp_path, PRODUCTS, per=3), tmp_path).prepared.shards
-    assert index.update(tmp_path / "index", shards) == 2
-    return index.Index(tmp_path / "index")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Clean shards and their index, made once: no test changes them."""
+    folder = tmp_path_factory.mktemp("index")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHARDTUNE_ROOT", str(folder))
+        shards = run(source(folder, PRODUCTS, per=3), folder).prepared.shards
+        assert index.update(folder / "index", shards) == 2
+        yield folder, shards
+
+
+@pytest.fixture(scope="module")
+def opened(made):
+    return index.Index(made[0] / "index")
 
 
 def best(opened: index.Index, subject: str, **more: str) -> tuple[str, bool]:
@@ -77,9 +85,8 @@ def test_rows_with_the_same_title_and_content_are_one(tmp_path, monkeypatch):
     assert (found[0].row.uid, found[0].row.also) == ("B003", ("B099",))
 
 
-def test_a_grown_catalogue_adds_only_its_new_shard_and_a_shrunk_one_loses_its_rows(tmp_path, monkeypatch):
-    monkeypatch.setenv("SHARDTUNE_ROOT", str(tmp_path))
-    whole = run(source(tmp_path, PRODUCTS, per=3), tmp_path).prepared.shards
+def test_a_grown_catalogue_adds_only_its_new_shard_and_a_shrunk_one_loses_its_rows(tmp_path, made):
+    _, whole = made
     folder = tmp_path / "grown"
     assert index.update(folder, whole[:1]) == 1
     assert index.update(folder, whole) == 1 and len(index.Index(folder)) == 5
@@ -88,9 +95,8 @@ def test_a_grown_catalogue_adds_only_its_new_shard_and_a_shrunk_one_loses_its_ro
     assert len(index.Index(folder)) == 2 and index.Index(folder).by_uid("B001") is None
 
 
-def test_an_update_that_died_after_its_commit_doubles_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("SHARDTUNE_ROOT", str(tmp_path))
-    whole = run(source(tmp_path, PRODUCTS, per=3), tmp_path).prepared.shards
+def test_an_update_that_died_after_its_commit_doubles_nothing(tmp_path, made):
+    _, whole = made
     folder = tmp_path / "died"
     index.update(folder, whole[:1])
     kept = Path(folder, "shards.json").read_bytes()
@@ -100,10 +106,10 @@ def test_an_update_that_died_after_its_commit_doubles_nothing(tmp_path, monkeypa
     assert len(index.Index(folder)) == 5
 
 
-def test_an_index_that_is_not_there_or_broken_says_what_to_do(tmp_path, opened):
+def test_an_index_that_is_not_there_or_broken_says_what_to_do(tmp_path, made):
     with pytest.raises(AnswerError, match="no index at"):
         index.Index(tmp_path / "nowhere")
-    folder = tmp_path / "index"
+    folder = shutil.copytree(made[0] / "index", tmp_path / "index")
     shutil.rmtree(folder / "rows")
     (folder / "rows").mkdir()
     with pytest.raises(AnswerError, match="remove the folder"):
