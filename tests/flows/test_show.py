@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows import show
 from tasks.answers.index import Row
 from tasks.answers.reply import Reply, Source
-from tasks.models import Prepared
+from tasks.models import CleanShard, Prepared
 from tests.tasks.links import made, result
 
 
@@ -64,3 +64,17 @@ def test_what_became_of_every_line(capsys):
     told = capsys.readouterr().out
     assert [line.split()[-1] for line in told.splitlines()[:4]] == ["1,234", "1,000", "200", "34"]
     assert "middle of its last line" in told and "all served from caches" in told
+
+
+def test_a_partly_good_catalogue_shows_why_lines_are_in_quarantine_and_where(capsys):
+    splits = {"train": 1, "holdout": 0, "reserved": 0}
+    shard = CleanShard(
+        index=0, uri="u", digest="d", source="s", lines=4, kept=1, dropped={}, quarantined=3,
+        quarantine_uri="/root/x.quarantine.jsonl", splits=splits, reasons={"cut": 1, "malformed_json": 2},
+    )  # fmt: skip
+    values = {"catalogue": "c", "lines": 4, "kept": 1, "dropped": {}, "quarantined": 3, "cut": True, "made": 1}
+    show.prepared(Prepared(**values, shards=(shard,), exports=(), reasons=shard.reasons, left=("tst.json", "lbl.json")))
+    told = capsys.readouterr().out
+    assert ["quarantined:", "malformed_json", "2"] in [line.split() for line in told.splitlines()]
+    assert "quarantined lines: /root/x.quarantine.jsonl" in told
+    assert "not read, by name for tests, labels or other splits: tst.json, lbl.json" in told

@@ -65,7 +65,8 @@ def test_what_is_allowed_is_read(shop):
 def test_what_leads_elsewhere_is_refused_with_the_value(shop, uri):
     with pytest.raises(RecipeError) as refused:
         sources.find(uri)
-    assert repr(uri) in str(refused.value) and "\n" not in str(refused.value)
+    shown = uri.replace("good.example@", "***@")  # what stands before an @ may be a password
+    assert repr(shown) in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_a_link_does_not_lead_out(shop):
@@ -201,6 +202,7 @@ TEXTS = {
     "tune.openai.base_url": "openai.backend", "tune.openai.key_variable": "a pattern",
     "tune.openai.extra_body": "sent", "tune.openai.deploy.subscription": "sent",
     "tune.openai.deploy.resource_group": "sent", "tune.openai.deploy.account": "sent", "tune.openai.deploy.sku": "sent",
+    "tune.openai.deploy.base": "a name at the provider",
     "tune.openai.deploy.management_url": "deploy.deployed", "tune.openai.deploy.token_variable": "a pattern",
     "tune.gemini.base_model": "a name at the provider", "tune.gemini.project": "sent",
     "tune.gemini.bucket": "bucket.of",
