@@ -70,8 +70,12 @@ async def _refuse(kind: str, send: Any, status: int, reason: str) -> None:
 
 def prefect() -> App:
     """The Prefect server, with its page."""
+    import prefect.plugins
     from prefect.server.api.server import create_app
 
+    # At its start the server would import every installed integration (Dask, Docker, Kubernetes): as long as all the
+    # rest takes, and of no use to it. What it must know of their blocks comes from a file of its own.
+    prefect.plugins.load_prefect_collections = dict  # type: ignore[assignment]
     return create_app(final=True)
 
 

@@ -218,6 +218,6 @@ def door(server: str, port: int) -> list[str]:
 def worker(environment: dict[str, str], pool: str, root: Path) -> Child:
     """A worker of one pool; its name stays the same over restarts."""
     name = f"{pool}@{processes.place()}"
-    call = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name]
+    call = [sys.executable, "-m", "deployments.worker", "--pool", pool, "--type", "process", "--name", name]
     env = {reach.VARIABLE: reach.usual(str(root))} | environment | {"PREFECT_WORKER_QUERY_SECONDS": "5"}
     return Child(f"worker {pool}", call, env, root / "logs" / f"worker-{pool}.log")
