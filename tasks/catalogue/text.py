@@ -77,10 +77,9 @@ _TAIL = re.compile(
     rf"|{_YEAR}[^.!?]{{0,80}}(?:\b(?:inc|ltd|co|corp|llc|lp)\.)?[^.!?]{{0,40}}\.?\s*all rights reserved[\s.]*",
     re.IGNORECASE,
 )
-_ENDS = re.compile(
-    r"(?:edition|title|inc|reserved|information|association|associates|reviews|kirkus|journal|weekly|booklist|lp|llc|media"
-    r"|publishing|yorker|audiofile|\.\.|\u2026)[\s.]*\Z",
-    re.IGNORECASE,
+_ENDS = tuple(
+    "edition title inc reserved information association associates reviews kirkus journal weekly booklist lp llc media "
+    "publishing yorker audiofile".split()
 )
 _CUT = re.compile(rf"this (?:text|review) refers to[^.!?]{{0,60}}|{_YEAR}(?P<publisher>[^.!?]{{4,60}}?)", re.IGNORECASE)
 _BEGUN = re.compile(r"--\s?([^.!?-]{4,80})\Z")
@@ -284,7 +283,7 @@ def _sign(found: re.Match[str]) -> str:
 
 def cut_tails(text: str) -> str:
     """`text` without the boilerplate at its end: what edition is meant, whose copyright it is."""
-    while _ENDS.search(text, max(0, len(text) - 16)):
+    while text.endswith(("..", "\u2026")) or text[-16:].rstrip(" .").lower().endswith(_ENDS):
         start = max(0, len(text) - 400)  # tails are short: a long content costs no more than a short one
         end = text[start:].lower()
         mark = max(end.rfind(words) for words in _MARKS)
