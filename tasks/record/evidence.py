@@ -76,8 +76,10 @@ def progress(run_id: str, status: Status) -> None:
         tags[EVENTS] = str(len(status.events))
     if simulator := status.facts.get("simulator"):
         tags[SIMULATED] = str(simulator)
-    if DETAIL in run.data.tags or status.detail not in ("", status.state):
+    if status.detail not in ("", status.state):
         tags[DETAIL] = status.detail
+    elif DETAIL in run.data.tags:
+        api.delete_tag(run_id, DETAIL)
     _tag(api, run, tags)
 
 

@@ -32,10 +32,12 @@ def ended(result: Finetuned, link: Link, tags: Mapping[str, str], runs: str, fac
     `runs` is the address of the list of runs, `facts` what training measured.
     """
     parts = [_loss(result), f"Tuned {_what(link, tags)}; {result.steps} steps, cost {told(tags, COST)}."]
+    # MLflow folds all but the first lines of a long description: what leads elsewhere stands among them.
+    parts += [" · ".join(text for text in (pages(tags), f"[All runs, lowest held-out loss first]({runs})") if text)]
     if result.simulated:
         parts.insert(0, f"**Simulated by {result.simulated}: no provider was asked, no number here is real.**")
     if result.parity and not result.parity.holds:
-        parts.append(f"**The kept model is not the trained one:** {result.parity.told}.")
+        parts.insert(0, f"**The kept model is not the trained one:** {result.parity.told}.")
     too_long = {"left out": facts.get("left_out"), "cut": facts.get("truncated")}
     if counted := [f"{many} {what}" for what, many in too_long.items() if many]:
         parts.append(f"Examples longer than `max_length`: {', '.join(counted)}.")
@@ -43,9 +45,9 @@ def ended(result: Finetuned, link: Link, tags: Mapping[str, str], runs: str, fac
         parts.append(_samples(result))
     parts.append(
         "Charts of both losses: *Model metrics*. All answers, scores and what was measured: *Artifacts* "
-        f"(`answers.json`, `scores.json`, `facts.json`). [All runs, lowest held-out loss first]({runs})."
+        "(`answers.json`, `scores.json`, `facts.json`)."
     )
-    return "\n\n".join([*parts, pages(tags)]).strip()
+    return "\n\n".join(parts)
 
 
 def pages(tags: Mapping[str, str]) -> str:

@@ -9,12 +9,12 @@ import base64
 import json
 import zlib
 
-from tasks.record.names import BACKEND, COST, KEY, LINES, MODEL, RECIPE, SHARDS
+from tasks.record.names import COST, KEY, MODEL, RECIPE, SHARDS
 
 ID = "shardtune"
 TAG = f"mlflow.sharedViewState.{ID}"  # as MLflow 3.17 writes it when a person saves a view
 COLUMNS = [f"tags.`{name}`" for name in (RECIPE, MODEL, SHARDS)]
-COLUMNS += ["metrics.`loss_heldout`", *(f"tags.`{name}`" for name in (COST, LINES, BACKEND)), "attributes.`Source`"]
+COLUMNS += ["metrics.`loss_heldout`", f"tags.`{COST}`", "attributes.`Source`"]
 STATE = {
     "searchFilter": f"tags.`{KEY}` != ''",  # links; comparisons lie in the same experiment
     "orderByKey": "metrics.`loss_heldout`",

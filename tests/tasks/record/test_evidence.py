@@ -98,6 +98,8 @@ def test_people_find_plain_tags_and_a_description_that_opens_with_the_result(ope
     hostile = "](http://evil) <img src=x> | `x` \x1b[31m\n# *now*"
     row = told.answers[0].model_copy(update={"after_t0": hostile})
     evidence.lead(opened, "http://prefect/runs/flow-run/f", None)
+    evidence.progress(opened, Status(state="running", detail="measuring"))
+    assert ledger.client().get_run(opened).data.tags["detail"] == "measuring"
     status = Status(state="succeeded", facts={"left_out": 3, "truncated": 0})
     evidence.finish(opened, made(), status, FREE, told.model_copy(update={"answers": (row,)}))
     tags = ledger.client().get_run(opened).data.tags
@@ -105,6 +107,7 @@ def test_people_find_plain_tags_and_a_description_that_opens_with_the_result(ope
     expected = {"recipe": "shop", "model": "base", "shards": "0", "backend": "provider", "state": "succeeded"}
     assert shown == expected | {"cost": "$0.00"}
     assert {name for name in tags if name.startswith("shardtune.")} == {"shardtune.key", "shardtune.mlflow_model"}
+    assert "detail" not in tags
     assert tags["mlflow.source.name"].startswith("shardtune") and tags["mlflow.source.type"] == "LOCAL"
     note = tags["mlflow.note.content"]
     assert note.startswith("Held-out loss **4.000 → 3.500**")
