@@ -12,6 +12,7 @@ import click
 
 from flows import show
 from flows.options import AS_JSON, DEBUG, asking, enter
+from tasks import limits
 from tasks.choices import StyleName
 from tasks.errors import AnswerError
 
@@ -84,8 +85,8 @@ def _read(file: str) -> Iterator[str]:
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("{"):
             try:
-                line = str(json.loads(line)["question"])
-            except (ValueError, KeyError) as error:
+                line = str(limits.json_value(line)["question"])
+            except (ValueError, KeyError, TypeError) as error:
                 raise AnswerError(f"questions {file!r} line {number}: no JSON object with a 'question'") from error
         if line.strip():
             yield line.strip()

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from tasks import redaction
+from tasks import limits, redaction
 from tasks.errors import RecipeError
 from tasks.named import FOLDER as FOLDER
 from tasks.named import names
@@ -18,6 +17,7 @@ from tasks.tuning import Tune
 
 TUNES: dict[str, type[BaseModel]] = {str(m.model_fields["kind"].default): m for m in get_args(Tune)}
 M = TypeVar("M", bound=BaseModel)
+TOLD = 10  # findings in one error
 
 
 def load(name: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -42,7 +42,7 @@ def _made(values: dict[str, Any], overrides: Sequence[str]) -> Recipe:
     if isinstance(tune, dict):
         kind = str(tune.get("kind", "local"))
         if kind not in TUNES:
-            raise RecipeError(f"tune.kind = {kind!r} is not allowed: choose one of {', '.join(TUNES)}")
+            raise RecipeError(f"tune.kind = {limits.shown(kind)} is not allowed: choose one of {', '.join(TUNES)}")
         values = {**values, "tune": _validated(TUNES[kind], tune, "tune")}
     return _validated(Recipe, values)
 
@@ -51,20 +51,23 @@ def _validated(model: type[M], values: dict[str, Any], *at: str) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise RecipeError("; ".join(_told(one, model, at) for one in error.errors())) from error
+        found = error.errors()
+        more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
+        raise RecipeError("; ".join(_told(one, model, at) for one in found[:TOLD]) + more) from error
 
 
 def _read(name: str) -> dict[str, Any]:
     path = FOLDER / f"{name}.yaml" if name in names() else Path(name)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:  # one byte more than is allowed is enough to refuse the file
+            values = limits.yaml_value(stream.read(limits.BYTES + 1).decode("utf-8"))
     except FileNotFoundError as error:
         known = ", ".join(names()) or "none"
         raise RecipeError(f"no recipe {name!r}: give the path of a YAML file or one of: {known}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise RecipeError(f"recipe {name!r} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise RecipeError(f"recipe {name!r} holds {values!r}: write `key: value` lines")
+        raise RecipeError(f"recipe {name!r} holds {limits.shown(values)}: write `key: value` lines")
     return values
 
 
@@ -72,27 +75,28 @@ def _set(values: dict[str, Any], override: str) -> None:
     """Put one `a.b=value` into `values`; the value is YAML, so numbers, lists and null are what they look like."""
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise RecipeError(f"override {override!r} is no assignment: write a.b=value")
+        raise RecipeError(f"override {limits.shown(override)} is no assignment: write a.b=value")
     *folders, last = key.split(".")
     for folder in folders:
         inner = values.setdefault(folder, {})
         if not isinstance(inner, dict):
-            raise RecipeError(f"override {override!r}: {folder!r} is {inner!r} and has no keys")
+            raise RecipeError(f"override {limits.shown(override)}: {folder!r} is {limits.shown(inner)} and has no keys")
         values = inner
     try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"override {override!r} has a value that is no YAML: quote it") from error
+        values[last] = limits.yaml_value(text)
+    except ValueError as error:
+        told = limits.shown(override)
+        raise RecipeError(f"override {told} has a value that cannot be read: {error}; quote it") from error
 
 
 def _told(error: Any, model: type[BaseModel], at: Sequence[str]) -> str:
     """One pydantic finding as a sentence: key, value, what is allowed."""
     key = ".".join(str(part) for part in [*at, *error["loc"]])
     if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r}: allowed are {', '.join(_siblings(model, error['loc'][:-1]))}"
+        return f"unknown key {limits.shown(key)}: allowed are {', '.join(_siblings(model, error['loc'][:-1]))}"
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
-    return f"{key} = {error['input']!r} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    return f"{key} = {limits.shown(error['input'])} is not allowed: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
 def _siblings(model: Any, path: Sequence[str | int]) -> list[str]:

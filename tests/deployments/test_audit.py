@@ -1,30 +1,64 @@
-"""Audit: it tells what was looked at, and never takes silence for safety."""
+"""Audit: pip-audit as `make audit` runs it. A package that it cannot look up is an error, never silence."""
 
 from __future__ import annotations
 
-from deployments import audit
+import shlex
+from pathlib import Path
 
-HOLE = {"id": "PYSEC-2026-1", "fix_versions": ["1.1", "2.0"], "aliases": [], "description": "…"}
+import pytest
+import requests
 
-
-def test_holes_are_named_with_what_mends_them():
-    packages = [
-        {"name": "good", "version": "1.0", "vulns": []},
-        {"name": "bad", "version": "1.0", "vulns": [HOLE]},
-        {"name": "ours", "skip_reason": "not found"},
-    ]
-    assert audit.told({"dependencies": packages}) == [
-        "audit: 2 of 3 pinned packages looked up, 1 with known holes",
-        "  bad 1.0  PYSEC-2026-1  fixed in 1.1, 2.0",
-    ]
+TOP = Path(__file__).parents[2]
 
 
-def test_nothing_looked_at_is_not_nothing_found():
-    lines = audit.told({"dependencies": [{"name": "x", "skip_reason": "not found"}]})
-    assert "0 of 1" in lines[0] and "says nothing about holes" in lines[1]
+@pytest.fixture
+def command(tmp_path, monkeypatch) -> list[str]:
+    """The arguments that the Makefile gives, on a file of one package."""
+    (line,) = (one for one in (TOP / "Makefile").read_text().splitlines() if "pip-audit --strict" in one)
+    pins = tmp_path / "constraints.txt"
+    pins.write_text("absl-py==2.5.1\n")
+    (tmp_path / "cache").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return [*shlex.split(line)[1:], "--cache-dir", str(tmp_path / "cache"), "--timeout", "5"]
 
 
-def test_without_its_tool_it_says_so_and_does_not_fail(monkeypatch, capsys):
-    monkeypatch.setattr("sys.executable", "/nowhere/python")
-    audit.main()
-    assert "not done" in capsys.readouterr().out
+def told(command: list[str], monkeypatch, answer: dict | None) -> object:
+    """The exit status of pip-audit where the advisory service gives `answer`, or None where nobody answers."""
+    from pip_audit import _cli
+
+    def get(self, method, url, **more):
+        if answer is None:
+            raise requests.ConnectionError(f"no route to {url}")
+        found = requests.Response()
+        found.status_code, found._content, found.url = answer["status"], answer["body"], url
+        return found
+
+    monkeypatch.setattr(requests.Session, "request", get)
+    monkeypatch.setattr("sys.argv", ["pip-audit", *command])
+    try:
+        _cli.audit()
+    except SystemExit as ended:
+        return ended.code
+    except requests.ConnectionError:
+        return "no network"
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (None, "no network"),
+        ({"status": 404, "body": b""}, 1),  # an index without the service
+        ({"status": 200, "body": b'{"vulnerabilities": []}'}, 0),
+        # What the service says of a package with a known hole, shortened.
+        (
+            {
+                "status": 200,
+                "body": b'{"vulnerabilities": [{"id": "PYSEC-1", "aliases": [], "fixed_in": ["3"], "details": ""}]}',
+            },
+            1,
+        ),
+    ],
+)
+def test_only_packages_that_were_looked_up_pass(command, monkeypatch, answer, status):
+    assert told(command, monkeypatch, answer) == status

@@ -59,3 +59,42 @@ def test_broken_yaml_is_one_line(tmp_path):
     with pytest.raises(RecipeError) as refused:
         recipes.load(str(file))
     assert "\n" not in str(refused.value)
+
+
+# A kilobyte that stands for gigabytes: the "billion laughs" as it is published for XML, in YAML.
+LAUGHS = "a: &a [lol, lol]\n" + "".join(
+    f"{x}: &{x} [{', '.join(['*' + y] * 9)}]\n" for y, x in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (LAUGHS, "aliases stand for more than"),
+        ("a: &a [*a]\n", "stands inside of what it repeats"),
+        ("name: " + "[" * 20_000, "deeper than 50 levels"),
+        ("name: " + "{a: " * 60 + "}" * 60, "deeper than 50 levels"),
+        ("- a\n" * 300_000, "at most 1,000,000"),
+        ("name: 2026-99-99\n", "month must be in 1..12"),
+        ("seed: " + "9" * 5_000, "4300 digits"),
+        ("name: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
+        ("name: " + "x" * 900_000, "900,002 characters"),
+        ("".join(f"key{n}: 1\n" for n in range(5_000)), "and 4990 more"),
+    ],
+)
+def test_yaml_that_would_fill_memory_or_stack_is_refused_in_a_short_line(text, reason, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    for load in (lambda: recipes.load(str(file)), lambda: recipes.load(None, [f"name={text}"])):
+        with pytest.raises(RecipeError) as refused:
+            load()
+        assert len(str(refused.value)) < 6_000 and "\n" not in str(refused.value).strip()
+    with pytest.raises(RecipeError, match=reason):
+        recipes.load(str(file))
+
+
+def test_anchors_and_merges_of_a_usual_size_are_read(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("evaluate: &few {seen: 2, unseen: 2}\ncompare: {<<: *few}\n")
+    recipe = recipes.load(str(file))
+    assert (recipe.evaluate.seen, recipe.compare.seen) == (2, 2)
