@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.prepare import prepare
+from flows.prepare import sure
 from tasks import answer, links, runs
 from tasks.answers.index import Index
 from tasks.answers.reply import Replied
@@ -26,7 +26,7 @@ def ask(
     if style:
         target = target.model_copy(update={"style": style})
     recipe = links.exporting(recipe)
-    prepared = prepare(recipe, links.rendering(recipe))
+    prepared = sure(recipe, links.rendering(recipe))
     opened = Index(answer.index(recipe, prepared))
     replies = answer.replies(questions, target, opened, recipe)
     traces.write(replies, target.run_id)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prefect import flow
 
-from flows.prepare import prepare
+from flows.prepare import sure
 from tasks import answer, links, runs
 from tasks.answers import ask
 from tasks.answers.index import Index
@@ -35,4 +35,4 @@ def opened(model: str, recipe: Recipe | None, style: StyleName | None) -> Callab
 @flow(name="index", flow_run_name="index {recipe.name}", on_running=[runs.sign])
 def indexed(recipe: Recipe) -> str:
     """Catalogue -> clean shards -> index; returns its folder."""
-    return answer.index(recipe, prepare(recipe, links.rendering(recipe)))
+    return answer.index(recipe, sure(recipe, links.rendering(recipe)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.prepare import prepare
+from flows.prepare import sure
 from tasks import check as verbs
 from tasks import links, runs
 from tasks.backends.contract import Link
@@ -34,4 +34,4 @@ def quote(recipe: Recipe) -> Quoted:
 
 def _links(recipe: Recipe) -> tuple[Link, ...]:
     recipe = links.exporting(recipe)
-    return links.chain(recipe, prepare(recipe, links.rendering(recipe)))
+    return links.chain(recipe, sure(recipe, links.rendering(recipe)))

@@ -41,8 +41,9 @@ def cli() -> None:
 def prepare(recipe: Recipe, target: str | None) -> Prepared:
     """Catalogue -> shards -> clean rows -> splits -> exports."""
     from flows.prepare import prepare as flow
+    from flows.prepare import sure
 
-    prepared = flow(recipe)
+    prepared = sure(recipe) if target else flow(recipe)
     if target:
         from tasks.catalogue.publish import publish
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.prepare import prepare
+from flows.prepare import sure
 from tasks import answer, links, runs
 from tasks import compare as verbs
 from tasks.answers.compared import Compared
@@ -29,7 +29,7 @@ def compare(
     if recipe is None:
         raise AnswerError("of which recipe is 'base'? name one, or a model that was tuned by it")
     recipe = links.exporting(recipe)
-    return between(recipe, models, prepare(recipe, links.rendering(recipe)), backends)
+    return between(recipe, models, sure(recipe, links.rendering(recipe)), backends)
 
 
 def between(recipe: Recipe, models: tuple[str, ...], prepared: Prepared, backends: tuple[str, ...] = ()) -> Compared:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 
-from flows.prepare import prepare
+from flows.prepare import sure
 from flows.promote import promote
 from tasks import check, forgetting, links, runs, tune
 from tasks.forgetting import So
@@ -27,7 +27,7 @@ def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetune
     TrainingError where one forgets more than the recipe allows.
     """
     recipe = links.exporting(recipe)
-    prepared = prepare(recipe, links.rendering(recipe))
+    prepared = sure(recipe, links.rendering(recipe))
     steps = [Step(link, recipe, prepared) for link in links.chain(recipe, prepared)]
     results, so = follow(steps, recipe, prepared, So(), again, wait, "finetune")
     if results[-1].state != "succeeded":

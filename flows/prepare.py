@@ -46,11 +46,21 @@ def under(root: str, recipe: Recipe, rendering: Rendering | None = None, shards:
     ) from changed
 
 
+def sure(recipe: Recipe, rendering: Rendering | None = None, shards: int | None = None) -> Prepared:
+    """What `prepare` returns, every byte of it read and found as it was written; what is not is made anew.
+
+    For whoever goes on to train, upload, index or ask: `prepare` alone believes a file that has its size and time.
+    """
+    prepared = prepare(recipe, rendering, shards=shards)
+    named = [e for e in prepared.exports if recipe.shards is None or e.shard in recipe.shards]
+    return prepare(recipe, rendering, shards=shards) if batch.doubted(prepared.shards, named) else prepared
+
+
 def work(engine: runner.Runner, plan: Plan, recipe: Recipe, rendering: Rendering | None, root: str) -> Prepared:
     """All shards of one plan: clean, find what repeats, then settle and export."""
     rules, progress = batch.rules_of(recipe), verbs.Progress(len(plan.shards))
     cleaned = verbs.each(engine, verbs.clean_batch, plan.shards, rules, root, progress=progress)
-    repeats = verbs.find_repeats(cleaned, rules, root)
+    repeats = verbs.found_repeats(cleaned, rules, root)
     pairs = list(zip(cleaned, repeats, strict=True))
     rest = (rules, recipe.export, rendering, batch.folder_of(plan, recipe, root), root)
     finished = verbs.each(runner.near(engine, rendering), verbs.finish_batch, pairs, *rest, progress=progress)

@@ -7,7 +7,7 @@ import time
 from prefect import flow
 
 from flows.finetune import follow
-from flows.prepare import prepare
+from flows.prepare import sure
 from flows.promote import promote
 from tasks import links, resume, runs
 from tasks import retrain as verbs
@@ -45,7 +45,7 @@ def retrain(recipe: Recipe, wait: bool = True, again: bool = False) -> Retrained
 def go_on(look: Look, before: list[Done], wait: bool, again: bool) -> Done:
     """One round: every link that the budget holds, the last one's evidence, and the gate."""
     recipe = links.exporting(look.recipe)
-    prepared = prepare(recipe, links.rendering(recipe), shards=look.found.end)
+    prepared = sure(recipe, links.rendering(recipe), shards=look.found.end)
     look = verbs.usable(look._replace(recipe=recipe), prepared)
     held = resume.recalled(look.past, prepared)
     so = resume.resumed(recipe, look.past, held)._replace(spent=before[-1].spent if before else 0.0)

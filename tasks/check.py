@@ -48,10 +48,16 @@ def counted(exports: Sequence[Export], tune: Tune, fix: bool) -> tuple[Export, .
     found = []
     for export in exports:
         linted = lint_export(export, tune.base_model, fix)
-        if not all(store.exists(uri) for uri in (linted.export.uri, linted.export.rows_uri)):
+        if _gone([linted.export]):
             linted = lint_export.with_options(refresh_cache=True)(export, tune.base_model, fix)
         found.append(linted.export)
     return tuple(found)
+
+
+def _gone(exports: Sequence[Export]) -> bool:
+    """Whether a file that a cached result names is no longer there as it was."""
+    files = [file for e in exports for file in ((e.uri, e.digest), (e.rows_uri, e.rows_digest))]
+    return not all(store.same(uri, digest) if digest else store.exists(uri) for uri, digest in files)
 
 
 def apart(shards: Collection[int], recipe: Recipe, prepared: Prepared) -> Apart:
@@ -62,7 +68,7 @@ def apart(shards: Collection[int], recipe: Recipe, prepared: Prepared) -> Apart:
     asked = (tuple(e for e in train if e.shard in shards), held, prepared.shards)
     wanted = (recipe.apart.threshold, recipe.apart.then == "drop")
     made = find_overlap(*asked, *wanted)
-    if not all(store.exists(uri) for e in made.train for uri in (e.uri, e.rows_uri)):
+    if _gone(made.train):
         made = find_overlap.with_options(refresh_cache=True)(*asked, *wanted)
     return made
 

@@ -17,6 +17,10 @@ class ShardtuneError(Exception):
         super().__init__(*(redacted(one) if isinstance(one, str) else one for one in told))
 
 
+class DamagedError(ShardtuneError, ValueError):
+    """State on disk is not as it was written; the message names its path and what to do."""
+
+
 class RecipeError(ShardtuneError, ValueError):
     """A recipe names an unknown key, a wrong type or a value out of range."""
 

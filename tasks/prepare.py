@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 from tasks import results, store
 from tasks.catalogue import batch, clean, settle, split
 from tasks.catalogue.plan import plan as make_plan
-from tasks.catalogue.records import Cleaned, Finished
+from tasks.catalogue.records import Cleaned, Finished, Repeats, Rules
 from tasks.models import Prepared
 from tasks.runner import Runner
 
@@ -34,6 +34,12 @@ plan = task(name="plan", cache_policy=NO_CACHE)(make_plan)
 clean_batch = task(name="clean", **CACHED)(batch.cleaned)
 find_repeats = task(name="repeats", **CACHED)(batch.repeats)
 finish_batch = task(name="finish", **CACHED)(batch.finished)
+
+
+def found_repeats(cleaned: Sequence[Cleaned], rules: Rules, root: str) -> tuple[Repeats, ...]:
+    """The rows of each shard to drop as duplicates; looked for again where what was kept of them is gone or damaged."""
+    found = find_repeats(cleaned, rules, root)
+    return find_repeats.with_options(refresh_cache=True)(cleaned, rules, root) if batch.gone(found) else found
 
 
 class Progress:

@@ -7,9 +7,9 @@ beside it unless `MLFLOW_TRACKING_URI`, `PREFECT_HOME` or `PREFECT_API_URL` say 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +21,14 @@ from tasks.errors import RecipeError
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
 DASK_VARIABLE = "SHARDTUNE_DASK"
 LOCAL_VARIABLE = "SHARDTUNE_LOCAL"  # a worker starts each run in another folder; its jobs must stay in one
+
+# What the first level of a root holds. A person may have put other things there, which are theirs.
+OURS = re.compile(
+    r"adapters|catalogue|datasets|demo|exports|index|jobs|locks|logs|mlartifacts|mlflow.*|models|prefect|rehearsal|"
+    r"retrain|shards|unsloth|[a-z-]+\.json|.*\.(lock|part)"
+)
+_umask = os.umask(0)  # read by setting it: there is no other way
+os.umask(_umask)
 
 # What every process that runs a flow needs, whoever starts it: the command line here, a worker by the deployments.
 EVERYWHERE = {
@@ -95,9 +103,13 @@ def secret(variable: str) -> str | None:
 
 def service() -> dict[str, Any]:
     """What `shardtune up` wrote of itself and of its children, by name; empty where it never ran."""
-    with suppress(FileNotFoundError):
-        return dict(json.loads((local_root() / "service.json").read_text(encoding="utf-8")))
-    return {}
+    name = local_root() / "service.json"
+    if not name.exists():
+        return {}
+    from tasks import store  # only where there is something to read: every command asks
+
+    known = store.read(str(name)) or {}
+    return {child: told for child, told in known.items() if isinstance(told, dict) and {"pid", "started"} <= set(told)}
 
 
 def served() -> dict[str, str]:
@@ -136,14 +148,41 @@ def usable(home: Path) -> None:
         raise ServiceError(f"the root {str(home)!r} cannot be used ({reason}): set {variable} to a folder of your own")
 
 
+def mode(path: Path, most: int = 0o666) -> int:
+    """The permissions of a new file (of a folder: `most=0o777`): its owner's alone in the state, as usual elsewhere."""
+    return most & (0o700 if path.is_relative_to(local_root()) else ~_umask)
+
+
+def tighten(home: Path) -> None:
+    """Take from other accounts what an older version let them read of the state in `home`; what is not ours stays.
+
+    Cheap where it is done already: only the first level is looked at.
+    """
+    with suppress(OSError):
+        entries = list(home.iterdir())
+        if all(OURS.fullmatch(entry.name) for entry in entries):
+            entries.append(home)
+        for entry in entries:
+            if (OURS.fullmatch(entry.name) or entry == home) and entry.lstat().st_mode & 0o077:
+                below = [Path(folder, name) for folder, *names in os.walk(entry) for some in names for name in some]
+                for path in [*(below if entry != home else ()), entry]:  # last what shows that all is done
+                    with suppress(OSError):
+                        if not path.is_symlink():
+                            path.chmod(path.stat().st_mode & 0o700)
+
+
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
     Nothing a person has set is changed. Servers of a running `shardtune up` are found. Telemetry of all of them is off:
     a run speaks to nobody unasked.
     """
+    global _umask
+    before = os.umask(0o077)  # whatever is made from here on, by libraries and children too, is this account's alone
+    _umask = before if before != 0o077 else _umask
     home = local_root()
     usable(home)
+    tighten(home)
     find()
     places = {
         "PREFECT_HOME": prefect_home(),

@@ -1,7 +1,8 @@
 """Index: clean shards in tantivy on this machine's disk; a shard is added once, and no server is needed.
 
 One folder a catalogue. A grown catalogue adds its new shards; a shard that changed is taken out and put in anew.
-Killed at any moment, the next update finishes it: what a commit holds is what `shards.json` says, or is done again.
+Killed at any moment, the next update finishes it: what a commit holds is what `shards.json` says, or is done again. A
+file of it that is not as it was written, by size and time, has all of it made anew.
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ class Candidate(Frozen):
     fits: bool
 
 
+class Held(Frozen):
+    """What an index holds: the number of each clean shard, by its digest."""
+
+    shards: dict[str, int]
+
+
 def _schema() -> Any:
     made = tantivy.SchemaBuilder()
     for name in ("uid", "key", "digest"):
@@ -82,7 +89,8 @@ def update(folder: Path, shards: Sequence[CleanShard]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     listed = str(folder / "shards.json")
     with FileLock(folder / "lock"):
-        held: dict[str, int] = store.read_json(listed) if store.exists(listed) else {}
+        known = store.kept(listed, Held)
+        held = known.shards if known else {}
         wanted = {s.digest: s for s in shards}
         missing = [s for digest, s in wanted.items() if digest not in held]
         gone = [digest for digest in held if digest not in wanted]
@@ -90,7 +98,8 @@ def update(folder: Path, shards: Sequence[CleanShard]) -> int:
             if not held or len(gone) == len(held):  # nothing of it stays, or a first update was cut short
                 shutil.rmtree(folder / "rows", ignore_errors=True)
             _write(folder / "rows", missing, gone)
-            store.write_json(listed, {digest: s.index for digest, s in wanted.items()})
+            files = [str(p) for p in (folder / "rows").iterdir() if p.is_file() and p.suffix != ".lock"]
+            store.keep(listed, Held(shards={digest: s.index for digest, s in wanted.items()}), *files)
     return len(missing)
 
 
@@ -107,7 +116,7 @@ def _write(place: Path, missing: Sequence[CleanShard], gone: Sequence[str]) -> N
 
 
 def _documents(shard: CleanShard) -> Iterator[Any]:
-    with store.reading(shard.uri) as stream, pq.ParquetFile(stream) as parquet:
+    with store.reading(store.check(shard.uri, shard.digest)) as stream, pq.ParquetFile(stream) as parquet:
         for batch in parquet.iter_batches(AT_ONCE, columns=COLUMNS):
             columns = [batch[name].to_pylist() for name in COLUMNS]
             keys = map(xxhash.xxh3_64_hexdigest, normalised(columns[1]))

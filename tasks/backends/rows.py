@@ -30,9 +30,9 @@ class Rows(NamedTuple):
 
 
 def lines(exports: Sequence[Export]) -> Iterator[tuple[Text, Text]]:
-    """Prompt and completion of every line of local exports, in order."""
+    """Prompt and completion of every line of local exports, in order; DamagedError where one is not as written."""
     for export in exports:
-        with store.reading(export.uri) as stream:
+        with store.reading(store.check(export.uri, export.digest)) as stream:
             for line in stream:
                 yield read(json.loads(line))
 

@@ -34,7 +34,7 @@ class Upload(BaseModel):
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
-        """The file, for reading from its beginning."""
+        """The file, for reading from its beginning. DamagedError where an export is not as it was written."""
         with TemporaryFile() as stream:
             stream.write(codecs.BOM_UTF8 if self.mark else b"")
             stream.writelines(islice(self._lines(), self.rows))
@@ -43,7 +43,7 @@ class Upload(BaseModel):
 
     def _lines(self) -> Iterator[bytes]:
         for export in self.exports:
-            with store.reading(export.uri) as lines:
+            with store.reading(store.check(export.uri, export.digest)) as lines:
                 yield from lines
 
 

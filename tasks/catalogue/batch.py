@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from tasks import store
 from tasks.catalogue import clean, duplicates, pool, settle
 from tasks.catalogue.records import Cleaned, Finished, Repeats, Rules
+from tasks.errors import DamagedError
 from tasks.examples.export import export
 from tasks.examples.templates import Rendering
-from tasks.models import Plan, Shard, Split
+from tasks.models import CleanShard, Export, Plan, Shard, Split
 from tasks.recipe import Exporting, Recipe
 
 SIZE = 16  # shards: the orchestrator's cost per batch is then small beside the work
@@ -37,7 +38,8 @@ def cleaned(shards: Sequence[Shard], rules: Rules, root: str) -> tuple[Cleaned, 
 
 def repeats(shards: Sequence[Cleaned], rules: Rules, root: str) -> tuple[Repeats, ...]:
     """For each cleaned shard of the whole catalogue, the rows to drop as duplicates."""
-    return duplicates.find(shards, rules.clean, root)
+    whole = [c if c.sound else clean.make(c.shard, rules, root) for c in shards]
+    return duplicates.find(whole, rules.clean, root)
 
 
 def finished(
@@ -64,24 +66,36 @@ def finish(
 ) -> Finished:
     """One shard to its Parquet file and its exports."""
     shard, made = settle.settle(one, repeated, rules, folder, root)
-    exports = tuple(
-        export(shard, exporting, form, split, rendering, root) for form in exporting.formats for split in EXPORTED
-    )
-    return Finished(shard=shard, exports=exports, made=made or one.made)
+    try:
+        exports = _exports(shard, exporting, rendering, root)
+    except DamagedError:  # the shard: looked at again, it is made anew
+        shard, made = settle.settle(one, repeated, rules, folder, root)
+        exports = _exports(shard, exporting, rendering, root)
+    done = Finished(shard=shard, exports=exports, made=made or one.made)
+    return done.model_copy(update={"marks": store.marks(done.files)})
 
 
-def gone(records: Iterable[Cleaned | Finished]) -> bool:
-    """Whether a file that one of `records` names is no longer there."""
-    return not all(store.exists(uri) for record in records for uri in _files(record))
+def _exports(shard: CleanShard, exporting: Exporting, rendering: Rendering | None, root: str) -> tuple[Export, ...]:
+    wanted = ((form, split) for form in exporting.formats for split in EXPORTED)
+    return tuple(export(shard, exporting, form, split, rendering, root) for form, split in wanted)
 
 
-def _files(record: Cleaned | Finished) -> list[str]:
-    if isinstance(record, Cleaned):
-        named = [record.hashes_uri, record.uids_uri, record.shared_uri, record.quarantine_uri]
-    else:
-        named = [
-            record.shard.uri,
-            record.shard.quarantine_uri,
-            *(u for e in record.exports for u in (e.uri, e.rows_uri)),
-        ]
-    return [uri for uri in named if uri]
+def gone(records: Iterable[Cleaned | Finished | Repeats]) -> bool:
+    """Whether a file that one of `records` names is no longer there as it was."""
+    return any(_changed(record) for record in records)
+
+
+def _changed(record: Cleaned | Finished | Repeats) -> bool:
+    if isinstance(record, Repeats):
+        return record.uri is not None and not store.same(record.uri, record.digest)
+    return {uri: record.marks.get(uri, "") for uri in record.files} != store.marks(record.files)
+
+
+def doubted(shards: Sequence[CleanShard], exports: Sequence[Export]) -> bool:
+    """Whether one of these files, read to its end, is not as it was written; `prepare` will then make it anew."""
+    named = [(s.uri, s.digest) for s in shards]
+    named += [file for e in exports for file in ((e.uri, e.digest), (e.rows_uri, e.rows_digest))]
+    bad = [uri for uri, digest in named if digest and not store.same(uri, digest)]
+    for uri in bad:
+        store.doubt(uri)
+    return bool(bad)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import xxhash
-from pydantic import ValidationError
 
 from tasks import store
 from tasks.catalogue import decode, shared, text
@@ -38,11 +37,9 @@ def clean(shard: Shard, rules: Rules, root: str) -> Cleaned:
     Raises decode.ChangedError when the catalogue is no longer what was planned.
     """
     base = _base(shard, rules, root)
-    known = _read(f"{base}.json")
-    if known is not None and all(
-        store.exists(u) for u in (known.hashes_uri, known.uids_uri, known.shared_uri, known.quarantine_uri) if u
-    ):
-        return known.model_copy(update={"shard": shard})
+    known = store.kept(f"{base}.json", Cleaned)
+    if known is not None:
+        return known.model_copy(update={"shard": shard, "marks": store.marks(known.files)})
     return make(shard, rules, root)
 
 
@@ -56,7 +53,7 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
     uids: list[bytes] = []
     faults: list[decode.Fault] = []
     with ExitStack() as stack:
-        stream = stack.enter_context(store.writing(f"{base}.arrow"))
+        stream = stack.enter_context(store.writing(f"{base}.arrow", derived=True))
         spill = stack.enter_context(pa.ipc.new_stream(stream, SCHEMA))
         for block in decode.read(shard, rules.max_line_bytes):
             dropped["blank_line"] += block.blank
@@ -65,27 +62,29 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
             if batch.num_rows:
                 spill.write_batch(batch)
                 uids.append(b"".join(xxhash.xxh3_128_digest(uid.encode()) for uid in batch.column("uid").to_pylist()))
-    with store.writing(f"{base}.hash") as out:
+    with store.writing(f"{base}.hash", derived=True) as out:
         count = out.write(b"".join(hashes)) // 16
     shared_uri = _kept(f"{base}.shared", marks) if rules.clean.shared_content else None
     uids_uri = _kept(f"{base}.uids", uids) if rules.clean.same_uid != "keep" else None
     quarantine = f"{base}.quarantine.jsonl" if faults else None
     if quarantine:
-        with store.writing(quarantine) as out:
+        with store.writing(quarantine, derived=True) as out:
             out.writelines(json.dumps(dataclasses.asdict(f), ensure_ascii=False).encode() + b"\n" for f in faults)
     cleaned = Cleaned(
         shard=shard, rows_uri=f"{base}.arrow", hashes_uri=f"{base}.hash", rows=count,
         dropped={k: n for k, n in sorted(dropped.items()) if n}, quarantined=len(faults),
         quarantine_uri=quarantine, reasons=dict(sorted(Counter(f.rule for f in faults).items())),
-        uids_uri=uids_uri, shared_uri=shared_uri, mended={k: n for k, n in sorted(mended.items()) if n}, made=True,
+        uids_uri=uids_uri, shared_uri=shared_uri, mended={k: n for k, n in sorted(mended.items()) if n},
+        rows_mark=store.marks([f"{base}.arrow"])[f"{base}.arrow"], made=True,
     )  # fmt: skip
-    store.write_json(f"{base}.json", cleaned.model_dump(mode="json"))
-    return cleaned
+    cleaned = cleaned.model_copy(update={"digests": {uri: store.file_digest(uri) for uri in cleaned.hashed}})
+    store.keep(f"{base}.json", cleaned, *cleaned.files)
+    return cleaned.model_copy(update={"marks": store.marks(cleaned.files)})
 
 
 def _kept(uri: str, digests: list[bytes]) -> str:
     """`uri`, with 16 bytes a row written there."""
-    with store.writing(uri) as out:
+    with store.writing(uri, derived=True) as out:
         out.write(b"".join(digests))
     return uri
 
@@ -93,13 +92,6 @@ def _kept(uri: str, digests: list[bytes]) -> str:
 def _base(shard: Shard, rules: Rules, root: str) -> str:
     parts = [VERSION, SPLIT_VERSION, shard.digest, shard.first_line, rules.model_dump(mode="json")]
     return store.join(root, "catalogue", "clean", store.digest_of(parts))
-
-
-def _read(uri: str) -> Cleaned | None:
-    try:
-        return Cleaned.model_validate(store.read_json(uri))
-    except (FileNotFoundError, ValueError, ValidationError):
-        return None
 
 
 def texts(block: decode.Block, rules: Cleaning, mended: Counter[str]) -> tuple[list[str], list[str]]:

@@ -138,8 +138,8 @@ def _keep(own: dict[str, Any], root: str) -> Repeats:
     data = positions.astype("<i4").tobytes()
     digest = hashlib.sha256(data).hexdigest()[:32]
     uri = store.join(root, "catalogue", "repeats", f"{digest}.i4")
-    if not store.exists(uri):
-        with store.writing(uri) as out:
+    if not store.same(uri, digest):
+        with store.writing(uri, derived=True) as out:
             out.write(data)
     dropped = {rule: len(each) for rule, each in own.items()}
     return Repeats(uri=uri, rows=len(positions), digest=digest, dropped=dropped)
@@ -149,5 +149,5 @@ def positions(repeats: Repeats) -> Any:
     """The row positions in `repeats`, ascending, as int32."""
     if repeats.uri is None:
         return np.empty(0, np.int32)
-    with store.reading(repeats.uri) as stream:
+    with store.reading(store.check(repeats.uri, repeats.digest)) as stream:
         return np.frombuffer(stream.read(), "<i4")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -109,13 +110,11 @@ def _waiting(shard: Shard, lines: int, recipe: Recipe, seen: str, now: datetime,
 def _since(shard: Shard, catalogue: str | None, seen: str, now: datetime) -> datetime:
     """When this shard was first seen. A time that lies ahead, since a clock was set back, is now."""
     mine = {"catalogue": catalogue, "first_line": shard.first_line}
-    try:
-        held = store.read_json(seen)
-    except (FileNotFoundError, ValueError):
-        held = {}
+    held = store.read(seen) or {}
     if {name: held.get(name) for name in mine} == mine:
-        since = datetime.fromisoformat(held["since"])
-        if since <= now:
-            return since
-    store.write_json(seen, mine | {"since": now.isoformat()})
+        with suppress(KeyError, TypeError, ValueError):  # a file of another version
+            since = datetime.fromisoformat(held["since"])
+            if since <= now:
+                return since
+    store.write(seen, mine | {"since": now.isoformat()})
     return now

@@ -18,7 +18,6 @@ from itertools import chain, repeat
 from typing import IO
 
 import numpy as np
-from pydantic import ValidationError
 
 from tasks import recipe, store
 from tasks.catalogue import decode, sources, unpack
@@ -45,7 +44,7 @@ def plan(catalogue: recipe.Catalogue, root: str, refresh: bool = False) -> Plan:
         made = _make(source, catalogue, root)
         if sources.find(catalogue.uri, catalogue.config, catalogue.split).identity == source.identity:
             if name is not None:
-                store.write_json(name, made.model_dump(mode="json"))
+                store.write(name, made, derived=True)
             return made
     raise CatalogueError(f"{catalogue.uri!r} changed each of {ATTEMPTS} times it was read: wait until it is written")
 
@@ -60,11 +59,8 @@ def cached_at(catalogue: recipe.Catalogue, source: sources.Source, root: str) ->
 
 
 def _read(name: str) -> Plan | None:
-    try:
-        known = Plan.model_validate(store.read_json(name))
-    except (FileNotFoundError, ValueError, ValidationError):
-        return None
-    return known if all(store.exists(uri) for uri in {s.uri for s in known.shards}) else None
+    known = store.read(name, Plan)
+    return known if known and all(store.exists(uri) for uri in {s.uri for s in known.shards}) else None
 
 
 def _make(source: sources.Source, catalogue: recipe.Catalogue, root: str) -> Plan:
@@ -149,9 +145,9 @@ class _Writer:
         digest, uri = self._hash.hexdigest(), None
         if self._copy and self._root:
             uri = store.join(self._root, "catalogue", "spool", f"{digest}.jsonl")
-            if not store.exists(uri):
+            if not store.same(uri, digest[:32]):
                 self._copy.seek(0)
-                with store.writing(uri) as target:
+                with store.writing(uri, derived=True) as target:
                     shutil.copyfileobj(self._copy, target, unpack.BLOCK)
             self._copy.close()
         return digest, uri, self._size

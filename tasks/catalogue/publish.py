@@ -17,10 +17,12 @@ def publish(prepared: Prepared, target: str) -> tuple[str, ...]:
     """Copy the shards of `prepared` by split and their card to the folder `target`; returns the URIs, the card last.
 
     A reader who opens the card finds all that it names, in the splits train, holdout and reserved.
-    Raises CatalogueError when the target refuses or holds a page that shardtune did not write, RecipeError where
-    workers may not write there.
+    Raises DamagedError where a shard is not as it was written, CatalogueError when the target refuses or holds a page
+    that shardtune did not write, RecipeError where workers may not write there.
     """
     reach.check("the target", target)
+    for shard in prepared.shards:
+        store.check(shard.uri, shard.digest)
     page = store.join(target, "README.md")
     files: dict[Split, list[str]] = {split: [] for split in SPLITS}
     try:

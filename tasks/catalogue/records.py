@@ -30,7 +30,25 @@ class Cleaned(Frozen):
     uids_uri: str | None = None  # 16 bytes a row: xxh3-128 of the uid, for the rule same_uid
     shared_uri: str | None = None  # 16 bytes a row: content and title, for the rule shared_content
     mended: dict[str, int] = Field({})  # rows changed by a rule that mends damage
+    rows_mark: str = ""  # see `store.marks`
+    digests: dict[str, str] = Field(default_factory=dict)  # of each file of 16 bytes a row
+    marks: dict[str, str] = Field(default_factory=dict)  # of `files`
     made: bool = Field(False, exclude=True)  # worked on just now, not served from the cache
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What must be there as it was."""
+        return tuple(uri for uri in (*self.hashed, self.quarantine_uri) if uri)
+
+    @property
+    def hashed(self) -> tuple[str, ...]:
+        """The files of 16 bytes a row."""
+        return tuple(uri for uri in (self.hashes_uri, self.uids_uri, self.shared_uri) if uri)
+
+    @property
+    def sound(self) -> bool:
+        """Whether the files of 16 bytes a row, read to their end, are as they were written."""
+        return all(store.same(uri, self.digests.get(uri, "")) for uri in self.hashed)
 
 
 class Repeats(Frozen):
@@ -47,4 +65,11 @@ class Finished(Frozen):
 
     shard: CleanShard
     exports: tuple[Export, ...]
+    marks: dict[str, str] = Field(default_factory=dict)
     made: bool = Field(False, exclude=True)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What must be there as it was."""
+        named = (self.shard.uri, self.shard.quarantine_uri, *(u for e in self.exports for u in (e.uri, e.rows_uri)))
+        return tuple(uri for uri in named if uri)

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from tasks import store
 from tasks.catalogue import clean, duplicates
@@ -30,10 +29,10 @@ def settle(cleaned: Cleaned, repeats: Repeats, rules: Rules, folder: str, root: 
     """The shard as Parquet in `folder`, and whether it was made now. Waiting rows that are gone are cleaned again."""
     key = store.digest_of([VERSION, pa.__version__, folder, _key(cleaned, rules), repeats.digest])
     sidecar = store.join(root, "catalogue", "settled", f"{key}.json")
-    known = _read(sidecar)
-    if known is not None and store.exists(known.uri):
+    known = store.kept(sidecar, CleanShard)
+    if known is not None:
         return known.model_copy(update={"index": cleaned.shard.index}), False
-    if not store.exists(cleaned.rows_uri):
+    if store.marks([cleaned.rows_uri]).get(cleaned.rows_uri) != cleaned.rows_mark:
         cleaned = clean.make(cleaned.shard, rules, root)
     uri = store.join(folder, f"shard-{cleaned.shard.index:05d}-{key[:12]}.parquet")
     splits = _write(cleaned, duplicates.positions(repeats), uri)
@@ -45,7 +44,7 @@ def settle(cleaned: Cleaned, repeats: Repeats, rules: Rules, folder: str, root: 
         mended=cleaned.mended,
     )  # fmt: skip
     _check(shard)
-    store.write_json(sidecar, shard.model_dump(mode="json"))
+    store.keep(sidecar, shard, shard.uri)
     store.remove(cleaned.rows_uri)
     return shard, True
 
@@ -54,17 +53,10 @@ def _key(cleaned: Cleaned, rules: Rules) -> list[str]:
     return [cleaned.rows_uri.rsplit("/", 1)[-1], store.digest_of(rules.model_dump(mode="json"))]
 
 
-def _read(uri: str) -> CleanShard | None:
-    try:
-        return CleanShard.model_validate(store.read_json(uri))
-    except (FileNotFoundError, ValueError, ValidationError):
-        return None
-
-
 def _write(cleaned: Cleaned, repeats: Any, uri: str) -> dict[Split, int]:
     """Write the rows but those at `repeats`; count the splits. Row groups keep memory small whatever the shard."""
     counts = dict.fromkeys(SPLITS, 0)
-    with store.writing(uri) as out, pq.ParquetWriter(out, clean.SCHEMA, **OPTIONS) as parquet:
+    with store.writing(uri, derived=True) as out, pq.ParquetWriter(out, clean.SCHEMA, **OPTIONS) as parquet:
         for table in _groups(cleaned, repeats):
             for value in pc.value_counts(table["split"]).to_pylist():
                 counts[value["values"]] += value["counts"]

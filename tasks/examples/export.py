@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from tasks import store
-from tasks.errors import ExportError
+from tasks.errors import DamagedError, ExportError
 from tasks.examples import lines
 from tasks.examples.styles import STYLES
 from tasks.examples.templates import Rendering, load_tokenizer
@@ -43,20 +44,19 @@ def export(
     key = store.digest_of(named)[:16]
     base = store.join(root, "exports", f"{shard.index:05d}-{format}-{exporting.style}-{split}-{key}")
     sidecar = f"{base}.json"
-    if store.exists(sidecar):
-        known = Export.model_validate(store.read_json(sidecar))
-        if store.exists(known.uri) and store.exists(known.rows_uri):
-            return known
+    known = store.kept(sidecar, Export)
+    if known is not None:
+        return known
+    store.check(shard.uri, shard.digest)
     uri, rows_uri = f"{base}.jsonl", f"{base}.rows.parquet"
     hasher, pieces = hashlib.sha256(), []
-    with store.writing(uri) as stream:
+    with store.writing(uri, derived=True) as stream:
         for data, beside in _pieces(shard, exporting, format, split, count, rendering):
             hasher.update(data)
             stream.write(data)
             pieces.append(beside)
     rows = pa.Table.from_batches(pieces, BESIDE)
-    with store.writing(rows_uri) as stream:
-        pq.write_table(rows, stream)
+    rows_digest = write_rows(rows_uri, rows)
     counted = local and rendering is not None
     reads = reader(load_tokenizer(rendering)).otherwise if counted and rendering else []
     made = Export(
@@ -64,11 +64,34 @@ def export(
         examples=rows.num_rows,
         tokens=int(pc.sum(rows["tokens"]).as_py() or 0) if counted else None,
         truncated=rows.filter(pc.field("tokens") > rendering.max_length).num_rows if counted and rendering else None,
-        digest=hasher.hexdigest()[:32],
+        digest=store.learn(uri, hasher.hexdigest()[:32]), rows_digest=rows_digest,
         reading=store.digest_of(reads)[:16] if reads else None,
     )  # fmt: skip
-    store.write_json(sidecar, made.model_dump(mode="json"))
+    store.keep(sidecar, made, uri, rows_uri)
     return made
+
+
+def write_rows(uri: str, rows: pa.Table) -> str:
+    """Write what lies beside an export; its digest."""
+    held = io.BytesIO()
+    pq.write_table(rows, held)
+    with store.writing(uri, derived=True) as stream:
+        stream.write(held.getbuffer())
+    return store.learn(uri, hashlib.sha256(held.getbuffer()).hexdigest()[:32])
+
+
+def read_rows(export: Export, columns: list[str] | None = None) -> pa.Table:
+    """What lies beside an export; DamagedError where it is not as it was written."""
+    if export.rows_digest:
+        store.check(export.rows_uri, export.rows_digest)
+    with store.reading(export.rows_uri) as stream:
+        try:
+            return pq.read_table(stream, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            store.doubt(export.rows_uri)
+            raise DamagedError(
+                f"{export.rows_uri!r} is damaged ({error}): run the same command again, it is made anew"
+            ) from error
 
 
 def _pieces(
@@ -105,8 +128,7 @@ def _beside(rows: pa.RecordBatch, tokens: list[int] | None) -> pa.RecordBatch:
 
 def truncated(export: Export, max_length: int) -> list[dict[str, Any]]:
     """The examples that lose the end of their answer at `max_length` tokens: uid, line and tokens of each."""
-    with store.reading(export.rows_uri) as stream:
-        rows = pq.read_table(stream)
+    rows = read_rows(export)
     listed: list[dict[str, Any]] = (
         rows.filter(pc.field("tokens") > max_length).select(["uid", "line", "tokens"]).to_pylist()
     )

@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-import pyarrow.parquet as pq
 from rensa import RMinHash, RMinHashLSH
 
 from tasks import store
-from tasks.examples.export import of_split
+from tasks.examples.export import of_split, read_rows
 from tasks.examples.quarantine import without
 from tasks.models import CleanShard, Export, Finding, Frozen
 
@@ -67,9 +66,9 @@ def rows(exports: Sequence[Export], shards: Sequence[CleanShard]) -> Iterator[Ro
     """The rows behind the examples of these exports, title and content as one text."""
     by_index = {shard.index: shard for shard in shards}
     for export in exports:
-        with store.reading(export.rows_uri) as stream:
-            wanted = pq.read_table(stream, columns=["line"])["line"].to_pylist()
-        held = {row["line"]: row for row in of_split(by_index[export.shard].uri, export.split).to_pylist()}
+        wanted = read_rows(export, ["line"])["line"].to_pylist()
+        shard = by_index[export.shard]
+        held = {row["line"]: row for row in of_split(store.check(shard.uri, shard.digest), export.split).to_pylist()}
         for number, line in enumerate(wanted, 1):
             row = held[line]
             yield Row(shard=export.shard, line=number, uid=row["uid"], text=f"{row['title']}\n{row['content']}")

@@ -6,9 +6,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-import pyarrow.parquet as pq
-
 from tasks import store
+from tasks.examples.export import read_rows, write_rows
 from tasks.models import Export, Finding
 
 SNIPPET = 200  # characters of a bad line
@@ -16,8 +15,7 @@ SNIPPET = 200  # characters of a bad line
 
 def uids(export: Export) -> list[str]:
     """The product of each line."""
-    with store.reading(export.rows_uri) as stream:
-        return [str(uid) for uid in pq.read_table(stream, columns=["uid"])["uid"].to_pylist()]
+    return [str(uid) for uid in read_rows(export, ["uid"])["uid"].to_pylist()]
 
 
 def without(export: Export, bad: set[int], findings: Sequence[Finding], name: str) -> tuple[Export, str]:
@@ -30,8 +28,9 @@ def without(export: Export, bad: set[int], findings: Sequence[Finding], name: st
     for f in findings:
         if f.line and f.level == "error":
             reasons.setdefault(f.line, []).append(f"{f.rule}: {f.message}")
+    store.check(export.uri, export.digest)
     hasher, names, quarantined = hashlib.sha256(), uids(export), []
-    with store.reading(export.uri) as stream, store.writing(f"{base}.jsonl") as good:
+    with store.reading(export.uri) as stream, store.writing(f"{base}.jsonl", derived=True) as good:
         for line, raw in enumerate(stream, 1):
             if line not in bad:
                 hasher.update(raw)
@@ -40,18 +39,16 @@ def without(export: Export, bad: set[int], findings: Sequence[Finding], name: st
             snippet = raw.decode("utf-8", "replace")[:SNIPPET]
             uid = names[line - 1] if line <= len(names) else None
             quarantined.append({"line": line, "uid": uid, "rule": "; ".join(reasons[line]), "snippet": snippet})
-    with store.reading(export.rows_uri) as stream:
-        rows = pq.read_table(stream)
+    rows = read_rows(export)
     kept = rows.take([n for n in range(rows.num_rows) if n + 1 not in bad])
-    with store.writing(f"{base}.rows.parquet") as stream:
-        pq.write_table(kept, stream)
     with store.writing(f"{base}.quarantine.jsonl") as stream:
         stream.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in quarantined)
     counts = kept["tokens"].to_pylist()
     changed = {
         "uri": f"{base}.jsonl",
         "rows_uri": f"{base}.rows.parquet",
-        "digest": hasher.hexdigest()[:32],
+        "digest": store.learn(f"{base}.jsonl", hasher.hexdigest()[:32]),
+        "rows_digest": write_rows(f"{base}.rows.parquet", kept),
         "tokens": None if None in counts else sum(counts),
         "tokens_high": None,
     }

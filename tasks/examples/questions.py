@@ -6,11 +6,10 @@ import json
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from tasks import store
-from tasks.examples.export import of_split
+from tasks.examples.export import of_split, read_rows
 from tasks.examples.grounding import Shelf
 from tasks.examples.styles import ABSTAIN, STYLES, conversation
 from tasks.examples.templates import prompt_hash
@@ -36,8 +35,7 @@ def draw(exports: Sequence[Export], shards: Sequence[CleanShard], count: int, se
     """The `count` rows with the smallest hash of (row, seed), over all `exports`; the same on every machine."""
     ranked = []
     for export in exports:
-        with store.reading(export.rows_uri) as stream:
-            hashes = pq.read_table(stream, columns=["row_hash"])["row_hash"].to_pylist()
+        hashes = read_rows(export, ["row_hash"])["row_hash"].to_pylist()
         ranked += [(_rank(name, seed), export.shard, number) for number, name in enumerate(hashes)]
     chosen = sorted(ranked)[:count]
     by_shard = {export.shard: export for export in exports}
@@ -56,13 +54,12 @@ def _rank(row_hash: object, seed: int) -> int:
 
 def _read(export: Export, shard: CleanShard, numbers: list[int]) -> list[Question]:
     """The examples with these numbers: their prompts from the export, their words from the clean shard."""
-    with store.reading(export.rows_uri) as stream:
-        lines = pq.read_table(stream, columns=["line"])["line"].take(pa.array(numbers)).to_pylist()
-    everything = of_split(shard.uri, export.split).to_pylist()
+    lines = read_rows(export, ["line"])["line"].take(pa.array(numbers)).to_pylist()
+    everything = of_split(store.check(shard.uri, shard.digest), export.split).to_pylist()
     shelf = Shelf(everything) if STYLES[export.style].grounded else None
     at = {row["line"]: number for number, row in enumerate(everything)}
     wanted, prompts = set(numbers), {}
-    with store.reading(export.uri) as stream:
+    with store.reading(store.check(export.uri, export.digest)) as stream:
         for number, text in enumerate(stream):
             if number in wanted:
                 prompts[number] = asked(json.loads(text))

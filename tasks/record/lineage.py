@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pyarrow.parquet as pq
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from tasks import store
 from tasks.answers.compared import GUARD, Compared
 from tasks.answers.report import told
 from tasks.backends.contract import Link
+from tasks.examples.export import read_rows
 from tasks.models import Export, Frozen
 from tasks.record import aliases, attempts, comparisons, ledger, names, registry
 from tasks.record.names import JOB, KEY, PARENT
@@ -165,8 +164,7 @@ def who_trained_on(uid: str) -> tuple[Trained, ...]:
 
 def _where(export: Export, uid: str) -> list[tuple[int, int]]:
     """Lines of the export, and of the catalogue, at which the product stands."""
-    with store.reading(export.rows_uri) as stream:
-        rows = pq.read_table(stream, columns=["uid", "line"]).to_pylist()
+    rows = read_rows(export, ["uid", "line"]).to_pylist()
     return [(number, row["line"]) for number, row in enumerate(rows, 1) if row["uid"] == uid]
 
 

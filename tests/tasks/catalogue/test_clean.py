@@ -104,7 +104,8 @@ def test_a_shard_is_cleaned_once(tmp_path):
     (one,) = cleaned(tmp_path, data)
     (again,) = cleaned(tmp_path, data)
     assert (one.made, again.made) == (True, False)
-    assert again.model_dump() == one.model_dump()
+    times = {"marks", "rows_mark"}
+    assert again.model_dump(exclude=times) == one.model_dump(exclude=times)
     (other,) = cleaned(tmp_path, data, rules(min_content=500))
     assert (other.made, other.rows, one.rows) == (True, 0, 3)
 
@@ -125,7 +126,8 @@ def test_a_sidecar_that_cannot_be_read_is_a_miss(tmp_path):
     Path(one.rows_uri).with_suffix(".json").write_text('{"half": ')
     (again,) = cleaned(tmp_path, lines(3))
     assert again.made
-    assert again.model_dump() == one.model_dump()
+    times = {"marks", "rows_mark"}
+    assert again.model_dump(exclude=times) == one.model_dump(exclude=times)
 
 
 def test_a_shard_is_known_by_its_bytes_wherever_the_file_lies(tmp_path):
