@@ -12,7 +12,6 @@ import click
 
 from flows import show
 from flows.options import AS_JSON, DEBUG, asking, enter
-from tasks import limits
 from tasks.choices import StyleName
 from tasks.errors import AnswerError
 
@@ -78,6 +77,8 @@ def _line() -> str:
 
 def _read(file: str) -> Iterator[str]:
     """The questions of a file, in order; blank lines are none."""
+    from tasks import limits
+
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
