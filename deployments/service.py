@@ -168,7 +168,7 @@ class Service:
         """Write down what runs, where it has changed."""
         known = {"up": processes.told()} | {child.name: child.told() for child in self.children}
         if known != settings.service():
-            store.write_json(str(self.root / "service.json"), known)
+            store.write(str(self.root / "service.json"), known)
 
     def stop(self) -> None:
         """Workers first, then the flow runs that lost theirs, then the servers. Trainers go on."""
@@ -195,9 +195,8 @@ def engines(root: Path) -> Iterator[psutil.Process]:
 def prefect(environment: dict[str, str], port: int, root: Path) -> Child:
     """The Prefect server, with the page that a browser shows."""
     url = f"http://{HOST}:{port}/api"
-    env = {name: value for name, value in environment.items() if name != "PREFECT_API_URL"} | access.prefect_server(
-        port
-    )
+    env = processes.environment("prefect", given=environment) | access.prefect_server(port)
+    env.pop("PREFECT_API_URL", None)
     # Kept in memory, by default, a limit's slots are lost with the server, and every run that holds one ends itself.
     env |= {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
     return Child("prefect", door("prefect", port), env, root / "logs" / "prefect.log", url, f"{url}/health")
@@ -206,7 +205,7 @@ def prefect(environment: dict[str, str], port: int, root: Path) -> Child:
 def mlflow(environment: dict[str, str], port: int, root: Path) -> Child:
     """The MLflow server on the store that the command line uses without one."""
     url = f"http://{HOST}:{port}"
-    env = environment | access.mlflow_server(port)
+    env = processes.environment("mlflow", given=environment) | access.mlflow_server(port)
     return Child("mlflow", door("mlflow", port), env, root / "logs" / "mlflow.log", url, f"{url}/health")
 
 

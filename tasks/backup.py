@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import IO, Literal
 
 import fsspec
-from pydantic import ValidationError
 
 from tasks import settings, store
-from tasks.errors import BackupError
+from tasks.errors import BackupError, DamagedError
 from tasks.models import Frozen
 
 LEFT_OUT = ("index", "locks", "datasets", "server", "unsloth")  # made again, or of running processes
@@ -90,14 +89,14 @@ def backup(target: str) -> Manifest:
 def check(source: str) -> Manifest:
     """Read the whole backup. BackupError where it is none, or where a byte of it is not as it was written."""
     name = store.join(source, "manifest.json")
-    if not store.exists(name):
+    try:
+        made = store.read(name, Manifest, lost="use another backup")
+    except DamagedError as error:
+        raise BackupError(str(error)) from error
+    if made is None:
         raise BackupError(
             f"{source!r} holds no manifest.json: it is no backup, or one that was cut short; make it again"
         )
-    try:
-        made = Manifest.model_validate(store.read_json(name))
-    except (ValueError, ValidationError) as error:
-        raise BackupError(f"{name!r} is damaged: use another backup") from error
     if made.digest != made.sealed():
         raise BackupError(f"{name!r} is damaged: use another backup")
     for file in made.files:

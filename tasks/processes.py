@@ -1,9 +1,11 @@
-"""Processes by number and moment of their start: a number that another process uses again does not count."""
+"""Processes: known by number and moment of their start, and what of the environment a child is given."""
 
 from __future__ import annotations
 
 import os
+import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,48 @@ def place() -> str:
         return socket.gethostname()  # no Linux, no namespaces
     number = namespace.strip("pid:[]")
     return socket.gethostname() if namespace == FIRST else f"{socket.gethostname()}:{number}-{boot[:8]}"
+
+
+# A deny rule: what a machine with GPUs, a proxy or a scheduler sets for its processes is without end, and a trainer
+# that lacks it does not start, or trains elsewhere than it was told. What is secret is named as secret.
+SECRET = re.compile(
+    r"(^|_)(\w*(PASSWORD|PASSWD|PASSPHRASE|APIKEY)|PASS|PGPASSFILE|(API_?|ACCESS_|PRIVATE_|SECRET_?|ACCOUNT_|MASTER_)?KEYS?(_\w+)?"
+    r"|\w*TOKENS?(_FILE|_PATH)?|SECRETS?|CREDENTIALS?(_\w+)?|AUTH(_STRING|_CONFIG|_SOCK)?|COOKIE|DSN|SAS|NETRC|KUBECONFIG"
+    r"|CONNECTION_(URL|STRING)|DATABASE_URL)$|^(AWS_(PROFILE|ROLE_ARN|CONFIG_FILE|CONTAINER_\w+)|CLOUDSDK_\w+|"
+    r"AZURE_(CLIENT|TENANT|FEDERATED)\w*)$",
+    re.IGNORECASE,
+)
+OPEN = re.compile(r"(HF_HUB_DISABLE|TOKENIZERS_|\w*MAX_NEW_TOKENS|OMP_|CUDA_|NCCL_)", re.IGNORECASE)  # and no secrets
+LOGIN = re.compile(r"://[^/@\s]*:[^/@\s]+@")  # a password in an address
+PROXY = re.compile(r"\w*_proxy|(PIP|UV)_\w+", re.IGNORECASE)  # whose password is needed to get out at all
+NEEDS = {  # by what a child opens
+    "hub": ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN"),
+    "s3": ("AWS_",),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_"),
+    "az": ("AZURE_",),
+    "abfs": ("AZURE_",),
+    "hf": ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+    "prefect": ("PREFECT_",),
+    "mlflow": ("MLFLOW_",),
+}
+
+
+def environment(*opens: str, given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a child gets of this process's environment (or of `given`): all but secrets that it does not need.
+
+    `opens` are what it opens: `hub` for models of Hugging Face, `prefect`, `mlflow`, or the URI of a root, whose scheme
+    says which credentials it needs.
+    """
+    keep = tuple(prefix for what in opens for prefix in NEEDS.get(what.partition("://")[0], ()))
+    held = os.environ if given is None else given
+    return {name: value for name, value in held.items() if name.startswith(keep) or not secret(name, value)}
+
+
+def secret(name: str, value: str) -> bool:
+    """Whether a variable of this name holds a secret, or an address with a password."""
+    if OPEN.match(name):
+        return False
+    return bool(SECRET.search(name)) or (bool(LOGIN.search(value)) and not PROXY.fullmatch(name))
 
 
 def told(process: psutil.Process | None = None) -> dict[str, Any]:

@@ -149,8 +149,12 @@ def reading(uri: str, ahead: int | None = None) -> IO[bytes]:
 
 def write(uri: str, value: BaseModel | dict[str, Any], derived: bool = False) -> None:
     """Write a record, or a dict of JSON values, with its seal, atomically. See `writing` for `derived`."""
-    told = value if isinstance(value, dict) else value.model_dump(mode="json")
-    write_json(uri, {**told, SEAL: digest_of(told)[:16]}, derived)
+    write_json(uri, sealed(value if isinstance(value, dict) else value.model_dump(mode="json")), derived)
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """A dict of JSON values with the seal that `opened` looks at."""
+    return {**value, SEAL: digest_of(value)[:16]}
 
 
 @overload

@@ -16,12 +16,19 @@ from pathlib import Path
 import xxhash
 from filelock import FileLock
 
-from tasks import reach, settings, store
+from tasks import processes, reach, settings, store
 from tasks.errors import BackendError, RecipeError, ShardtuneError
 from tasks.examples.templates import Kind, Rendering, load_tokenizer
+from tasks.models import Frozen
 from tasks.tuning import LocalTune
 
 PACKAGE = "package:"
+
+
+class Converted(Frozen):
+    """What a directory of `models/` was made from; kept with the digests of its files."""
+
+    source: str
 
 
 def locate(name: str) -> Path | None:
@@ -73,6 +80,14 @@ def digest_of(path: Path) -> str:
     return hasher.hexdigest()
 
 
+def stands(model: str | None, digest: str | None) -> bool:
+    """Whether a model that is a folder is there, and where its digest is known and it lies here, as it was written."""
+    if model is None or not store.exists(model):
+        return False
+    path = store.local(model)
+    return path is None or digest is None or digest_of(path) == digest
+
+
 def resolve(tune: LocalTune, root: str | None = None) -> str:
     """A directory or hub name that transformers opens. A GGUF file is converted once, under the root.
 
@@ -116,23 +131,27 @@ def _asking_hub(name: str) -> Iterator[None]:
 
 def _converted(source: Path, home: Path) -> Path:
     target = home / "models" / digest_of(source)[:16]
-    if (target / "config.json").exists():
+    whole = f"{target}.json"
+    if store.kept(whole, Converted):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        if (target / "config.json").exists():
+        if store.kept(whole, Converted):
             return target
+        shutil.rmtree(target, ignore_errors=True)  # damaged, or of a version that wrote down no digests
         for left in target.parent.glob(f".{target.name}.*.part"):
             shutil.rmtree(left, ignore_errors=True)  # by a conversion that was killed
         made = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         # A process of its own: it holds all weights in full precision, and gives the memory back when it ends.
         command = [sys.executable, "-m", "tasks.backends.convert", str(source), str(made)]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        env = processes.environment()
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=env)
         try:
             if done.returncode != 0:
                 last = (done.stderr.strip().splitlines() or ["no output"])[-1]
                 raise BackendError(f"base model {str(source)!r} cannot be converted: {last}")
             os.rename(made, target)
+            store.keep(whole, Converted(source=str(source)), *map(str, sorted(target.iterdir())))
         finally:
             shutil.rmtree(made, ignore_errors=True)
     return target

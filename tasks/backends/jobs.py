@@ -8,17 +8,37 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
+from pydantic import BaseModel, Field
 
 from tasks import processes, settings, store
 from tasks.backends.contract import Link, LossPoint, Status
+from tasks.errors import DamagedError
+from tasks.models import Frozen
 from tasks.tuning import LocalTune
+
+log = logging.getLogger(__name__)
+M = TypeVar("M", bound=BaseModel)
+WHOLE = "whole.json"
+
+
+class Whole(Frozen):
+    """The mark of a checkpoint that was written to its end: the SHA-256 of each of its files."""
+
+    step: int
+    files: dict[str, str] = Field(default_factory=dict)
+
+
+def _files(folder: Path) -> dict[str, str]:
+    there = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != WHOLE)
+    return {str(path.relative_to(folder)): store.file_digest(str(path)) for path in there}
 
 
 class LocalLink(Link):
@@ -38,48 +58,64 @@ class Folder:
     def of(cls, key: str) -> Folder:
         return cls(settings.local_root() / "jobs" / key)
 
-    def read(self, name: str) -> Any:
-        """The content of a JSON file of the folder; None where it is not there."""
-        with suppress(FileNotFoundError):
-            return store.read_json(str(self.path / name))
-        return None
+    def read(self, name: str, model: type[M]) -> M | None:
+        """The record in a file of the folder; None where it is not there, or damaged: then it is told, once."""
+        return store.read(str(self.path / name), model)
 
-    def write(self, name: str, value: Any) -> None:
-        """Write a JSON file of the folder, atomically."""
-        store.write_json(str(self.path / name), value)
+    def write(self, name: str, value: BaseModel | dict[str, Any], passing: bool = False) -> None:
+        """Write a file of the folder, atomically. What is `passing` is soon written again: it may be lost."""
+        store.write(str(self.path / name), value, derived=passing)
 
     @property
     def link(self) -> LocalLink:
-        return LocalLink.model_validate(self.read("link.json"))
+        """What is worked on. DamagedError where it cannot be read: whoever starts the job writes it anew."""
+        again = "run the same command again, it is written anew"
+        found = store.read(str(self.path / "link.json"), LocalLink, again)
+        if found is None:
+            raise DamagedError(f"{str(self.path / 'link.json')!r} is gone: {again}")
+        return found
 
     @property
     def status(self) -> Status:
         """What was last written; queued where nothing was."""
-        written = self.read("status.json")
-        return Status(state="queued") if written is None else Status.model_validate(written)
+        return self.read("status.json", Status) or Status(state="queued")
 
     @property
     def points(self) -> tuple[LossPoint, ...]:
-        """Loss by step; a line cut by a kill is left out."""
+        """Loss by step; a line that was cut by a kill, or damaged, is left out."""
+        found = []
         with suppress(FileNotFoundError):
-            lines = (self.path / "losses.jsonl").read_text().split("\n")[:-1]
-            return tuple(LossPoint.model_validate_json(line) for line in lines)
-        return ()
+            for line in (self.path / "losses.jsonl").read_bytes().split(b"\n")[:-1]:
+                with suppress(ValueError):
+                    found.append(LossPoint.model_validate(store.opened(line)))
+        return tuple(found)
 
     def keep_points(self, last: int) -> None:
         """Forget the points after step `last`: they will be made again from the checkpoint of that step."""
-        kept = [p.model_dump_json() for p in self.points if p.step <= last]
+        kept = [store.sealed(p.model_dump(mode="json")) for p in self.points if p.step <= last]
         with store.writing(str(self.path / "losses.jsonl")) as stream:
-            stream.write("".join(f"{line}\n" for line in kept).encode())
+            stream.write("".join(f"{json.dumps(line)}\n" for line in kept).encode())
 
     def add_point(self, point: LossPoint) -> None:
         with (self.path / "losses.jsonl").open("a") as stream:
-            stream.write(point.model_dump_json() + "\n")
+            stream.write(json.dumps(store.sealed(point.model_dump(mode="json"))) + "\n")
+
+    def mark_whole(self, checkpoint: Path, step: int) -> None:
+        """Say that a checkpoint is written to its end, and what its files are."""
+        store.write(str(checkpoint / WHOLE), Whole(step=step, files=_files(checkpoint)))
 
     def whole_checkpoint(self) -> Path | None:
-        """The newest checkpoint that was written to its end; half ones are passed over."""
-        found = [(json.loads(mark.read_text())["step"], mark.parent) for mark in self.checkpoints.glob("*/whole.json")]
-        return max(found)[1] if found else None
+        """The newest checkpoint whose files are as they were written; half and damaged ones are passed over."""
+        found = []
+        for mark in self.checkpoints.glob(f"*/{WHOLE}"):
+            whole = store.read(str(mark), Whole)
+            if whole is not None:
+                found.append((whole.step, mark.parent, whole.files))
+        for _, folder, files in sorted(found, reverse=True):
+            if not files or files == _files(folder):  # an older version wrote down no files
+                return folder
+            log.warning("checkpoint %r is damaged: an earlier one is taken", str(folder))
+        return None
 
     def sign(self, process: psutil.Process | None = None) -> None:
         """Write down which process (else: this one) works on the job."""
@@ -88,14 +124,14 @@ class Folder:
     @property
     def process(self) -> psutil.Process | None:
         """The process that works on the job; None where it is gone (a number used again by another does not count)."""
-        return processes.alive(self.read("process.json"))
+        return processes.alive(store.read(str(self.path / "process.json")))
 
     @contextmanager
     def held(self) -> Iterator[int | None]:
         """The exclusive lock as a file descriptor, or None where another process holds it. Closed at the end; a child
         that inherited the descriptor goes on holding it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

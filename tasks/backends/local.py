@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psutil
 
-from tasks import settings, store
+from tasks import processes, settings, store
 from tasks.backends import base, engines, jobs, memory, parity, ranks, sampler
 from tasks.backends.contract import ENDED, Answer, Decoding, Job, Quote, Status
-from tasks.errors import BackendError, ShardtuneError
+from tasks.errors import BackendError, DamagedError, ShardtuneError
 from tasks.examples import templates
 from tasks.examples.styles import STYLES
 from tasks.examples.templates import Rendering, load_tokenizer, render
@@ -102,8 +102,7 @@ class Local:
 
     def find(self, key: str) -> Job | None:
         """The job of the folder with this key, whatever became of it."""
-        known = jobs.Folder.of(key).read("job.json")
-        return None if known is None else Job.model_validate(known)
+        return jobs.Folder.of(key).read("job.json", Job)
 
     def submit(self, link: jobs.LocalLink) -> Job:
         """Start the trainer, unless it runs or has succeeded. After a kill it goes on from its newest checkpoint."""
@@ -122,15 +121,21 @@ class Local:
 
     def _started(self, folder: jobs.Folder, link: jobs.LocalLink, lock: int) -> Job:
         job = self.find(link.key)
-        if job is not None and folder.status.state == "succeeded" and _there(folder.status.model):
+        status = folder.status
+        if job is not None and status.state == "succeeded" and base.stands(status.model, status.model_digest):
             return job
+        if link.parent_model and not base.stands(link.parent_model, link.parent_digest):
+            raise DamagedError(
+                f"the model {link.parent_model!r} that this link starts from is gone or not as it was written: run the "
+                "same command again, it is made anew"
+            )
         now = datetime.now(UTC).isoformat(timespec="seconds")
         job = job or Job(key=link.key, backend=self.name, id=link.key, url=folder.path.as_uri(), submitted_at=now)
-        folder.write("link.json", link.model_dump(mode="json"))
-        folder.write("status.json", Status(state="queued").model_dump(mode="json"))
+        folder.write("link.json", link)
+        folder.write("status.json", Status(state="queued"))
         (folder.path / CANCELLED).unlink(missing_ok=True)
         # Before the trainer starts: a job whose submitter dies here is found, and is interrupted at worst.
-        folder.write("job.json", job.model_dump(mode="json"))
+        folder.write("job.json", job)
         process = _spawned(ranks.command(str(folder.path / "link.json"), link.tune.processes), folder.log, lock)
         with suppress(psutil.NoSuchProcess):  # it is gone already; its status tells why
             folder.sign(psutil.Process(process.pid))
@@ -144,12 +149,12 @@ class Local:
         # First the lock, then the file: a trainer writes its end before it lets go.
         gone = not folder.is_held()
         status = folder.status.model_copy(update={"points": folder.points})
-        if status.state == "succeeded" and not _there(status.model):
-            lost = f"its adapter {status.model!r} is gone: run the same command, it is made again"
+        if status.state == "succeeded" and not base.stands(status.model, status.model_digest):
+            lost = f"its adapter {status.model!r} is gone or damaged: run the same command, it is made again"
             return status.model_copy(update={"state": "failed", "interrupted": True, "error": lost})
         if status.state in ENDED or not gone:
             return status
-        if folder.read(CANCELLED) is not None:
+        if (folder.path / CANCELLED).exists():
             return status.model_copy(update={"state": "cancelled", "detail": "cancelled"})
         reason = f"the trainer is gone without an end (see {str(folder.log)!r}): run the same command, it goes on"
         return status.model_copy(update={"state": "failed", "interrupted": True, "error": reason})
@@ -163,9 +168,9 @@ class Local:
             folder.write(CANCELLED, {"at": datetime.now(UTC).isoformat(timespec="seconds")})
             _stop(process)
         with folder.held() as lock:
-            if lock is not None and folder.read("job.json") and folder.status.state not in ENDED:
+            if lock is not None and (folder.path / "job.json").exists() and folder.status.state not in ENDED:
                 ended = folder.status.model_copy(update={"state": "cancelled", "detail": "cancelled"})
-                folder.write("status.json", ended.model_dump(mode="json"))
+                folder.write("status.json", ended)
 
     def prompts(self, tune: LocalTune, conversations: Sequence[Sequence[Message]]) -> list[str]:
         """The text that the base model's template makes of each conversation."""
@@ -209,7 +214,8 @@ def _elsewhere(asked: sampler.Asked, folder: str) -> list[list[Answer]]:
     question, answered = f"{folder}/asked.json", f"{folder}/answers.json"
     store.write_json(question, asked.model_dump(mode="json"))
     command = [sys.executable, "-m", "tasks.backends.sampler", question, answered]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    env = processes.environment("hub")
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=env)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1])
     return [[Answer.model_validate(a) for a in said] for said in store.read_json(answered)]
@@ -226,7 +232,7 @@ def _spawned(command: list[str], log: Path, lock: int) -> subprocess.Popen[bytes
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=(lock,),
-            env={**os.environ, settings.ROOT_VARIABLE: settings.root()},
+            env=processes.environment("hub", settings.root()) | {settings.ROOT_VARIABLE: settings.root()},
         )
     threading.Thread(target=process.wait, name=f"reap-{process.pid}", daemon=True).start()
     return process
@@ -244,10 +250,6 @@ def _stop(process: psutil.Process) -> None:
         return
 
 
-def _there(model: str | None) -> bool:
-    return model is not None and store.exists(model)
-
-
 def version(tune: LocalTune, adapter: str | None) -> str:
     """The base, and with an adapter the digest of its files."""
     return tune.base_model if adapter is None else f"{tune.base_model}+{base.digest_of(Path(adapter))[:16]}"
@@ -258,6 +260,9 @@ def fetched(model: str, into: Path) -> str:
     if "://" not in model:
         if not (Path(model) / "adapter_config.json").exists():
             raise BackendError(f"model {model!r} is no adapter on this machine: run finetune again, or name another")
+        held = jobs.Folder(Path(model).parent).status  # where it is the adapter of a job
+        if held.model == model and not base.stands(model, held.model_digest):
+            raise DamagedError(f"model {model!r} is not as it was written: run finetune again, it is made anew")
         return model
     import fsspec
 

@@ -10,16 +10,22 @@ from tasks.backends import engines, jobs, rows
 from tasks.backends.batches import Padded
 from tasks.backends.feed import loss_of
 from tasks.examples.tokens import IGNORED
+from tasks.models import Frozen
+
+
+class Before(Frozen):
+    """Held-out loss of the model that training started from, mean nats per answer token."""
+
+    before: float | None
 
 
 def before(folder: jobs.Folder, model: Any, measured: rows.Rows, pad: int) -> float | None:
     """Held-out loss before training; measured once per job, however often it is resumed."""
-    known = folder.read("heldout.json")
+    known = folder.read("heldout.json", Before)
     if known is None:
-        known = {"before": heldout_loss(model, measured.examples, pad)}
+        known = Before(before=heldout_loss(model, measured.examples, pad))
         folder.write("heldout.json", known)
-    value: float | None = known["before"]
-    return value
+    return known.before
 
 
 def heldout_loss(model: Any, examples: list[dict[str, Any]], pad: int) -> float | None:

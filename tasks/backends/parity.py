@@ -7,16 +7,14 @@ trained, answers the same prompts, merges the adapter into the base and looks ho
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-from tasks import settings, store
+from tasks import processes, settings, store
 from tasks.backends import base, engines, rows
 from tasks.backends.jobs import Folder, LocalLink
-from tasks.errors import BackendError
+from tasks.errors import BackendError, DamagedError
 from tasks.examples.tokens import IGNORED
 from tasks.models import Frozen, Parity
 
@@ -102,7 +100,7 @@ def asked(folder: Folder, adapter: str) -> Parity | None:
 
     In another process than the trainer's, always: what is compared are files. See `engines.apart` for which.
     """
-    said = folder.read("said.json")
+    said = folder.read("said.json", Said)
     if said is None:
         return None
     link = folder.link
@@ -110,7 +108,7 @@ def asked(folder: Folder, adapter: str) -> Parity | None:
         if engines.apart(link.tune):
             return _elsewhere(folder, adapter)
         engines.quiet()
-        return proved(link, adapter, Said.model_validate(said))
+        return proved(link, adapter, said)
     except Exception as error:
         raise BackendError(f"adapter {adapter!r} cannot be compared with the model in training: {error}") from error
 
@@ -118,17 +116,23 @@ def asked(folder: Folder, adapter: str) -> Parity | None:
 def _elsewhere(folder: Folder, adapter: str) -> Parity:
     link, said, out = (str(folder.path / name) for name in ("link.json", "said.json", "parity.json"))
     call = [sys.executable, "-m", "tasks.backends.parity", link, adapter, said, out]
-    done = subprocess.run(call, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    env = processes.environment("hub")
+    done = subprocess.run(call, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=env)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1])
-    return Parity.model_validate(folder.read("parity.json"))
+    found = folder.read("parity.json", Parity)
+    if found is None:
+        raise DamagedError(f"{str(folder.path / 'parity.json')!r} is damaged: run the same command again")
+    return found
 
 
 def main(link: str, adapter: str, said: str, out: str) -> None:
     """Read the link and what was said in training, and write what was found."""
-    told = Said.model_validate(json.loads(Path(said).read_text()))
-    found = proved(LocalLink.model_validate(json.loads(Path(link).read_text())), adapter, told)
-    store.write_json(out, found.model_dump(mode="json"))
+    again = "run the same command again, it is made anew"
+    told, worked_on = store.read(said, Said, again), store.read(link, LocalLink, again)
+    if told is None or worked_on is None:
+        raise DamagedError(f"{said!r} or {link!r} is gone: {again}")
+    store.write(out, proved(worked_on, adapter, told))
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def _say(folder: jobs.Folder, facts: dict[str, Any] | None = None, **changes: An
     status = folder.status
     status = status.model_copy(update=changes | {"facts": status.facts | (facts or {})})
     if ranks.rank() == 0 or status.state == "failed":
-        folder.write("status.json", status.model_dump(mode="json"))
+        folder.write("status.json", status)
     return status
 
 
@@ -112,7 +112,7 @@ def run(folder: jobs.Folder) -> None:
         return
     _say(folder, detail="measuring")
     after = measure.heldout_loss(trainer.model, measured.examples, pad)
-    folder.write("said.json", parity.noted(trainer.model, measured).model_dump(mode="json"))
+    folder.write("said.json", parity.noted(trainer.model, measured))
     uri, digest = save(folder, trainer.model, tokenizer)
     ended = {"eta_seconds": 0.0, "peak_memory_bytes": memory.peak(), "seconds": round(time.monotonic() - began, 1)}
     _say(folder, ended, state="succeeded", detail="succeeded", heldout_after=after, model=uri, model_digest=digest)
@@ -200,7 +200,7 @@ def _trained(folder: jobs.Folder, trainer: Any) -> None:
 def _tidied(folder: jobs.Folder, last: Path | None) -> None:
     """Without half checkpoints, and without points that will be made again."""
     for found in folder.checkpoints.glob("checkpoint-*"):
-        if not (found / "whole.json").exists():
+        if found != last and not (found / jobs.WHOLE).exists():
             shutil.rmtree(found)
     folder.keep_points(int(last.name.rpartition("-")[2]) if last else 0)
 

@@ -13,7 +13,6 @@ from tasks.backends import memory, ranks
 from tasks.backends.contract import LossPoint, Status
 from tasks.backends.jobs import Folder
 from tasks.errors import TrainingError
-from tasks.store import write_json
 
 PATIENCE = 20  # float16 steps in a row whose gradient may overflow: the loss scale starts at 2**16 and halves each time
 
@@ -72,14 +71,13 @@ class Watch(TrainerCallback):
         done = {"step": state.global_step, "steps": state.max_steps, "detail": "training"}
         facts = self.status.facts | self.speed(state.max_steps - state.global_step)
         self.status = self.status.model_copy(update=done | {"facts": facts})
-        self.folder.write("status.json", self.status.model_dump(mode="json"))
+        self.folder.write("status.json", self.status, passing=True)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if ranks.rank():
             return
         # The mark comes last: a checkpoint without it was cut by a kill.
-        mark = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "whole.json"
-        write_json(str(mark), {"step": state.global_step})
+        self.folder.mark_whole(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}", state.global_step)
 
     def speed(self, left: int) -> dict[str, Any]:
         """What this process measured so far. The first step warms up and is left out where there are others."""

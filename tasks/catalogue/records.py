@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tasks import store
 from tasks.models import CleanShard, Export, Frozen, Shard
 from tasks.recipe import Cleaning, Splitting
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from mlflow.entities import Metric, RunTag
 from mlflow.utils.time import get_current_time_millis
+from pydantic import ValidationError
 
+from tasks import store
 from tasks.answers import report
 from tasks.answers.compared import Compared
 from tasks.answers.trial import Mark
+from tasks.errors import DamagedError
 from tasks.record import describe, ledger
+
+log = logging.getLogger(__name__)
 
 KEY = "shardtune.comparison"
 NOTE = "mlflow.note.content"
@@ -23,8 +29,12 @@ def finished(key: str) -> Compared | None:
     found = place and api.search_runs(
         [place], f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'", max_results=1
     )
-    told = ledger.read(found[0].info.run_id, "compared.json") if found else None
-    return Compared.model_validate(told | {"again": True}) if told else None
+    try:
+        told = ledger.read(found[0].info.run_id, "compared.json") if found else None
+        return Compared.model_validate(told | {"again": True}) if told else None
+    except (DamagedError, ValidationError) as error:  # it is made anew; the answers are cached
+        log.warning("%s", " ".join(str(error).split()))
+        return None
 
 
 def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
@@ -54,7 +64,7 @@ def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
     api.log_figure(run_id, picture, "comparison.png")
     compared = compared.model_copy(update={"mlflow_run_id": run_id, "report": f"{run.info.artifact_uri}/report.html"})
     api.log_text(run_id, page, "report.html")
-    api.log_dict(run_id, compared.model_dump(mode="json"), "compared.json")
+    api.log_dict(run_id, store.sealed(compared.model_dump(mode="json")), "compared.json")
     api.set_terminated(run_id, "FINISHED")
     return compared
 

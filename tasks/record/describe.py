@@ -15,6 +15,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
 
+from tasks import processes
 from tasks.backends.contract import Link
 from tasks.models import Export
 from tasks.record.names import BACKEND, ENDPOINT, LINES, MODEL, NEAR, PARENT, RECIPE, SHARDS
@@ -92,6 +93,6 @@ def source() -> dict[str, str]:
         found["mlflow.user"] = getpass.getuser()
     call = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     with suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(call, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(call, capture_output=True, text=True, timeout=10, env=processes.environment())
         found |= {"mlflow.source.git.commit": done.stdout.strip()} if done.returncode == 0 else {}
     return found

@@ -194,7 +194,7 @@ def _about(run_id: str, link: Link, model: str) -> dict[str, Any]:
 def forgetting(run_id: str, told: Forgetting) -> None:
     """What the link of this run still knows of the shards before it: the matrix, its picture, and the worst drop."""
     api = client()
-    api.log_dict(run_id, told.model_dump(mode="json"), "forgetting.json")
+    api.log_dict(run_id, store.sealed(told.model_dump(mode="json")), "forgetting.json")
     api.log_figure(run_id, heat_map(told), "forgetting.png")
     if told.drops and "worst_drop" not in api.get_run(run_id).data.metrics:
         api.log_metric(run_id, "worst_drop", max(told.drops.values()))

@@ -18,17 +18,21 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from pydantic import ValidationError
+from sqlalchemy.exc import DatabaseError
 
 from tasks import settings, store
 from tasks.answers.asking import Exam
+from tasks.backends.base import stands
 from tasks.backends.contract import Job, Link, Quote
-from tasks.errors import AnswerError
+from tasks.errors import AnswerError, DamagedError
 from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned, Frozen, Prepared
 from tasks.recipe import Recipe
 from tasks.record import attempts, describe, names, note, turns, view
 from tasks.record.names import EXPERIMENT, JOB, KEY, NOTE, STATE, UNATTENDED, UNTIL
 
+log = logging.getLogger(__name__)
 KEYS = re.compile(r"[0-9a-f]{4,32}")  # of a link, whole or its beginning
 
 for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):
@@ -43,7 +47,15 @@ def client() -> MlflowClient:
         folder = settings.local_root() / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "mlflow.lock"):
-            MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
+            try:
+                MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
+            except (DatabaseError, MlflowException) as error:
+                if not re.search("malformed|not a database|disk image|no such table|disk I/O", str(error)):
+                    raise
+                raise DamagedError(
+                    f"MLflow's database {uri.removeprefix('sqlite:///')!r} is damaged ({str(error).splitlines()[0]}): "
+                    "put back a backup by `shardtune restore`, or move the file away to begin without records"
+                ) from error
         _made.add(uri)
     return MlflowClient(tracking_uri=uri)
 
@@ -151,14 +163,19 @@ def finished(key: str) -> Finetuned | None:
     run = run_of(key)
     if run is None or run.info.status != "FINISHED":
         return None
-    told = read(run.info.run_id, "result.json")
-    result = Finetuned.model_validate(told | {"trained": False}) if told else None
-    return result if result and _there(result.model) else None
+    try:
+        told = read(run.info.run_id, "result.json")
+        result = Finetuned.model_validate(told | {"trained": False}) if told else None
+    except (DamagedError, ValidationError) as error:  # the evidence is made anew from the job
+        log.warning("%s", " ".join(str(error).split()))
+        return None
+    return result if result and _there(result) else None
 
 
-def _there(model: str | None) -> bool:
-    """Whether a model that lies in a folder is still there; a provider's model is known by its name alone."""
-    return model is not None and (not (model.startswith("/") or "://" in model) or store.exists(model))
+def _there(result: Finetuned) -> bool:
+    """Whether a model that lies in a folder still stands; a provider's model is known by its name alone."""
+    model = result.model
+    return model is not None and (not (model.startswith("/") or "://" in model) or stands(model, result.model_digest))
 
 
 def spent(key: str) -> float:
@@ -195,13 +212,23 @@ def put(api: MlflowClient, run_id: str, values: Mapping[str, Any]) -> None:
     """Write values as JSON artifacts of a run, each under its name and `.json`, in one go."""
     with tempfile.TemporaryDirectory() as folder:
         for name, value in values.items():
+            if isinstance(value, dict) and "columns" not in value:  # MLflow's own tables stay as it wants them
+                value = store.sealed(value)
             Path(folder, f"{name}.json").write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
         api.log_artifacts(run_id, folder)
 
 
 def read(run_id: str, name: str) -> Any:
-    """A JSON artifact of a run; None where the run has none of that name."""
-    return json.loads(text(run_id, name)) if name in {a.path for a in client().list_artifacts(run_id)} else None
+    """A JSON artifact of a run; None where the run has none of that name. DamagedError where it is not as written."""
+    if name not in {a.path for a in client().list_artifacts(run_id)}:
+        return None
+    try:
+        return store.opened(text(run_id, name))
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(
+            f"artifact {name!r} of MLflow run {run_id!r} is damaged ({error}): run the command that made it again, or "
+            "put back a backup"
+        ) from error
 
 
 def text(run_id: str, name: str) -> str:
