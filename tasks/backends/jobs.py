@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import psutil
 from pydantic import BaseModel, Field
@@ -58,7 +58,11 @@ class Folder:
     def of(cls, key: str) -> Folder:
         return cls(settings.local_root() / "jobs" / key)
 
-    def read(self, name: str, model: type[M]) -> M | None:
+    @overload
+    def read(self, name: str, model: type[M]) -> M | None: ...
+    @overload
+    def read(self, name: str, model: None = None) -> dict[str, Any] | None: ...
+    def read(self, name: str, model: type[M] | None = None) -> M | dict[str, Any] | None:
         """The record in a file of the folder; None where it is not there, or damaged: then it is told, once."""
         return store.read(str(self.path / name), model)
 
@@ -124,7 +128,7 @@ class Folder:
     @property
     def process(self) -> psutil.Process | None:
         """The process that works on the job; None where it is gone (a number used again by another does not count)."""
-        return processes.alive(store.read(str(self.path / "process.json")))
+        return processes.alive(self.read("process.json"))
 
     @contextmanager
     def held(self) -> Iterator[int | None]:

@@ -28,7 +28,6 @@ def without(export: Export, bad: set[int], findings: Sequence[Finding], name: st
     for f in findings:
         if f.line and f.level == "error":
             reasons.setdefault(f.line, []).append(f"{f.rule}: {f.message}")
-    store.check(export.uri, export.digest)
     hasher, names, quarantined = hashlib.sha256(), uids(export), []
     with store.reading(export.uri) as stream, store.writing(f"{base}.jsonl", derived=True) as good:
         for line, raw in enumerate(stream, 1):

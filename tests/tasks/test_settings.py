@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from tasks import settings
+import pytest
+
+from tasks import settings, store
+from tasks.errors import StateError
 
 
 def test_a_local_root_holds_everything(own_root, monkeypatch, tmp_path):
@@ -23,3 +27,51 @@ def test_beside_a_root_in_an_object_store_what_is_local_stays_in_one_folder(monk
     assert settings.local_root() == Path(tmp_path.parent, "kept")
     monkeypatch.setenv(settings.LOCAL_VARIABLE, str(tmp_path / "kept"))
     assert settings.local_root() == tmp_path / "kept"
+
+
+def test_the_state_is_this_accounts_alone_and_an_older_root_is_tightened(own_root, tmp_path):
+    theirs, old = own_root / "my notes", own_root / "exports"
+    for folder in (theirs, old):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("x")
+    for path in (own_root, theirs, old):
+        path.chmod(0o755)
+    (old / "file").chmod(0o644)
+    (own_root / "mlflow.db").touch(0o644)
+    before = os.umask(0o022)
+    try:
+        settings._umask = 0o022
+        settings.tighten(own_root)
+        store.write(str(own_root / "jobs" / "k" / "status.json"), {"state": "queued"})
+        store.write(str(tmp_path / "published" / "README.md"), {"for": "others"})
+    finally:
+        os.umask(before)
+    modes = {str(p.relative_to(tmp_path)): p.stat().st_mode & 0o777 for p in tmp_path.rglob("*")}
+    assert modes == {
+        "root": 0o755,  # a person's own things lie in it
+        "root/my notes": 0o755,
+        "root/my notes/file": 0o644,
+        "root/exports": 0o700,
+        "root/exports/file": 0o600,
+        "root/mlflow.db": 0o600,
+        "root/jobs": 0o700,
+        "root/jobs/k": 0o700,
+        "root/jobs/k/status.json": 0o600,
+        "published": 0o755,
+        "published/README.md": 0o644,
+    }
+    (theirs / "file").unlink()
+    theirs.rmdir()
+    settings.tighten(own_root)
+    assert own_root.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_root_that_cannot_be_is_told_in_a_line(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(settings.ROOT_VARIABLE, str(tmp_path / "file" / "root"))
+    before = os.umask(0o022)
+    try:
+        with pytest.raises(StateError, match=r"the root '.*/file/root' cannot be made \(Not a directory\)"):
+            settings.enter()
+    finally:
+        os.umask(before)

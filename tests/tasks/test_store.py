@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks import store
+from tasks.errors import DamagedError
+from tasks.models import Shard
 from tests.tasks.catalogue.bucket import serving
 
 
@@ -90,3 +94,97 @@ def test_a_file_is_known_by_its_bytes(place):
 )
 def test_which_uris_are_local(uri, path):
     assert store.local(uri) == (Path(path) if path else None)
+
+
+def marked(place: str) -> tuple[str, str]:
+    """A file, and the record that is kept of it."""
+    uri, record = store.join(place, "data"), store.join(place, "record.json")
+    with store.writing(uri, derived=True) as out:
+        out.write(b"0123456789")
+    store.keep(record, Shard(**SHARD), uri)
+    return uri, record
+
+
+SHARD = {"index": 0, "uri": "u", "start": 0, "end": 9, "first_line": 1, "lines": 3, "digest": "d"}
+
+
+def test_a_record_is_read_back_and_what_is_damaged_is_told_once(place, caplog):
+    uri = store.join(place, "record.json")
+    assert store.read(uri) is None
+    store.write(uri, Shard(**SHARD))
+    assert store.read(uri, Shard) == Shard(**SHARD)
+    whole = store.reading(uri).read()
+    for damaged in (
+        b"",
+        whole[:40],
+        whole.replace(b'"lines": 3', b'"lines": 7'),
+        b"[1]",
+        b'{"new": 1}',
+        b"\xff",
+        b"[" * 99_999,
+    ):
+        with store.writing(uri) as out:
+            out.write(damaged)
+        assert store.read(uri, Shard) is None
+        with pytest.raises(DamagedError, match=r"record\.json.*: restore it"):
+            store.read(uri, Shard, lost="restore it")
+    assert [uri in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_what_an_older_version_wrote_has_no_seal_and_is_read(tmp_path):
+    uri = str(tmp_path / "old.json")
+    store.write_json(uri, SHARD)
+    assert store.read(uri, Shard) == Shard(**SHARD)
+    assert store.kept(uri, Shard) is None  # a record of files says which, or they are made anew
+
+
+@pytest.mark.parametrize("place", ["local", "s3"], indirect=True)
+def test_a_record_of_files_stands_as_long_as_they_do(place):
+    uri, record = marked(place)
+    assert store.kept(record, Shard) == Shard(**SHARD)
+    with store.writing(uri) as out:
+        out.write(b"0123456788")
+    assert store.kept(record, Shard) is None
+    store.remove(uri)
+    assert store.kept(record, Shard) is None
+
+
+def test_the_same_bytes_at_another_time_are_the_same_file(tmp_path):
+    uri, record = marked(str(tmp_path))
+    os.utime(uri, (1, 1))
+    assert store.kept(record, Shard) == Shard(**SHARD)
+
+
+def test_bytes_that_changed_under_their_old_time_are_found_where_they_are_read(tmp_path):
+    uri, record = marked(str(tmp_path))
+    digest, then = store.file_digest(uri), os.stat(uri)
+    assert store.check(uri, digest) == uri
+    Path(uri).write_bytes(b"0123456788")
+    os.utime(uri, ns=(then.st_atime_ns, then.st_mtime_ns))
+    store._digests.clear()  # another process
+    assert store.kept(record, Shard) == Shard(**SHARD)
+    with pytest.raises(DamagedError, match="data"):
+        store.check(uri, digest)
+    assert store.kept(record, Shard) is None  # doubted from now on
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path, monkeypatch):
+    left, young, theirs = (tmp_path / f".{name}.0123abcd.part" for name in ("left", "young", "theirs"))
+    for path in (left, young, theirs, tmp_path / "mine.part", tmp_path / ".hidden"):
+        path.write_bytes(b"half")
+        os.utime(path, (1, 1))
+    os.utime(young)
+    with theirs.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # as `writing` does
+        store.write_json(str(tmp_path / "one"), 1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden", theirs.name, young.name, "mine.part", "one"]
+
+
+def test_a_file_and_its_name_are_on_the_disk_but_for_what_is_derived(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    store.write(str(tmp_path / "record"), SHARD)
+    assert [name.endswith(".part") for name in synced] == [True, False] and synced[1] == str(tmp_path)
+    with store.writing(str(tmp_path / "derived"), derived=True) as out:
+        out.write(b"1")
+    assert len(synced) == 2

@@ -184,3 +184,23 @@ def test_a_process_that_is_gone_or_not_yet_reaped_is_none(folder):
     assert recorded(folder, child.pid, started) is None
     child.wait()
     assert recorded(folder, child.pid, started) is None
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(folder):
+    for step in (2, 4):
+        place = folder.checkpoints / f"checkpoint-{step}"
+        place.mkdir(parents=True)
+        (place / "optimizer.pt").write_bytes(b"moments")
+        folder.mark_whole(place, step)
+    assert folder.whole_checkpoint() == folder.checkpoints / "checkpoint-4"
+    (folder.checkpoints / "checkpoint-4" / "optimizer.pt").write_bytes(b"momentz")
+    assert folder.whole_checkpoint() == folder.checkpoints / "checkpoint-2"
+
+
+def test_a_damaged_loss_is_left_out_and_no_other(folder):
+    for step in (1, 2, 3):
+        folder.add_point(point(step))
+    losses = folder.path / "losses.jsonl"
+    lines = losses.read_text().splitlines(keepends=True)
+    losses.write_text(lines[0] + lines[1].replace('"step": 2', '"step": 7') + lines[2])
+    assert [p.step for p in folder.points] == [1, 3]
