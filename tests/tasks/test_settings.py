@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from tasks import settings, store
-from tasks.errors import StateError
 
 
 def test_a_local_root_holds_everything(own_root, monkeypatch, tmp_path):
@@ -64,14 +61,3 @@ def test_the_state_is_this_accounts_alone_and_an_older_root_is_tightened(own_roo
     theirs.rmdir()
     settings.tighten(own_root)
     assert own_root.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_root_that_cannot_be_is_told_in_a_line(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv(settings.ROOT_VARIABLE, str(tmp_path / "file" / "root"))
-    before = os.umask(0o022)
-    try:
-        with pytest.raises(StateError, match=r"the root '.*/file/root' cannot be made \(Not a directory\)"):
-            settings.enter()
-    finally:
-        os.umask(before)
