@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # uv resolves the pinned set in seconds, pip in minutes; where uv cannot reach the index, pip does it.
 QUICK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help install demo up rehearse test check bench faults pictures compose-check audit gpu-check clean
+.PHONY: help install demo up rehearse test check bench damage faults pictures compose-check audit gpu-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -63,6 +63,10 @@ bench: $(STAMP)  ## speed and memory, side by side with other ways to do the sam
 	@$(BIN)/python -m tests.benchmarks.scaling
 	@$(BIN)/python -m tests.benchmarks.arrival
 	@$(BIN)/python -m tests.benchmarks.waits
+
+damage: $(STAMP)  ## every kind of state file damaged in five ways, as a table; then every kill of a paid job, as another
+	@$(BIN)/python -m tests.benchmarks.damage
+	@$(BIN)/python -m pytest -q -s tests/tasks/backends/test_exactly_once.py
 
 faults: $(STAMP)  ## every fault for real in the middle of a retrain, as a table; then the long tests (half an hour)
 	@$(BIN)/python -m tests.benchmarks.faults
