@@ -131,7 +131,7 @@ def _asking_hub(name: str) -> Iterator[None]:
 
 def _converted(source: Path, home: Path) -> Path:
     target = home / "models" / digest_of(source)[:16]
-    whole = f"{target}.json"
+    whole = str(target / "whole.json")
     if store.kept(whole, Converted):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

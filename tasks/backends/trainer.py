@@ -198,11 +198,16 @@ def _trained(folder: jobs.Folder, trainer: Any) -> None:
 
 
 def _tidied(folder: jobs.Folder, last: Path | None) -> None:
-    """Without half checkpoints, and without points that will be made again."""
+    """Without half or damaged checkpoints, and without points that will be made again."""
+    kept = _step(last) if last else 0
     for found in folder.checkpoints.glob("checkpoint-*"):
-        if found != last and not (found / jobs.WHOLE).exists():
+        if _step(found) > kept or not (found / jobs.WHOLE).exists():
             shutil.rmtree(found)
-    folder.keep_points(int(last.name.rpartition("-")[2]) if last else 0)
+    folder.keep_points(kept)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def save(folder: jobs.Folder, model: Any, tokenizer: Any) -> tuple[str, str]:

@@ -237,7 +237,7 @@ def lookups(root: Root) -> dict[str, Kind]:
         "first sight of a shard": Kind(*_seen(root)),
         "result of a task": Kind(kept, lambda: _result(kept)),
         "converted model": Kind(converted / "model.safetensors", lambda: _converted(root, converted)),
-        "converted model: record": Kind(Path(f"{converted}.json"), lambda: _converted(root, converted)),
+        "converted model: record": Kind(converted / "whole.json", lambda: _converted(root, converted)),
         "backup: manifest": Kind(target / "manifest.json", lambda: len(backup.check(str(target)).files), anew=False),
         "backup: a file": Kind(held, lambda: len(backup.check(str(target)).files), anew=False),
     }
@@ -300,8 +300,10 @@ def job(root: Root) -> dict[str, Kind]:
     """A job's folder, of one that has ended and of one that was killed."""
     root.trained()
     folder = jobs.Folder.of(root.link().key)
-    checkpoint = folder.whole_checkpoint()
-    assert checkpoint is not None
+
+    def newest(name: str) -> Callable[[], Path]:
+        return lambda: (folder.whole_checkpoint() or folder.checkpoints / "none is whole") / name
+
     return {
         "job: status": Kind(folder.path / "status.json", root.trained),
         "job: adapter": Kind(folder.adapter / "adapter_model.safetensors", root.trained),
@@ -312,8 +314,8 @@ def job(root: Root) -> dict[str, Kind]:
         "killed job: losses": Kind(folder.path / "losses.jsonl", root.interrupted),
         "killed job: held-out loss": Kind(folder.path / "heldout.json", root.interrupted),
         "killed job: said": Kind(folder.path / "said.json", root.interrupted),
-        "killed job: checkpoint's mark": Kind(checkpoint / "whole.json", root.interrupted),
-        "killed job: checkpoint": Kind(checkpoint / "optimizer.pt", root.interrupted),
+        "killed job: checkpoint's mark": Kind(newest("whole.json"), root.interrupted),
+        "killed job: checkpoint": Kind(newest("optimizer.pt"), root.interrupted),
     }
 
 
