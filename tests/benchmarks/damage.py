@@ -293,7 +293,7 @@ def _converted(root: Root, target: Path) -> Any:
         made = base._converted(source, root.root)
     finally:
         base.subprocess, base.digest_of = before, digest
-    return digest(made)
+    return [(path.name, digest(path)) for path in sorted(made.iterdir()) if path.name != "whole.json"]
 
 
 def job(root: Root) -> dict[str, Kind]:
@@ -353,9 +353,8 @@ def suffered(kind: Kind, way: str) -> str:
     file = kind.file if isinstance(kind.file, Path) else kind.file()
     data, stat = file.read_bytes(), file.stat()
     bad = WAYS[way](data, file)
-    if bad is None:
-        file.unlink()
-    else:
+    file.unlink()  # never in place: an index that this process has mapped would end it by SIGBUS
+    if bad is not None:
         file.write_bytes(bad)
     try:
         after = kind.action()
