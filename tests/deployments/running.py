@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import psutil
 
+from tasks import store
+
 TOP = Path(__file__).parent.parent.parent
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PATIENCE = 300.0  # seconds, after which a moment that never came fails the test
@@ -48,7 +50,7 @@ class Service:
 
     def known(self) -> dict[str, Any]:
         path = self.root / "service.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return store.read(str(path)) or {} if path.exists() else {}
 
     def url(self, name: str) -> str:
         return str(self.known()[name]["url"])
