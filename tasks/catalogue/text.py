@@ -47,6 +47,7 @@ _MOJIBAKE = re.compile(
     "|(?<=[\u0420\u0421\u0412\u0432])[\u0402-\u040f\u0452-\u045f\u0490-\u0491\u2116]"
     "|(?<=[\u251c\u252c\u0393\u221a\u201a])[^\x00-\x7f])"
 )
+_LEADS = (b"\xc3", b"\xc4", b"\xd0", b"\xd1", b"\xce", b"\xe2\x94", b"\xe2\x88\x9a", b"\xe2\x80\x9a")  # of the above
 # A sign of U+2000 to U+2BFF in such text: `\u00e2\u201e\u00a2` is a trade mark. ftfy leaves some of them, to be safe.
 _SIGN = re.compile(
     "\u00e2[\u0080-\u00af\u0152-\u0153\u0160-\u0161\u0178\u017d-\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
@@ -168,7 +169,15 @@ def _unsettled(text: str, rules: Cleaning) -> bool:
     """Whether one turn may have uncovered work for another: an entity hides a tag, a control character splits both."""
     if "&" in text or "<" in text or (rules.entity_stumps and ";" in text):
         return True
-    return rules.mojibake and not text.isascii() and _MOJIBAKE.search(text) is not None
+    return rules.mojibake and _may_be_mojibake(text)
+
+
+def _may_be_mojibake(text: str) -> bool:
+    """A quick look: few texts hold one of the leads, and bytes are searched sixty times as fast as by the pattern."""
+    if text.isascii():
+        return False
+    data = text.encode("utf-8", "surrogatepass")
+    return any(lead in data for lead in _LEADS) and _MOJIBAKE.search(text) is not None
 
 
 def _once(text: str, rules: Cleaning, lines: bool, again: bool, seen: set[str]) -> str:
@@ -179,7 +188,7 @@ def _once(text: str, rules: Cleaning, lines: bool, again: bool, seen: set[str]) 
         text = _unescape(text, again)
     if rules.entity_stumps and ";" in text and (mended := stumps.mend(text)) != text:
         text = _seen(mended, "entity_stumps", seen)
-    if rules.mojibake and raw and _MOJIBAKE.search(text) and (mended := _recode(text)) != text:
+    if rules.mojibake and raw and _may_be_mojibake(text) and (mended := _recode(text)) != text:
         text = _seen(mended, "mojibake", seen)
     if rules.lost_characters and _LOST in text:
         text = _seen(text.replace(_LOST, ""), "lost_characters", seen)
