@@ -256,7 +256,7 @@ FAULTS: list[tuple[str, list[tuple[dict[str, str], dict[str, Any]]]]] = [
     ("create slow", [(CREATE, {"fault": "slow", "seconds": 1, "when": "after"})]),
     (
         "create lost, then the list fails twice",
-        [(CREATE, {"fault": "lost", "when": "after"}), (LIST, {"fault": "lost", "times": 2, "skip": 1})],
+        [(CREATE, {"fault": "lost", "when": "after"}), (LIST, {"fault": "lost", "times": 2, "skip": 2})],
     ),
     (
         "create lost where no filter is supported",
