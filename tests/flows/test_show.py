@@ -6,6 +6,7 @@ from flows import show
 from tasks.answers.index import Row
 from tasks.answers.reply import Reply, Source
 from tasks.models import CleanShard, Prepared
+from tasks.record import address
 from tests.tasks.links import made, result
 
 
@@ -18,6 +19,14 @@ def test_the_end_of_a_fine_tune_tells_numbers_answers_and_where_to_look(capsys, 
     assert line.split()[2:] == ["10.000", "20.000", "-", "-"]
     assert told.splitlines()[-1].endswith("shardtune up") and f"SHARDTUNE_ROOT={own_root} " in told
     assert "served from its record" not in told
+
+
+def test_the_end_of_a_fine_tune_names_the_pages_of_servers_that_run(capsys, monkeypatch):
+    monkeypatch.setattr(address, "of", lambda run: f"http://mlflow/#/experiments/1/runs/{run}")
+    monkeypatch.setattr(address, "flow_run", lambda run: "http://prefect/runs/flow-run/f")
+    show.finetuned(result(made(), "run-1"))
+    told = capsys.readouterr().out.splitlines()
+    assert told[-2:] == ["MLflow   http://mlflow/#/experiments/1/runs/run-1", "Prefect  http://prefect/runs/flow-run/f"]
 
 
 def test_a_result_from_the_record_says_so(capsys):
