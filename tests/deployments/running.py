@@ -61,7 +61,12 @@ class Service:
 
     def api(self, method: str, path: str, body: Any = None) -> httpx.Response:
         auth = tuple(self.login()["prefect"].split(":", 1))
-        return httpx.request(method, self.url("prefect") + path, json=body, auth=auth, timeout=60)
+        for _ in range(10):  # its database is busy now and then: Prefect's own client asks again, too
+            reply = httpx.request(method, self.url("prefect") + path, json=body, auth=auth, timeout=60)
+            if reply.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)
+        return reply
 
     def deployment(self, name: str) -> dict[str, Any]:
         return dict(self.api("GET", f"/deployments/name/{name}").raise_for_status().json())

@@ -141,6 +141,9 @@ def test_a_folder_that_grows_is_learned_once_in_order_whatever_else_has_changed(
     assert (tags["shardtune.parent"], link.tune.epochs, len(jobs(simulators))) == (first.last.key, 2, 2)
     assert jobs(simulators)[1]["model"] == first.last.model != second.last.model
     assert retrain(recipe(folder, "grows")).new == () and len(jobs(simulators)) == 2
+    newest = {"flows": {"name": {"any_": ["retrain"]}}, "sort": "START_TIME_DESC", "limit": 1}
+    (named,) = httpx.post(f"{PREFECT_API_URL.value()}/flow_runs/filter", json=newest).json()
+    assert "shard 2 waiting" in named["name"]  # not "nothing new", while 90 lines wait
 
     third = retrain(recipe(folder, "grows", "max_wait_hours=0"))
     assert (third.new, third.waiting) == ((2,), None)
