@@ -59,17 +59,15 @@ def main() -> None:
     options.add_argument("--idle", type=float, required=True)
     chosen = options.parse_args()
     os.umask(0o077)
-    os.environ.update({"PREFECT_UI_ENABLED": "false", "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"})
-    from deployments import blank
-    from tasks import access, settings
-
-    blank.put(settings.prefect_home())
+    # No page and no schedules, as in the server that Prefect starts for one command.
+    os.environ.update({"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "false"})
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "WARNING")
     import uvicorn
-    from prefect.server.api.server import create_app
 
-    from deployments.door import Door
+    from deployments import door
+    from tasks import access
 
-    used = Used(Door(create_app(ephemeral=True, final=True), access.origins(chosen.port)))
+    used = Used(door.Door(door.prefect(), access.origins(chosen.port)))
     config = uvicorn.Config(used, log_level="warning", server_header=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     threading.Thread(target=look_after, args=(server, used, chosen.idle), daemon=True).start()

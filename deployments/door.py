@@ -70,6 +70,10 @@ async def _refuse(kind: str, send: Any, status: int, reason: str) -> None:
 
 def prefect() -> App:
     """The Prefect server, with its page."""
+    from deployments import blank
+    from tasks import settings
+
+    blank.put(settings.prefect_home())
     import prefect.plugins
     from prefect.server.api.server import create_app
 
