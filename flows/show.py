@@ -117,6 +117,8 @@ def finetuned(result: Finetuned) -> None:
         for name in dict.fromkeys(name for values in arms.values() for name in values):
             told = [_number(arms.get(arm, {}).get(name)) for arm in ("before", "after", "before_t0", "after_t0")]
             echo(f"{group + ': ' + name:28}{told[0]:>10}{told[1]:>10}{told[2]:>14}{told[3]:>12}")
+    for note in result.notes:
+        echo(note)
     if result.promotion:
         echo(f"{result.promotion.version} is {result.promotion.alias}: {result.promotion.reason}")
     if not result.trained:

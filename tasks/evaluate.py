@@ -15,7 +15,7 @@ from tasks.backends.contract import Decoding
 from tasks.models import Asked, Finetuned
 from tasks.recipe import Evaluation
 
-VERSION = 2
+VERSION, LOCAL = 2, 1  # LOCAL: of what a model on this machine makes of a prompt
 # What of a recipe's `tune` decides how an un-tuned base answers; the rest is about training.
 PROMPTING = ("kind", "base_model", "revision", "template", "load_in_4bit", "trust_remote_code")
 
@@ -24,7 +24,8 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     values = to_jsonable_python(parameters)
     values["tune"] = {name: values["tune"][name] for name in PROMPTING if name in values["tune"]}
     values.pop("model")  # where it lies does not matter, its digest does
-    return store.digest_of([context.task.name, VERSION, values])
+    local = [LOCAL] if values["tune"]["kind"] == "local" else []
+    return store.digest_of([context.task.name, VERSION, values, *local])
 
 
 def _name() -> str:

@@ -13,9 +13,9 @@ from tasks.backends import get_backend
 from tasks.backends.contract import Link
 from tasks.errors import BackendError, RecipeError
 from tasks.examples.templates import Rendering
-from tasks.models import Finetuned, Prepared
+from tasks.models import Export, Finetuned, Prepared
 from tasks.recipe import Recipe
-from tasks.tuning import Tune
+from tasks.tuning import LocalTune, Tune
 
 
 def of(recipe: Recipe) -> Tune:
@@ -61,10 +61,25 @@ def further(
     recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key: str | None, before: int
 ) -> tuple[Link, ...]:
     """Links on these shards, going on from the one of this key, with so many links before them."""
+    parts = [[s] for s in shards] if recipe.chain else [shards]
+    made = _courses([_link(recipe, prepared, mine, before + n + 1) for n, mine in enumerate(parts)])
     links: list[Link] = []
-    for mine in [[s] for s in shards] if recipe.chain else [shards]:
-        links.append(_link(recipe, prepared, mine, links[-1].key if links else parent_key, before + len(links) + 1))
+    for link in made:
+        links.append(link.model_copy(update={"parent_key": links[-1].key if links else parent_key}))
     return tuple(links)
+
+
+def _courses(links: list[Link]) -> list[Link]:
+    """The links, each knowing its place in the schedule that they share, where the recipe wants one over the chain."""
+    tune = links[0].tune
+    if not isinstance(tune, LocalTune) or tune.schedule_over == "link" or len(links) == 1:
+        return links
+    steps = [tune.steps(sum(e.examples - _left_out(e, link) for e in link.train)) for link in links]
+    return [link.model_copy(update={"course": (sum(steps[:n]), sum(steps))}) for n, link in enumerate(links)]
+
+
+def _left_out(export: Export, link: Link) -> int:
+    return (export.truncated or 0) if link.too_long == "drop" else 0
 
 
 def _remembered(recipe: Recipe) -> int:
@@ -72,7 +87,7 @@ def _remembered(recipe: Recipe) -> int:
     return recipe.forgetting.questions if recipe.chain and recipe.forgetting else 0
 
 
-def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key: str | None, before: int) -> Link:
+def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], before: int) -> Link:
     tune = of(recipe)
     mine = [e for e in prepared.exports if e.shard in shards and e.examples]
     train = check.apart(shards, recipe, prepared).train
@@ -83,13 +98,13 @@ def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key:
             f"and {sum(e.examples for e in holdout)} holdout examples of shards {list(shards)!r}: both are needed"
         )
     backend = get_backend(tune)
+    too_long = any(e.truncated for e in (*train, *holdout))
     return Link(
         name=recipe.name,
         backend=tune.kind,
         base_model=tune.base_model,
         base_digest=backend.base_digest(tune),
         endpoint=backend.endpoint(tune),
-        parent_key=parent_key,
         train=check.counted(train, tune, recipe.export.fix),
         holdout=check.counted(holdout, tune, recipe.export.fix),
         heldout_rows=recipe.evaluate.heldout_rows,
@@ -98,6 +113,7 @@ def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key:
         seed=recipe.seed,
         asked=recipe.evaluate.seen + recipe.evaluate.unseen + before * _remembered(recipe),
         answer_tokens=recipe.evaluate.max_new_tokens,
+        too_long=tune.too_long if too_long and isinstance(tune, LocalTune) else None,
         retrain_days=recipe.retrain_days,
     )
 

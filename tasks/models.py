@@ -197,6 +197,7 @@ class Finetuned(Frozen):
     simulated: str | None = None  # what stood in for a provider; its numbers are nobody's
     parity: Parity | None = None  # of the adapter in MLflow with the model in training; None for a provider's model
     promotion: Promotion | None = None  # where the gate was asked
+    notes: tuple[str, ...] = ()  # what a person must know of the training
     watched: float = 0.0  # seconds that this run waited for the job
 
 

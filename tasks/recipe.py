@@ -179,7 +179,9 @@ class Evaluation(Frozen):
     )
     max_new_tokens: int = Field(96, ge=1, le=8_192, title="Longest answer", description="Tokens.")
     temperature: float = Field(0.7, ge=0, le=2, title="Temperature", description="Besides 0, which is always asked.")
-    repetition_penalty: float = Field(1.15, ge=1, le=2, title="Repetition penalty", description="1 is none.")
+    repetition_penalty: float = Field(
+        1.0, ge=1, le=2, title="Repetition penalty", description="1 is none; words of the prompt are never punished."
+    )
 
 
 class Answering(Frozen):

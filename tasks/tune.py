@@ -305,7 +305,18 @@ def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: St
         model_digest=status.model_digest,
         continue_from=status.continue_from,
         simulated=status.facts.get("simulator"),
+        notes=_notes(link, status),
     )
+
+
+def _notes(link: Link, status: Status) -> tuple[str, ...]:
+    """What became of training examples that are longer than the model reads."""
+    many, limit = status.facts.get("truncated"), getattr(link.tune, "max_length", None)
+    if not many or limit is None:
+        return ()
+    then = {"drop": "left out", "cut": "cut, their end kept", "split": "split at the ends of sentences"}
+    told = then.get(link.too_long or "", "cut, and lost their end")
+    return (f"{many} training examples are longer than {limit} tokens (tune.max_length) and were {told}",)
 
 
 def _drawn(answers: Sequence[Answer]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ OpenAI's bounds: its OpenAPI description of 2026-08-21. Vertex names none for ep
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
@@ -27,6 +28,10 @@ OPERATIONAL = frozenset(
     }
 )
 """Fields that change how or where a job is run but not what it learns; they are no part of the key."""
+OF_LINK = frozenset({"too_long", "schedule_over"})
+"""Fields that a link takes up where they change what it learns, and that are part of its key only there."""
+SINCE = frozenset({"warmup_ratio"})
+"""Fields newer than the first links: where one is empty, it is no part of the key."""
 
 
 def _or_auto(kind: str, **bounds: float) -> dict[str, Any]:
@@ -66,7 +71,12 @@ class LocalTune(Frozen):
     load_in_4bit: bool = Field(True, title="4-bit", description="NF4 weights through bitsandbytes (QLoRA).")
     lora: Lora = Field(Lora(), title="LoRA")
     max_length: int = Field(
-        512, ge=16, le=131_072, title="Longest example", description="Tokens; longer examples are cut and counted."
+        512, ge=16, le=131_072, title="Longest example", description="Tokens, of prompt and answer together."
+    )
+    too_long: Literal["drop", "cut", "split"] = Field(
+        "drop",
+        title="Longer examples",
+        description="drop: left out; cut: the answer ends earlier; split: it becomes several, at ends of sentences.",
     )
     epochs: float = Field(1.0, gt=0, le=1_000, title="Epochs", description="Used where max_steps is empty.")
     max_steps: int | None = Field(None, ge=1, title="Steps", description="Optimizer steps; overrides epochs.")
@@ -76,7 +86,18 @@ class LocalTune(Frozen):
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
         "linear", title="Schedule", description="Of the learning rate over the steps."
     )
-    warmup_steps: int = Field(5, ge=0, title="Warm-up steps", description="Must be fewer than the steps.")
+    schedule_over: Literal["link", "chain"] = Field(
+        "link",
+        title="Schedule over",
+        description="link: each link warms up and decays anew; chain: one schedule over the links that are made "
+        "together.",
+    )
+    warmup_steps: int = Field(
+        5, ge=0, title="Warm-up steps", description="A tenth of all steps where the link has no more steps than this."
+    )
+    warmup_ratio: float | None = Field(
+        None, ge=0, lt=1, title="Warm-up ratio", description="Share of all steps; used in place of warm-up steps."
+    )
     weight_decay: float = Field(0.0, ge=0, le=1, title="Weight decay", description="AdamW weight decay.")
     max_grad_norm: float = Field(1.0, gt=0, le=1_000, title="Gradient norm", description="Clipped above.")
     batching: Literal["grouped", "packed", "plain"] = Field(
@@ -105,6 +126,16 @@ class LocalTune(Frozen):
     wait_hours: float = Field(
         168.0, gt=0, title="Longest wait", description="Hours; the job goes on, and the same command takes it up again."
     )
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps of a training on so many examples."""
+        batches = math.ceil(examples / self.batch_size)
+        return self.max_steps or math.ceil(self.epochs * math.ceil(batches / self.gradient_accumulation))
+
+    def warmup(self, steps: int) -> int:
+        """How many of so many steps the learning rate rises; never all of them."""
+        wanted = self.warmup_steps if self.warmup_ratio is None else round(self.warmup_ratio * steps)
+        return wanted if wanted < steps else steps // 10
 
 
 class Deploy(Frozen):

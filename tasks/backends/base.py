@@ -17,6 +17,7 @@ import xxhash
 from filelock import FileLock
 
 from tasks import processes, reach, settings, store
+from tasks.backends import convert
 from tasks.errors import BackendError, RecipeError, ShardtuneError
 from tasks.examples.templates import Kind, Rendering, load_tokenizer
 from tasks.models import Frozen
@@ -103,6 +104,13 @@ def resolve(tune: LocalTune, root: str | None = None) -> str:
     return str(_converted(path, _home(root)) if path.is_file() else path)
 
 
+def portable(tune: LocalTune) -> str:
+    """The base model's name as it is found on any machine: of the hub, or package:…; else as the recipe gives it."""
+    name = tune.base_model
+    place = "" if name.startswith(PACKAGE) or not Path(name).expanduser().exists() else reach.place(name)
+    return place.removeprefix(reach.HUB) if place.startswith(reach.HUB) else name
+
+
 def _home(root: str | None) -> Path:
     return settings.local_root() if root is None or "://" in root else Path(root)
 
@@ -141,6 +149,7 @@ def _converted(source: Path, home: Path) -> Path:
         shutil.rmtree(target, ignore_errors=True)  # damaged, or of a version that wrote down no digests
         for left in target.parent.glob(f".{target.name}.*.part"):
             shutil.rmtree(left, ignore_errors=True)  # by a conversion that was killed
+        convert.examine(source)
         made = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         # A process of its own: it holds all weights in full precision, and gives the memory back when it ends.
         command = [sys.executable, "-m", "tasks.backends.convert", str(source), str(made)]

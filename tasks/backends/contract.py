@@ -8,10 +8,11 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from tasks.errors import BackendError
+from tasks.examples.fitting import TooLong
 from tasks.examples.templates import Rendering
 from tasks.models import Export, Finding, Format, Frozen, Message, Parity, StyleName
 from tasks.store import digest_of
-from tasks.tuning import OPERATIONAL, Tune
+from tasks.tuning import OF_LINK, OPERATIONAL, SINCE, Tune
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
@@ -37,22 +38,26 @@ class Link(Frozen):
     seed: int
     asked: int = 0  # questions, and the longest answer in tokens: what asking may cost
     answer_tokens: int = 0
+    too_long: TooLong | None = None  # where an example is; None before 2026-11-26: its answer lost its end
+    course: tuple[int, int] | None = None  # steps before this link, and of all links of its schedule
     retrain_days: int | None = None  # until the model is followed by another; it must be served till then
 
     @property
     def key(self) -> str:
         """32 hex digits. Same key, same job: never worked on twice."""
+        tune = self.tune.model_dump(mode="json", exclude=set(OPERATIONAL | OF_LINK))
+        since = {"endpoint": self.endpoint, "too_long": self.too_long, "course": self.course}
         decides = {
             "backend": self.backend,
             "base": self.parent_key or [self.base_model, self.base_digest],
             "train": [_bytes(e) for e in self.train],
             "holdout": [_bytes(e) for e in self.holdout],
             "heldout_rows": self.heldout_rows,
-            "tune": self.tune.model_dump(mode="json", exclude=set(OPERATIONAL)),
+            "tune": {name: v for name, v in tune.items() if v is not None or name not in SINCE},
             "style": self.style,
             "seed": self.seed,
         }
-        return digest_of(decides | ({"endpoint": self.endpoint} if self.endpoint else {}))
+        return digest_of(decides | {name: value for name, value in since.items() if value})
 
     @property
     def start(self) -> str:

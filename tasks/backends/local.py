@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tasks import processes, settings, store
+from tasks import processes, reach, settings, store
 from tasks.backends import base, engines, jobs, memory, parity, ranks, sampler
 from tasks.backends.contract import ENDED, Answer, Decoding, Job, Quote, Status
 from tasks.errors import BackendError, DamagedError, ShardtuneError
@@ -62,7 +62,7 @@ class Local:
         """Nothing: a job's folder is all there is, and it is the job."""
 
     def check(self, link: jobs.LocalLink) -> list[Finding]:
-        """Engine, base model, lengths, warm-up and memory."""
+        """Engine, base model, template, lengths and memory."""
         tune = link.tune
         found = engines.findings(tune.engine, tune.load_in_4bit)
         try:
@@ -74,9 +74,7 @@ class Local:
         if isinstance(limit, int) and tune.max_length > limit:
             message = f"tune.max_length={tune.max_length!r} is above the {limit} positions of the base model"
             found.append(Finding(rule="length", level="error", message=message))
-        if tune.max_steps and tune.warmup_steps >= tune.max_steps:
-            message = f"tune.warmup_steps={tune.warmup_steps!r} is not fewer than tune.max_steps={tune.max_steps!r}"
-            found.append(Finding(rule="warm-up", level="error", message=message))
+        found += _too_long(link)
         drawn = base.rendering(tune)
         system = STYLES[link.style].system is not None
         found += templates.findings(drawn.template, load_tokenizer(drawn), system)
@@ -250,6 +248,20 @@ def _stop(process: psutil.Process) -> None:
         return
 
 
+def _too_long(link: jobs.LocalLink) -> list[Finding]:
+    """How many training examples are longer than the model reads, and what becomes of them."""
+    many, whole = sum(e.truncated or 0 for e in link.train), sum(e.examples for e in link.train)
+    if not many or link.too_long is None:
+        return []
+    then = {"drop": "left out", "cut": "cut, their end kept", "split": "split at the ends of sentences"}[link.too_long]
+    message = (
+        f"{many} of {whole} training examples are longer than tune.max_length={link.tune.max_length!r} tokens: they "
+        f"are {then} (tune.too_long={link.too_long!r}); raise tune.max_length to take them whole"
+    )
+    none = many == whole and link.too_long == "drop"
+    return [Finding(rule="too long", level="error" if none else "warning", message=message)]
+
+
 def version(tune: LocalTune, adapter: str | None) -> str:
     """The base, and with an adapter the digest of its files."""
     return tune.base_model if adapter is None else f"{tune.base_model}+{base.digest_of(Path(adapter))[:16]}"
@@ -266,6 +278,7 @@ def fetched(model: str, into: Path) -> str:
         return model
     import fsspec
 
+    reach.check("model", model, settings.root())
     fs, name = fsspec.core.url_to_fs(model)
     fs.get(f"{name}/", f"{into}/adapter/", recursive=True)
     return str(into / "adapter")

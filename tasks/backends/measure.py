@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from tasks.backends import engines, jobs, rows
+from tasks.backends import engines, jobs, memory, rows
 from tasks.backends.batches import Padded
-from tasks.backends.feed import loss_of
+from tasks.backends.feed import learnt, logits_of, loss_of, summed
 from tasks.examples.tokens import IGNORED
 from tasks.models import Frozen
 
@@ -28,6 +28,32 @@ def before(folder: jobs.Folder, model: Any, measured: rows.Rows, pad: int) -> fl
     return known.before
 
 
+def _chunked(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """`loss_of`, with the logits of few positions at a time: a large vocabulary takes more memory than the model.
+
+    The head is given one column, and the others afterwards, part by part. A model that does more to its logits than
+    its head, or does not call it, is found out by that column, and its loss is made at once.
+    """
+    kept: list[torch.Tensor] = []
+
+    def first(module: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        kept.append(given[0])
+        return (given[0][:, :1], *given[1:])
+
+    columns, wanted = learnt(inputs["labels"])
+    head = model.get_output_embeddings()
+    hook = head.register_forward_pre_hook(first)
+    try:
+        column = logits_of(model, inputs, columns)
+    finally:
+        hook.remove()
+    if len(kept) != 1 or kept[0].shape[1] < len(columns) or not torch.equal(column, head(kept[0][:, :1])):
+        return loss_of(model, inputs)
+    hidden = kept[0] if kept[0].shape[1] == len(columns) else kept[0][:, columns]
+    parts = zip(hidden.flatten(0, 1).split(memory.MEASURED), wanted.flatten().split(memory.MEASURED), strict=True)
+    return torch.stack([summed(head(some), labels) for some, labels in parts]).sum()
+
+
 def heldout_loss(model: Any, examples: list[dict[str, Any]], pad: int) -> float | None:
     """Mean nats per answer token over `examples`; None where there are none."""
     lay, total, count = Padded(pad), 0.0, 0
@@ -38,6 +64,6 @@ def heldout_loss(model: Any, examples: list[dict[str, Any]], pad: int) -> float 
         inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask", "labels")}
         precise = torch.autocast(device.type, engines.precision(), engines.precision() != torch.float32)
         with engines.evaluating(model), torch.no_grad(), precise:
-            total += float(loss_of(model, inputs))
+            total += float(_chunked(model, inputs))
         count += int((batch["labels"][:, 1:] != IGNORED).sum())
     return total / count if count else None

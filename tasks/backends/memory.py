@@ -12,7 +12,8 @@ from tasks.models import Finding
 from tasks.tuning import LocalTune
 
 RUNTIME = 900 << 20  # Python with torch and its kind, before any weight
-HEAD_CHUNK = 1_024  # positions whose logits are made at a time
+HEAD_CHUNK = 1_024  # positions whose logits trl's fused loss makes at a time
+MEASURED = 256  # and those that the held-out loss makes
 
 
 class Shape(NamedTuple):
@@ -56,8 +57,13 @@ class Shape(NamedTuple):
         ]
 
 
-def estimate(config: dict[str, Any], tune: LocalTune, width: int, bytes_per_value: int) -> dict[str, int]:
-    """Bytes by part and their `total`, for batches `width` tokens wide at `bytes_per_value` (2 or 4) of precision."""
+def estimate(
+    config: dict[str, Any], tune: LocalTune, width: int, bytes_per_value: int, fused: bool = False
+) -> dict[str, int]:
+    """Bytes by part and their `total`, for batches `width` tokens wide at `bytes_per_value` (2 or 4) of precision.
+
+    `fused`: whether the loss is made in chunks, as trl does on a single GPU; else all logits of a batch are there.
+    """
     shape = Shape.of(config)
     linear = shape.layers * sum(a * b for a, b in shape.linear)
     embedding = (1 + shape.heads) * shape.vocabulary * shape.hidden
@@ -69,7 +75,9 @@ def estimate(config: dict[str, Any], tune: LocalTune, width: int, bytes_per_valu
     block = sum(a * (bytes_per_value + 4) + b * bytes_per_value for a, b in shape.linear) + 6 * shape.hidden * 4
     kept = 1 + shape.layers * shape.hidden * bytes_per_value / block
     blocks = kept if tune.gradient_checkpointing else shape.layers
-    head = min(tokens, HEAD_CHUNK) * shape.vocabulary * 4 * 2
+    # On the way back three float32 tables of all logits are there: their logarithms and two gradients.
+    head = (min(tokens, HEAD_CHUNK) * 8 if fused else tokens * 12) * shape.vocabulary
+    head = max(head, min(4 * width, MEASURED) * shape.vocabulary * 12)
     parts = {
         "runtime": RUNTIME,
         "weights": int(weights),
@@ -105,7 +113,7 @@ def findings(config: dict[str, Any], tune: LocalTune, gpu: bool, precision: Any)
     """What the free memory says against full batches of the longest examples, in this precision."""
     width = 4 if "32" in str(precision) else 2
     try:
-        needed = estimate(config, tune, tune.max_length, width)["total"]
+        needed = estimate(config, tune, tune.max_length, width, gpu and tune.processes == 1)["total"]
     except KeyError:
         return []  # a config of a kind the estimate does not know says nothing against the link
     free = available(gpu)

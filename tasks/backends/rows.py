@@ -12,17 +12,21 @@ import xxhash
 from tasks import store
 from tasks.backends.jobs import LocalLink
 from tasks.errors import TrainingError
+from tasks.examples.fitting import TooLong, fitted
 from tasks.examples.lines import read
+from tasks.examples.templates import Kind, ending
 from tasks.examples.tokens import IGNORED, Text, encode
 from tasks.models import Export
 
 
 class Rows(NamedTuple):
-    """Examples ready for a model. `truncated` lost the end of their answer; `empty` lost all of it and are left out."""
+    """Examples ready for a model. `truncated` lines are longer than it reads: of a link that says nothing of such lines
+    they lost the end of their answer. `left_out` are those of them of which nothing remains, `empty` have no answer."""
 
     examples: list[dict[str, Any]]  # input_ids and labels, int32 arrays
     truncated: int
     empty: int
+    left_out: int = 0
 
     @property
     def lengths(self) -> list[int]:
@@ -39,10 +43,10 @@ def lines(exports: Sequence[Export]) -> Iterator[tuple[Text, Text]]:
 
 def train(link: LocalLink, tokenizer: Any) -> Rows:
     """The training rows. Raises TrainingError where nothing of any answer would be learnt."""
-    rows = _encoded(lines(link.train), link, tokenizer, link.tune.loss_on)
+    rows = _encoded(lines(link.train), link, tokenizer, link.tune.loss_on, link.too_long)
     if not rows.examples:
         raise TrainingError(
-            f"all labels are masked: of {rows.empty} examples none has an answer within "
+            f"all labels are masked: of {rows.empty + rows.left_out} examples none has an answer within "
             f"max_length={link.tune.max_length!r} tokens; raise tune.max_length or look at the export"
         )
     return rows
@@ -54,17 +58,32 @@ def heldout(link: LocalLink, tokenizer: Any) -> Rows:
     ranked = sorted(
         range(len(pairs)), key=lambda n: xxhash.xxh3_64_intdigest("\x1f".join(pairs[n]).encode(), seed=link.seed)
     )
-    return _encoded((pairs[n] for n in sorted(ranked[: link.heldout_rows])), link, tokenizer, "answer")
+    # A held-out row that is too long is measured as far as it fits, whatever is trained on.
+    then: TooLong | None = "cut" if link.too_long else None
+    return _encoded((pairs[n] for n in sorted(ranked[: link.heldout_rows])), link, tokenizer, "answer", then)
 
 
-def _encoded(pairs: Iterator[tuple[str, str]], link: LocalLink, tokenizer: Any, loss_on: Any) -> Rows:
-    examples, truncated, empty = [], 0, 0
+def _encoded(
+    pairs: Iterator[tuple[Text, Text]], link: LocalLink, tokenizer: Any, loss_on: Any, then: TooLong | None
+) -> Rows:
+    examples, truncated, empty, left_out = [], 0, 0, 0
+    longest, closing = link.tune.max_length, ""
     for prompt, completion in pairs:
-        one = encode(prompt, completion, tokenizer, link.tune.max_length, loss_on)
-        truncated += one.truncated
+        one = encode(prompt, completion, tokenizer, longest, loss_on)
+        made = [one]
+        if one.truncated:
+            truncated += 1
+            if then is not None:
+                closing = closing or ending(_template(link), tokenizer)
+                made = fitted(prompt, completion, closing, tokenizer, longest, loss_on, then)
+                left_out += not made
         # The first token is foretold by nothing, so its label counts for no loss.
-        if all(label == IGNORED for label in one.labels[1:]):
-            empty += 1
-            continue
-        examples.append({"input_ids": np.array(one.input_ids, np.int32), "labels": np.array(one.labels, np.int32)})
-    return Rows(examples, truncated, empty)
+        learnt = [one for one in made if any(label != IGNORED for label in one.labels[1:])]
+        empty += bool(made) and not learnt
+        for one in learnt:
+            examples.append({"input_ids": np.array(one.input_ids, np.int32), "labels": np.array(one.labels, np.int32)})
+    return Rows(examples, truncated, empty, left_out)
+
+
+def _template(link: LocalLink) -> Kind:
+    return "alpaca" if link.train[0].format == "alpaca" else "chat"

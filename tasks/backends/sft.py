@@ -30,7 +30,7 @@ def optimizer(arguments: Arguments) -> dict[str, Any]:
     }
 
 
-def arguments(link: LocalLink, checkpoints: str) -> Arguments:
+def arguments(link: LocalLink, checkpoints: str, warmup_steps: int) -> Arguments:
     """The settings of this link; `checkpoints` is their folder."""
     tune, kind = link.tune, str(engines.precision())
     return Arguments(
@@ -43,7 +43,7 @@ def arguments(link: LocalLink, checkpoints: str) -> Arguments:
         max_steps=tune.max_steps or -1,
         learning_rate=tune.learning_rate,
         lr_scheduler_type=tune.schedule,
-        warmup_steps=tune.warmup_steps,
+        warmup_steps=warmup_steps,
         weight_decay=tune.weight_decay,
         max_grad_norm=tune.max_grad_norm,
         optim="adamw_torch_fused",

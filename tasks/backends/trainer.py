@@ -6,7 +6,7 @@ Unsloth makes at import with it when it ends. Nothing heavy is imported before `
 
 from __future__ import annotations
 
-import math
+import json
 import os
 import shutil
 import signal
@@ -20,9 +20,10 @@ import numpy as np
 from tasks import settings, store
 from tasks.backends import base, engines, jobs, memory, ranks, rows
 from tasks.backends.contract import Status
-from tasks.errors import BackendError, ShardtuneError, TrainingError
+from tasks.errors import BackendError, ShardtuneError
 from tasks.examples.templates import load_tokenizer
 from tasks.examples.tokens import IGNORED
+from tasks.tuning import LocalTune
 
 
 class Stopped(BaseException):
@@ -87,10 +88,12 @@ def run(folder: jobs.Folder) -> None:
     path = base.resolve(link.tune)
     tokenizer = load_tokenizer(base.rendering(link.tune))
     trained, measured = rows.train(link, tokenizer), rows.heldout(link, tokenizer)
-    plan = steps(link, len(trained.examples))
+    plan = link.tune.steps(len(trained.examples))
     facts = {
         "examples": len(trained.examples),
         "truncated": trained.truncated,
+        "left_out": trained.left_out,
+        "warmup_steps": link.tune.warmup(link.course[1] if link.course else plan),
         "empty": trained.empty,
         "heldout_examples": len(measured.examples),
         "processes": ranks.count(),
@@ -113,28 +116,16 @@ def run(folder: jobs.Folder) -> None:
     _say(folder, detail="measuring")
     after = measure.heldout_loss(trainer.model, measured.examples, pad)
     folder.write("said.json", parity.noted(trainer.model, measured))
-    uri, digest = save(folder, trainer.model, tokenizer)
+    uri, digest = save(folder, trainer.model, tokenizer, link.tune)
     ended = {"eta_seconds": 0.0, "peak_memory_bytes": memory.peak(), "seconds": round(time.monotonic() - began, 1)}
     _say(folder, ended, state="succeeded", detail="succeeded", heldout_after=after, model=uri, model_digest=digest)
-
-
-def steps(link: jobs.LocalLink, examples: int) -> int:
-    """Optimizer steps of the whole training; TrainingError where the warm-up would fill them."""
-    tune = link.tune
-    batches = math.ceil(examples / tune.batch_size)
-    total = tune.max_steps or math.ceil(tune.epochs * math.ceil(batches / tune.gradient_accumulation))
-    if tune.warmup_steps >= total:
-        raise TrainingError(
-            f"tune.warmup_steps={tune.warmup_steps!r} is not fewer than the {total} steps of this link: "
-            "the learning rate would never reach its peak; lower it"
-        )
-    return total
 
 
 def _described(model: Any, link: jobs.LocalLink, longest: int) -> dict[str, Any]:
     config = model.config.to_dict()
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    guess = memory.estimate(config, link.tune, longest, 4 if "32" in str(engines.precision()) else 2)
+    fused = engines.has_gpu() and link.tune.processes == 1
+    guess = memory.estimate(config, link.tune, longest, 4 if "32" in str(engines.precision()) else 2, fused)
     return {
         "trainable_parameters": parameters,
         "memory_estimate_bytes": guess["total"],
@@ -170,7 +161,8 @@ def _assembled(
         trained.lengths,
         tune.batching == "grouped",
         model=model,
-        args=sft.arguments(link, str(folder.checkpoints)),
+        course=link.course,
+        args=sft.arguments(link, str(folder.checkpoints), folder.status.facts["warmup_steps"]),
         train_dataset=Dataset.from_dict(columns),
         data_collator=collator(tune.batching, pad, tune.max_length),
         processing_class=tokenizer,
@@ -210,13 +202,14 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def save(folder: jobs.Folder, model: Any, tokenizer: Any) -> tuple[str, str]:
+def save(folder: jobs.Folder, model: Any, tokenizer: Any, tune: LocalTune) -> tuple[str, str]:
     """Write the adapter beside its tokenizer; URI (under the root) and digest. It appears whole or not at all."""
     made = folder.path / ".adapter.part"
     shutil.rmtree(made, ignore_errors=True)
     model.save_pretrained(made)
     tokenizer.save_pretrained(made)
     (made / "README.md").unlink(missing_ok=True)  # peft's model card, with nothing filled in
+    _named(made / "adapter_config.json", tune)
     shutil.rmtree(folder.adapter, ignore_errors=True)
     os.rename(made, folder.adapter)
     digest = base.digest_of(folder.adapter)
@@ -228,6 +221,12 @@ def save(folder: jobs.Folder, model: Any, tokenizer: Any) -> tuple[str, str]:
         with store.writing(store.join(uri, file.name)) as stream:
             stream.write(file.read_bytes())
     return uri, digest
+
+
+def _named(config: Path, tune: LocalTune) -> None:
+    """Name the base as any machine finds it; peft writes where it lay on this one."""
+    value = store.read_json(str(config)) | {"base_model_name_or_path": base.portable(tune), "revision": tune.revision}
+    config.write_text(json.dumps(value, indent=2, sort_keys=True))
 
 
 if __name__ == "__main__":

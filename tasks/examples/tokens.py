@@ -40,17 +40,18 @@ class Text(str):
         return made
 
 
-def _literal(text: str) -> Spans:
+def literal(text: str) -> Spans:
+    """The places of a text that are no control tokens, whatever they spell."""
     return getattr(text, "literal", ())
 
 
 def joined(*parts: str) -> Text:
     """The parts one after the other, each with its literal places."""
-    literal, at = [], 0
+    places, at = list[tuple[int, int]](), 0
     for part in parts:
-        literal += [(at + start, at + end) for start, end in _literal(part)]
+        places += [(at + start, at + end) for start, end in literal(part)]
         at += len(part)
-    return Text.of("".join(parts), literal)
+    return Text.of("".join(parts), places)
 
 
 class Reader:
@@ -122,13 +123,13 @@ class Reader:
 
     def ids(self, text: str) -> list[int]:
         """Ids of a text as it stands, nothing put around it; literal places are no control tokens."""
-        literal = _literal(text)
-        if not literal:
+        places = literal(text)
+        if not places:
             return self._plain(text)
-        own = self._own(text, literal)
+        own = self._own(text, places)
         if self._blind is not None and (found := self._by_numbers(text, own)) is not None:
             return found
-        return self._by_pieces(text, literal, own)
+        return self._by_pieces(text, places, own)
 
     def prompt(self, text: str) -> list[int]:
         """Ids of a rendered prompt, with what the tokenizer puts in front of a text exactly once."""
@@ -153,13 +154,14 @@ class Reader:
         if self.closed(completion, found):
             return found
         # The tokenizer does not know its own end token where it stands right behind a word.
-        literal, end = _literal(completion), self._own(completion, _literal(completion))[-1]
-        said = Text.of(completion[: end.start()], [place for place in literal if place[1] <= end.start()])
+        places = literal(completion)
+        end = self._own(completion, places)[-1]
+        said = Text.of(completion[: end.start()], [place for place in places if place[1] <= end.start()])
         return [*self.ids(said), self.controls[end.group()]]
 
     def closed(self, completion: str, ids: Sequence[int]) -> bool:
         """Whether the ids of an answer end with the control token with which its text ends, where it does."""
-        end = next(reversed(self._own(completion, _literal(completion))), None)
+        end = next(reversed(self._own(completion, literal(completion))), None)
         return (
             bool(ids) or not completion
             if end is None or end.end() < len(completion)
@@ -169,10 +171,10 @@ class Reader:
     def _plain(self, text: str) -> list[int]:
         return list(self.tokenizer(str(text), add_special_tokens=False)["input_ids"])
 
-    def _own(self, text: str, literal: Spans) -> list[re.Match[str]]:
-        """The template's control tokens: those spelt outside the literal places."""
+    def _own(self, text: str, places: Spans) -> list[re.Match[str]]:
+        """The template's control tokens: those spelt outside these literal places."""
         covered = text
-        for start, end in literal:
+        for start, end in places:
             covered = f"{covered[:start]}{' ' * (end - start)}{covered[end:]}"
         return [found for found in self._spelt.finditer(covered) if found.group() in self.controls]
 
@@ -215,7 +217,7 @@ class Reader:
         known = set(self.controls.values()) - {self.tokenizer.unk_token_id}
         return [n for n in ids if n in known]
 
-    def _by_pieces(self, text: str, literal: Spans, own: Sequence[re.Match[str]]) -> list[int]:
+    def _by_pieces(self, text: str, places: Spans, own: Sequence[re.Match[str]]) -> list[int]:
         """Ids of each run between the template's tokens, apart; what is still a token is read letter by letter."""
         made, at = list[int](), 0
         for start, end, number in [
@@ -224,8 +226,8 @@ class Reader:
         ]:
             run = list(self.tokenizer(text[at:start], add_special_tokens=False, split_special_tokens=True)["input_ids"])
             if self._controlling(run):
-                run, places = [], {n for one in literal for n in range(*one)}
-                for many in _runs(range(at, start), places):
+                run, alone = [], {n for one in places for n in range(*one)}
+                for many in _runs(range(at, start), alone):
                     run += self._plain(text[many[0] : many[-1] + 1])
             made += run if number is None else [*run, number]
             at = end
@@ -287,7 +289,7 @@ def lengths(prompts: Sequence[str], completions: Sequence[str], tokenizer: Any) 
         return []
     own = reader(tokenizer)
     pairs = list(zip(prompts, map(own.said, completions), strict=True))
-    plain = [n for n, pair in enumerate(pairs) if not any(map(_literal, pair))]
+    plain = [n for n, pair in enumerate(pairs) if not any(map(literal, pair))]
     counted: dict[int, int] = {}
     if plain:
         extra = len(own.prompt(prompts[plain[0]])) - len(own.ids(prompts[plain[0]]))

@@ -40,7 +40,7 @@ from tasks.record.names import (
 )
 from tasks.redaction import redacted
 
-DEFAULT = Decoding(repetition_penalty=1.15)  # how a served model answers where nobody says otherwise
+DEFAULT = Decoding()  # how a served model answers where nobody says otherwise
 TRUE = "the row's own text"
 SHOWN = ("question", "before", "after", TRUE, "group", "after_t0", "before_t0", "uid", "line")  # MLflow shows four
 # MLflow orders the charts of a run by name, and puts every name with a slash before those without. So no name has one,

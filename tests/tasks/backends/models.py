@@ -57,17 +57,20 @@ def tokenizer(chat: bool, pad_is_end: bool) -> Any:
     return made
 
 
-def build(folder: Path, architecture: str, chat: bool = True, pad_is_end: bool = False) -> str:
-    """Write a tiny model of the architecture with its tokenizer; returns its directory."""
+def build(
+    folder: Path, architecture: str, chat: bool = True, pad_is_end: bool = False, published: Path | None = None
+) -> str:
+    """Write a tiny model of the architecture with its tokenizer, or with that of a folder; returns its directory."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.manual_seed(0)
-    made = tokenizer(chat, pad_is_end)
+    made = AutoTokenizer.from_pretrained(published) if published else tokenizer(chat, pad_is_end)
     ids = {
         "bos_token_id": made.bos_token_id,
         "eos_token_id": made.eos_token_id,
         "pad_token_id": made.pad_token_id,
+        "vocab_size": max(320, len(made)),
     }
     model = AutoModelForCausalLM.from_config(config(architecture, ids), dtype=torch.float32)
     model.save_pretrained(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import gguf
@@ -10,7 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tasks.backends.convert import convert, read_once, restore
+from tasks.backends import base
+from tasks.backends.convert import convert, examine, read_once, restore
+from tasks.errors import BackendError
 from tests.tasks.backends import models
 
 WIDTH, INNER, HEADS = 32, 64, 2
@@ -120,3 +123,43 @@ def test_mixed_up_special_tokens_are_put_right_and_unnamed_ones_stay():
     restore(tokenizer, named)
     assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == ("</s>", "<s>", "<pad>")
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (1, 0)
+
+
+def header(*fields: bytes, tensors: int = 0) -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", 3, tensors, len(fields)) + b"".join(fields)
+
+
+def field(name: str, kind: int, value: bytes) -> bytes:
+    return struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", kind) + value
+
+
+HOSTILE = {
+    "array of 2^40 bytes": header(field("x", 9, struct.pack("<IQ", 0, 2**40))),
+    "array of 2^40 texts": header(field("x", 9, struct.pack("<IQ", 8, 2**40))),
+    "arrays in arrays": header(field("x", 9, struct.pack("<IQ", 9, 1) * 2_000)),
+    "text of 2^63 letters": header(field("x", 8, struct.pack("<Q", 2**63))),
+    "2^40 fields": b"GGUF" + struct.pack("<IQQ", 3, 0, 2**40),
+    "2^40 tensors": b"GGUF" + struct.pack("<IQQ", 3, 2**40, 0),
+    "2^60 weights": header(tensors=1) + struct.pack("<Q", 1) + b"w" + struct.pack("<IQQIQ", 2, 2**30, 2**30, 0, 0),
+    "2^40 layers": header(field("llama.block_count", 10, struct.pack("<Q", 2**40))),
+    "2^40 hidden": header(field("llama.embedding_length", 10, struct.pack("<Q", 2**40))),
+    "unknown type": header(field("x", 77, b"")),
+    "version 9": b"GGUF" + struct.pack("<IQQ", 9, 0, 0),
+    "cut": header(field("x", 4, b"\0")),
+    "no GGUF": b"PK\x03\x04",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_header_that_asks_for_more_than_the_file_holds_is_refused_before_it_is_parsed(kind, tmp_path):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(HOSTILE[kind] + bytes(1_000) * (kind not in ("cut", "no GGUF", "empty")))
+    with pytest.raises(BackendError, match="no sound GGUF") as refused:
+        base.resolve(models.tune(str(file)), str(tmp_path))
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
+    assert not (tmp_path / "models").exists() or not list((tmp_path / "models").glob("*/*"))
+
+
+def test_a_sound_file_passes(tmp_path):
+    examine(written(tmp_path / "small.gguf", 2))

@@ -11,10 +11,12 @@ import fsspec
 import psutil
 import pytest
 
+from tasks.backends import local
 from tasks.backends.contract import Decoding, Job, Link
 from tasks.backends.jobs import Folder
 from tasks.backends.local import Local
-from tasks.errors import BackendError
+from tasks.errors import BackendError, RecipeError
+from tasks.examples.templates import load_tokenizer
 from tasks.models import CleanShard, Message
 from tests.tasks.backends.contract import BackendContract, ended, until
 from tests.tasks.backends.models import ROWS, build, linked, tune
@@ -160,7 +162,6 @@ def test_a_trainer_that_ignores_the_signal_is_stopped(quick, monkeypatch):
     [
         ({"base_model": "/nowhere"}, "base model"),
         ({"max_length": 4_096}, "length"),
-        ({"warmup_steps": 50}, "warm-up"),
         ({"batch_size": 4_096, "max_length": 512, "max_steps": 9}, "memory"),
     ],
 )
@@ -170,6 +171,25 @@ def test_what_cannot_work_is_found_before_the_start(quick, changes, rule):
     if rule == "memory":
         found = Local().check(link)
     assert [f.rule for f in found] == [rule]
+
+
+def test_examples_that_are_too_long_and_a_template_without_an_end_are_told(quick, tiny, tmp_path, monkeypatch):
+    long = quick.train[0].model_copy(update={"truncated": 3})
+    (told,) = Local().check(quick.model_copy(update={"train": (long,), "too_long": "split"}))
+    assert (told.rule, told.level) == ("too long", "warning") and "3 of " in told.message and "split" in told.message
+    every = long.model_copy(update={"truncated": long.examples})
+    (told,) = Local().check(quick.model_copy(update={"train": (every,), "too_long": "drop"}))
+    assert (told.rule, told.level) == ("too long", "error")
+    monkeypatch.setattr("tasks.backends.local.load_tokenizer", lambda drawn: no_end)
+    no_end = load_tokenizer(Local().rendering(quick.tune))
+    no_end.chat_template, no_end.eos_token = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}", None
+    assert [f.rule for f in Local().check(quick)] == ["end token"]
+
+
+def test_an_adapter_elsewhere_is_opened_only_where_the_list_allows_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHARDTUNE_ALLOWED", str(tmp_path))
+    with pytest.raises(RecipeError, match=r"'http://127\.0\.0\.1:9/adapter'"):
+        local.fetched("http://127.0.0.1:9/adapter", tmp_path)
 
 
 def test_a_model_that_is_no_adapter_is_named(tiny, tmp_path, quick):

