@@ -71,8 +71,8 @@ def further(
 
 def _courses(links: list[Link]) -> list[Link]:
     """The links, each knowing its place in the schedule that they share, where the recipe wants one over the chain."""
-    tune = links[0].tune
-    if not isinstance(tune, LocalTune) or tune.schedule_over == "link" or len(links) == 1:
+    tune = links[0].tune if len(links) > 1 else None
+    if not isinstance(tune, LocalTune) or tune.schedule_over == "link":
         return links
     steps = [tune.steps(sum(e.examples - _left_out(e, link) for e in link.train)) for link in links]
     return [link.model_copy(update={"course": (sum(steps[:n]), sum(steps))}) for n, link in enumerate(links)]

@@ -47,7 +47,8 @@ def _chunked(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         column = logits_of(model, inputs, columns)
     finally:
         hook.remove()
-    if len(kept) != 1 or kept[0].shape[1] < len(columns) or not torch.equal(column, head(kept[0][:, :1])):
+    known = len(kept) == 1 and kept[0].shape[1] >= len(columns)
+    if not known or not torch.equal(column.float(), head(kept[0][:, :1]).float()):
         return loss_of(model, inputs)
     hidden = kept[0] if kept[0].shape[1] == len(columns) else kept[0][:, columns]
     parts = zip(hidden.flatten(0, 1).split(memory.MEASURED), wanted.flatten().split(memory.MEASURED), strict=True)

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from trl.trainer import utils
 
-from tasks.backends import engines, trainer
+from tasks.backends import engines, measure, trainer
 from tasks.backends.feed import loss_of
 from tasks.backends.jobs import Folder
 from tasks.examples.tokens import IGNORED
@@ -50,6 +50,41 @@ def test_the_loss_is_the_sum_over_the_labels(model):
     )
     found = loss_of(model(), {"input_ids": LABELS.clamp(min=0), "labels": LABELS})
     assert float(found) == pytest.approx(float(by_hand), rel=1e-5)
+
+
+class Headed(torch.nn.Module):
+    """A model with a head, and what it does to its logits besides."""
+
+    def __init__(self, after, chooses):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.head = torch.nn.Embedding(900, 8), torch.nn.Linear(8, 900, bias=False)
+        self.after, self.rows = after, []
+        if chooses:
+            self.forward = self.choosing
+
+    def get_output_embeddings(self):
+        return self.head
+
+    def forward(self, input_ids, use_cache=None):
+        return self.choosing(input_ids)
+
+    def choosing(self, input_ids, use_cache=None, logits_to_keep=slice(None)):
+        hidden = self.table(input_ids)[:, logits_to_keep]
+        return SimpleNamespace(logits=self.after(self.head(hidden)))
+
+
+@pytest.mark.parametrize("chooses", [True, False])
+@pytest.mark.parametrize("capped", [False, True])
+def test_the_held_out_loss_in_chunks_is_the_loss(chooses, capped, monkeypatch):
+    model = Headed(lambda x: 3 * torch.tanh(x / 3) if capped else x, chooses)
+    made = []
+    model.head.register_forward_hook(lambda module, given, out: made.append(out.flatten(0, -2).shape[0]))
+    monkeypatch.setattr(measure.memory, "MEASURED", 3)
+    inputs = {"input_ids": LABELS.clamp(min=0) + 100, "labels": LABELS}
+    assert float(measure._chunked(model, inputs)) == pytest.approx(float(loss_of(model, inputs)), rel=1e-6)
+    # The first column, the same once more to compare, then three positions at a time; or all at once.
+    assert made[:2] == [2, 2] and (max(made[2:-1]) == 3) == (not capped)
 
 
 @pytest.mark.skipif(engines.has_gpu(), reason="where there is a GPU the kernel is used")
