@@ -14,7 +14,7 @@ from tests.deployments import compose
 
 SERVICES: dict[str, Any] = compose.declared()["services"]
 ONE_SHOT = {"buckets", "deploy", "deploy-rehearsal"}
-WORKERS = {"worker", "worker-gpu", "worker-rehearsal"}
+WORKERS = ("worker", "worker-gpu", "worker-rehearsal")
 SECRET = re.compile("PASSWORD|SECRET|AUTH_STRING|_KEY")
 DOCKERFILE = (compose.TOP / "deployments/Dockerfile").read_text()
 IGNORED = (compose.TOP / ".dockerignore").read_text().splitlines()
@@ -136,7 +136,7 @@ def test_services_start_in_an_order_that_ends():
 
 
 def test_results_are_json_and_both_servers_ask_for_a_password():
-    for name in {"prefect", "deploy", "deploy-rehearsal"} | WORKERS:
+    for name in ("prefect", "deploy", "deploy-rehearsal", *WORKERS):
         assert SERVICES[name]["environment"]["PREFECT_RESULTS_DEFAULT_SERIALIZER"] == "json"
     assert "PREFECT_SERVER_API_AUTH_STRING" in SERVICES["prefect"]["environment"]
     assert {"--app-name=basic-auth", "--serve-artifacts"} <= set(SERVICES["mlflow"]["command"])

@@ -68,9 +68,11 @@ def test_a_limit_ends_when_the_provider_says_or_at_midnight():
         ("nan", 55, 65),
         ("Sun, 06 Nov 1994 08:49:37 GMT", -5, 5),  # RFC 9110's own example: it is over
         ("soon", 55, 65),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3_500, 3_605),
+        ("in an hour", 3_590, 3_605),
     ],
 )
 def test_every_retry_after_is_a_time(told, least, most):
+    if told == "in an hour":
+        told = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     seconds = (datetime.fromisoformat(limit.until(told, daily=False)) - datetime.now(UTC)).total_seconds()
     assert least <= seconds <= most
