@@ -32,6 +32,7 @@ CODECS = (  # the longer marks first: UTF-32 begins like UTF-16; without a mark,
     (b"\0{", "utf-16-be"),
     (b"\0[", "utf-16-be"),
 )
+PICTURE = "a picture and no catalogue: name the file that lists the products"
 BINARY = (
     (b"\xd0\xcf\x11\xe0", "an old Office file: save its sheet as CSV (UTF-8)"),
     (b"%PDF", "a PDF: export its table as CSV (UTF-8)"),
@@ -48,8 +49,9 @@ BINARY = (
     (b"\x28\xb5\x2f\xfd", "packed twice: unpack it once"),
     (b"PAR1", "a Parquet file inside an archive: unpack it and name the folder"),
     (b"ARROW1", "an Arrow file inside an archive: unpack it and name the folder"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
+    (b"\x89PNG", PICTURE),
+    (b"\xff\xd8\xff", PICTURE),
+    (b"GIF8", PICTURE),
 )
 PICKLE = re.compile(rb"\x80[\x02-\x05]")
 POINTER = b"version https://git-lfs.github.com/spec/"

@@ -121,9 +121,10 @@ class Unpacker:
             while data:
                 if inflate.eof:
                     inflate, started = zlib.decompressobj(wbits=31), False
-                    data = data.lstrip(b"\0")  # padding after a member is allowed
+                if not started:
+                    data = data.lstrip(b"\0")  # padding after a member is allowed, as much as there is
+                    started = bool(data)
                     continue
-                started = True
                 if block := inflate.decompress(data, BLOCK):
                     yield block
                 data = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
@@ -136,9 +137,10 @@ class Unpacker:
             while data or not (expand.needs_input or expand.eof):
                 if expand.eof:
                     expand, started = made(), False
+                if not started:
                     data = data.lstrip(b"\0")
+                    started = bool(data)
                     continue
-                started = True
                 try:
                     block = expand.decompress(data, BLOCK)
                 except OSError as error:  # what bz2 raises

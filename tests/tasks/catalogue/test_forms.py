@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.catalogue import forms, sources
+from tasks.catalogue import forms, sources, unpack
 from tasks.catalogue.plan import plan
 from tasks.errors import CatalogueError
 from tasks.recipe import Catalogue
@@ -215,6 +215,7 @@ META = b"{'asin': '0000031852', 'title': \"Girls Ballet Tutu Zebra Hot Pink\", '
         ("shop.json", text({"products": ROWS}), r"'products' holds the rows: write `jq -c '.products\[\]'`"),
         ("book.json", zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "Excel workbook: save .* CSV"),
         ("pdf.json", b"%PDF-1.7\n", "a PDF"),
+        ("png.json", b"\x89PNG\r\n\x1a\n", "a picture and no catalogue: name the file that lists"),
         ("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office file"),
         ("pickle.json", b"\x80\x04\x95\n\0\0", "is a pickle"),
         ("nothing.jsonl.zst", pa.compress(b"{}" * 999, "zstd", asbytes=True)[:9], "breaks off before its first line"),
@@ -223,6 +224,11 @@ META = b"{'asin': '0000031852', 'title': \"Girls Ballet Tutu Zebra Hot Pink\", '
 def test_what_holds_no_rows_says_what_it_is(tmp_path, name, data, told):
     with pytest.raises(CatalogueError, match=told):
         run(source(tmp_path, data, name=name), tmp_path / "root")
+
+
+def test_every_refusal_says_what_to_do():
+    for magic, told in forms.BINARY:
+        assert ":" in told, magic
 
 
 def test_a_database_says_what_it_is(tmp_path):
@@ -249,6 +255,17 @@ def test_a_damaged_file_is_refused_and_one_that_ends_early_is_cut(tmp_path, endi
             plan(source(tmp_path, flipped(packed, place), 100_000, f"a.json{ending}"), str(tmp_path / "root"))
     made = plan(source(tmp_path, packed[: len(packed) * 3 // 4], 100_000, f"b.json{ending}"), str(tmp_path / "root"))
     assert made.cut and 1_000 < made.lines < 12_000
+
+
+@pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
+def test_zeros_behind_a_packed_file_are_padding_at_any_edge(tmp_path, monkeypatch, ending, pack):
+    monkeypatch.setattr(unpack, "BLOCK", 64)
+    path = tmp_path / f"padded.jsonl{ending}"
+    half = b"".join(text(row) + b"\n" for row in ROWS[:2])
+    rest = b"".join(text(row) + b"\n" for row in ROWS[2:])
+    path.write_bytes(pack(half) + bytes(500) + pack(rest) + bytes(500))
+    assert read(path) == ROWS
+    assert not plan(Catalogue(uri=str(path)), str(tmp_path / "root")).cut
 
 
 def test_a_damaged_member_of_an_archive_is_refused(tmp_path):
