@@ -22,6 +22,7 @@ BATCH = 1_000  # rows at a time
 FIELD = 1 << 24  # characters of one cell
 PARQUET, ARROW, STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 BINARY = (PARQUET, ARROW, STREAM)
+END = "\0the end\0"
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
@@ -84,16 +85,23 @@ def text(name: str, blocks: Iterator[bytes], mark: str) -> Iterator[bytes]:
     """The records of CSV or TSV. One whose cells do not fit the header becomes a list, which is no row."""
     stream = io.TextIOWrapper(io.BufferedReader(_Bytes(blocks)), "utf-8-sig", "surrogateescape", newline="")
     csv.field_size_limit(max(csv.field_size_limit(), FIELD))
-    reader = csv.reader(stream, delimiter=mark)
+    lines = _Lines(stream)
+    reader = csv.reader(lines, delimiter=mark)
     try:
         header = [column.strip() for column in next(reader)]
         missing(name, header)
         places = [header.index(column) for column in WANTED]
         batch: list[bytes] = []
         for cells in reader:
+            if cells == [END]:
+                break
+            if lines.ended:  # a quote is open: of one row that broke off, or it hides the rows after it
+                if any(_fits(line, mark, header) for line in cells[-1].split("\n")[1:-1]):
+                    raise csv.Error(f"the cell that begins with {cells[-1][:40]!r} goes on to the end of the file")
+                cells = [*cells[:-1], cells[-1].removesuffix(END), ""]
             if not cells:
                 continue  # an empty line, which no table counts as a record
-            fits = len(cells) == len(header)
+            fits = len(cells) == len(header) and not lines.ended
             batch.append(_line(dict(zip(WANTED, (cells[p] for p in places), strict=True)) if fits else cells))
             if len(batch) == BATCH:
                 yield b"".join(batch)
@@ -106,11 +114,38 @@ def text(name: str, blocks: Iterator[bytes], mark: str) -> Iterator[bytes]:
         ) from error
 
 
+class _Lines:
+    """The lines of a table, none of them longer than may be held, and after the last one END.
+
+    A quote that is never closed takes END up into its cell; else END is a record of its own.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream, self.ended = stream, False
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        if self.ended:
+            raise StopIteration
+        line = self._stream.readline(FIELD)
+        if len(line) >= FIELD:
+            raise csv.Error(f"a line is longer than {FIELD:,} characters")
+        self.ended = not line
+        return line or END
+
+
+def _fits(line: str, mark: str, header: Sequence[str]) -> bool:
+    """Whether a line by itself looks like a row."""
+    return len(header) > 1 and len(next(csv.reader([line], delimiter=mark), [])) == len(header)
+
+
 def _line(value: Any) -> bytes:
     try:
         return _encoder.encode(value) + b"\n"
     except UnicodeEncodeError:  # bytes that are no UTF-8, kept so that the line is quarantined for it
-        return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
+        return json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "surrogateescape") + b"\n"
 
 
 def binary(name: str, stream: IO[bytes]) -> Iterator[bytes]:
@@ -140,7 +175,8 @@ def _values(column: Any) -> list[Any]:
     import pyarrow as pa
 
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    of_bytes = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view
+    if any(is_so(kind) for is_so in of_bytes):
         return [None if value is None else value.decode("utf-8", "surrogateescape") for value in column.to_pylist()]
     values: list[Any] = column.to_pylist()
     return values

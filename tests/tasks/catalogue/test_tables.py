@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import decimal
 import gzip
 import io
 import json
@@ -91,17 +92,47 @@ def test_a_quote_that_is_never_closed_is_told(tmp_path, monkeypatch):
         csv.field_size_limit(131_072)
 
 
-@pytest.mark.parametrize("kind", ["int", "binary", "large", "dictionary", "view"])
+def test_a_quote_that_is_never_closed_hides_no_rows(tmp_path):
+    good = b"".join(b"A%d,Mug,A mug of clay that holds 350 ml.\n" % n for n in range(5))
+    path = tmp_path / "q.csv"
+    path.write_bytes(b'uid,title,content\n' + good + b'B1,Jug,"A jug of clay.\n' + good)
+    with pytest.raises(CatalogueError, match=r"'A jug of clay.*goes on to the end of the file.*quote"):
+        read(path)
+    # One row that breaks off within its cell is no row, and takes no other with it.
+    path.write_bytes(b'uid,title,content\n' + good + b'B1,Jug,"A jug of clay, and\nof more than')
+    *rows, last = b"".join(sources.find(str(path)).blocks()).splitlines()
+    assert len(rows) == 5 and isinstance(json.loads(last), list) and b"the end" not in last
+    path.write_bytes(b'uid,title,content\n' + good + b'B1,Jug,"A jug of clay."')
+    assert [row["uid"] for row in read(path)][-1] == "B1"
+
+
+def test_a_line_that_never_ends_is_not_held(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.catalogue.tables.FIELD", 10_000)
+    path = tmp_path / "long.csv"
+    path.write_bytes(b"uid,title,content\nA1,Mug," + b"x," * 9_000)
+    with pytest.raises(CatalogueError, match="a line is longer than 10,000 characters"):
+        read(path)
+
+
+def test_bytes_that_are_no_text_stop_no_table(tmp_path):
+    numbers = pa.array([decimal.Decimal("1.5")])
+    pq.write_table(pa.table({"uid": numbers, "title": ["Mug"], "content": [b"caf\xe9"]}), tmp_path / "x.parquet")
+    (found,) = b"".join(sources.find(str(tmp_path / "x.parquet")).blocks()).splitlines()
+    assert b"caf\xe9" in found
+
+
+@pytest.mark.parametrize("kind", ["int", "binary", "large", "dictionary", "view", "fixed", "binary view"])
 def test_columns_of_any_type_that_is_text_or_a_number_of_a_product_are_read(tmp_path, kind):
-    ids = [2**63 - 1, 0, 7] if kind == "int" else ["007", "B1", "é"]
+    ids = [2**63 - 1, 0, 7] if kind == "int" else ["007", "B12", "cé"] if kind == "fixed" else ["007", "B1", "é"]
     types = {
         "int": pa.int64(), "binary": pa.binary(), "large": pa.large_string(),
         "dictionary": pa.dictionary(pa.int8(), pa.string()), "view": pa.string_view(),
+        "fixed": pa.binary(3), "binary view": pa.binary_view(),
     }  # fmt: skip
-    stored = [i.encode() for i in ids] if kind == "binary" else ids
+    stored = [i.encode() for i in ids] if kind in ("binary", "fixed", "binary view") else ids
     told = pa.array(["A kettle of copper, for two litres."] * 3)
     table = pa.table({"n": [1, 2, 3], "uid": pa.array(stored, types[kind]), "title": told, "content": told})
-    if kind != "view":
+    if "view" not in kind:
         pq.write_table(table, tmp_path / "x.parquet")
     with pa.ipc.new_file(tmp_path / "x.arrow", table.schema) as out:
         out.write_table(table, max_chunksize=2)
