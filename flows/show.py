@@ -62,7 +62,9 @@ def prepared(result: Prepared) -> None:
     for uri in [s.quarantine_uri for s in result.shards if s.quarantine_uri][:3]:
         echo(f"quarantined lines: {uri}")
     if result.left:
-        echo(f"not read, by name for tests, labels or other splits: {', '.join(result.left[:5])}")
+        more = f" and {len(result.left) - 5} more" if len(result.left) > 5 else ""
+        told = ", ".join(result.left[:5]) + more
+        echo(f"not read, by name for tests, labels, other splits or of another format: {told}")
     if result.cut:
         echo("the catalogue breaks off in the middle of its last line")
     served = "all served from caches" if not result.made else f"{result.made} worked on in this run"

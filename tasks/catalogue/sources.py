@@ -39,7 +39,7 @@ class Source:
     identity: list[Any] | None
     plain: bool = False  # JSON lines as they are, on disk or in object storage: byte ranges of the file will do
     files: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)  # files that are no part of it: of tests, of labels, of other splits
+    left: list[str] = field(default_factory=list)  # no part of it: of tests, labels, other splits, another format
     split: str | None = None
     cut: bool = False  # set while streaming: a compressed file broke off
 
@@ -147,7 +147,7 @@ def _folder(path: Path, config: str | None, split: str | None) -> Source:
     named = partial(store.join, str(path))
     names, left = _chosen(str(path), inside, named, config, split)
     files = [named(name) for name in names]
-    return Source(str(path), _stamps(files), files=files, left=left)
+    return Source(str(path), _stamps(files, left), files=files, left=left)
 
 
 def _chosen(
@@ -162,12 +162,24 @@ def _chosen(
             card = stream.read(1 << 20).decode("utf-8", "replace")
         told = parts.of_card(card, inside, config, split)
         if told is not None:
-            return told, sorted(set(_of_rows(uri, inside, named)) - set(told), key=natural)
+            return told, _left(inside, _of_rows(uri, inside, named), told)
     elif config is not None:
         raise CatalogueError(f"catalogue.config = {config!r}: {uri!r} has no card {parts.CARD!r} that names any")
     rows = _of_rows(uri, inside, named)
     names = sorted(parts.chosen(rows, split), key=natural)
-    return names, sorted(set(rows) - set(names), key=natural)
+    return names, _left(inside, rows, names)
+
+
+def _left(inside: Sequence[str], rows: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    """The files that hold rows, or are named as if they did, and are not chosen."""
+    own = (*parts.ABOUT, parts.CARD)
+    named = [n for n in inside if n.rpartition("/")[2] not in own and (is_lines(n) or _is_rows(n))]
+    return sorted({*rows, *named} - set(chosen), key=natural)
+
+
+def _is_rows(name: str) -> bool:
+    """Whether a file of this name holds a table, as text or not."""
+    return is_table(name) or name.lower().endswith((".parquet", ".arrow", ".feather"))
 
 
 def _of_rows(uri: str, inside: Sequence[str], named: Callable[[str], str]) -> list[str]:
@@ -176,7 +188,7 @@ def _of_rows(uri: str, inside: Sequence[str], named: Callable[[str], str]) -> li
     lines = [name for name in usable if is_lines(name)]
     if lines:
         return lines
-    by_name = [n for n in usable if is_table(n) or n.lower().endswith((".parquet", ".arrow", ".feather"))]
+    by_name = [n for n in usable if _is_rows(n)]
     if by_name:
         return by_name
     told: list[str] = []
@@ -241,11 +253,15 @@ def _json(name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _stamps(names: list[str]) -> list[Any]:
-    """What tells whether one of these files changed."""
+def _stamps(names: list[str], left: Sequence[str] = ()) -> list[Any]:
+    """What tells whether one of these files changed, or others stand beside them."""
     told = [(name, Path(name).stat()) for name in names]
     stamps: list[Any] = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in told]
-    return stamps
+    return stamps + _besides(left)
+
+
+def _besides(left: Sequence[str]) -> list[Any]:
+    return [["left", *left]] if left else []  # a plan, which is kept, says what it leaves out
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -271,9 +287,9 @@ def _matching(uri: str, split: str | None) -> Source:
     inside = {name.removeprefix(_fixed(str(path.absolute()))): name for name in found}
     rows = _of_rows(uri, list(inside), inside.__getitem__)
     names = sorted(parts.chosen(rows, split), key=natural)
-    left = sorted(set(rows) - set(names), key=natural)
+    left = _left(list(inside), rows, names)
     files = [inside[name] for name in names]
-    return Source(str(path.absolute()), _stamps(files), files=files, left=left)
+    return Source(str(path.absolute()), _stamps(files, left), files=files, left=left)
 
 
 def _fixed(pattern: str) -> str:
@@ -290,8 +306,9 @@ def _listed(uri: str, fs: Any, found: dict[str, Any], config: str | None, split:
     inside = {name.removeprefix(base): name for name in infos if not name.rpartition("/")[2].startswith(".")}
     chosen, left = _chosen(uri, list(inside), inside.__getitem__, config, split)
     names = [inside[name] for name in chosen]
-    marks = [[name, infos[name].get("size"), _marks(infos[name])] for name in names]
-    return Source(uri, marks if all(mark[2] for mark in marks) else None, files=names, left=left)
+    marks: list[Any] = [[name, infos[name].get("size"), _marks(infos[name])] for name in names]
+    known = marks + _besides(left) if all(mark[2] for mark in marks) else None
+    return Source(uri, known, files=names, left=left)
 
 
 @contextmanager

@@ -56,6 +56,8 @@ def _unusable(plan: Plan, prepared: Prepared) -> str:
         told += f", dropped {prepared.dropped!r} (look at the rules under `clean`)"
     if prepared.quarantined:
         told += f", in quarantine {prepared.reasons!r}; {_first_fault(plan, prepared.shards)}"
+    if plan.left:
+        told += f"; not read: {', '.join(map(repr, plan.left[:5]))}"
     return told
 
 

@@ -84,6 +84,23 @@ def test_a_folder_is_its_files_in_order(tmp_path):
     assert read(tmp_path) == ROWS
 
 
+def test_a_folder_of_several_formats_says_what_it_leaves_out(tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    (folder / "1.jsonl").write_bytes(b"".join(lines(10)))
+    (folder / "package.json").write_text("{}")
+    catalogue = Catalogue(uri=str(folder))
+    assert plan(catalogue, str(tmp_path / "root")).left == ()
+    (folder / "2.csv").write_text("uid,title,content\n")
+    (folder / "3.parquet").write_bytes(b"PAR1")
+    assert read(folder) == ROWS[:10]
+    assert plan(catalogue, str(tmp_path / "root")).left == ("2.csv", "3.parquet")
+    assert sources.find(f"{folder}/*").left == ["2.csv", "3.parquet"]
+    (folder / "1.jsonl").write_text('{"version": 1}\n')
+    with pytest.raises(CatalogueError, match=r"holds no usable row.*not read: '2.csv', '3.parquet'"):
+        run(catalogue, tmp_path / "root")
+
+
 @pytest.mark.parametrize("kind", ["saved", "saved splits", "parquet", "csv"])
 def test_a_hugging_face_data_set_gives_the_same_rows(tmp_path, kind):
     rows = datasets.Dataset.from_list([row | {"target_ind": [1, 2]} for row in ROWS])

@@ -95,14 +95,14 @@ def test_a_quote_that_is_never_closed_is_told(tmp_path, monkeypatch):
 def test_a_quote_that_is_never_closed_hides_no_rows(tmp_path):
     good = b"".join(b"A%d,Mug,A mug of clay that holds 350 ml.\n" % n for n in range(5))
     path = tmp_path / "q.csv"
-    path.write_bytes(b'uid,title,content\n' + good + b'B1,Jug,"A jug of clay.\n' + good)
+    path.write_bytes(b"uid,title,content\n" + good + b'B1,Jug,"A jug of clay.\n' + good)
     with pytest.raises(CatalogueError, match=r"'A jug of clay.*goes on to the end of the file.*quote"):
         read(path)
     # One row that breaks off within its cell is no row, and takes no other with it.
-    path.write_bytes(b'uid,title,content\n' + good + b'B1,Jug,"A jug of clay, and\nof more than')
+    path.write_bytes(b"uid,title,content\n" + good + b'B1,Jug,"A jug of clay, and\nof more than')
     *rows, last = b"".join(sources.find(str(path)).blocks()).splitlines()
     assert len(rows) == 5 and isinstance(json.loads(last), list) and b"the end" not in last
-    path.write_bytes(b'uid,title,content\n' + good + b'B1,Jug,"A jug of clay."')
+    path.write_bytes(b"uid,title,content\n" + good + b'B1,Jug,"A jug of clay."')
     assert [row["uid"] for row in read(path)][-1] == "B1"
 
 
