@@ -8,7 +8,11 @@ from typing import Any, Literal
 from tasks.examples.tokens import Encoded, Text, joined, laid, literal, reader
 
 TooLong = Literal["drop", "cut", "split"]
-_SENTENCE = re.compile(r"\S.*?(?:[.!?\u3002\uff01\uff1f]+[\"'\u201d\u2019)\]]*(?=\s|\Z)|\n+|\Z)\s*", re.DOTALL)
+# Chinese and Japanese put no space between sentences, nor between words.
+_SENTENCE = re.compile(
+    r"\S.*?(?:[.!?]+[\"'\u201d\u2019)\]]*(?=\s|\Z)|[\u3002\uff01\uff1f]+[\"'\u201d\u2019)\]\u300d\u300f\uff09]*|\n+|\Z)\s*",
+    re.DOTALL,
+)
 _WORD = re.compile(r"\S+\s*")
 
 
@@ -24,7 +28,8 @@ def fitted(
     """The examples of at most `max_length` tokens that one makes, each with its end; `closing` is the text of that end.
 
     One that fits stays as it is. `drop`: a longer one is left out; `cut`: its answer ends earlier; `split`: its answer
-    becomes several, at the ends of sentences (of words, where one sentence is too long), each to the same prompt.
+    becomes several, at the ends of sentences (of words, where one sentence is too long; of pieces of a word, where that
+    is), each to the same prompt.
     """
     own = reader(tokenizer)
     head, tail = own.prompt(prompt), own.answer(prompt, completion)
@@ -67,19 +72,28 @@ def _parts(said: Text, closing: str, prompt: str, tokenizer: Any, room: int) -> 
     def fits(start: int, end: int) -> bool:
         return len(own.answer(prompt, joined(blanks, _stripped(said, start, end), closing))) <= room
 
+    def pieces(start: int, end: int) -> list[tuple[int, int]]:
+        if end - start < 2 or fits(start, end):
+            return [(start, end)]
+        middle = (start + end) // 2
+        return [*pieces(start, middle), *pieces(middle, end)]
+
+    if not fits(0, 0):
+        return []  # the end alone has no room beside the prompt
     units: list[tuple[int, int]] = []
     for found in _SENTENCE.finditer(said):
         if fits(*found.span()):
             units.append(found.span())
         else:
-            units += [(found.start() + w.start(), found.start() + w.end()) for w in _WORD.finditer(found.group())]
+            for word in _WORD.finditer(found.group()):
+                units += pieces(found.start() + word.start(), found.start() + word.end())
     parts: list[tuple[int, int]] = []
     for start, end in units:
         if parts and fits(parts[-1][0], end):
             parts[-1] = (parts[-1][0], end)
         else:
             parts.append((start, end))
-    return [joined(blanks, _stripped(said, start, end)) for start, end in parts]
+    return [joined(blanks, _stripped(said, start, end)) for start, end in parts if not said[start:end].isspace()]
 
 
 def _stripped(said: Text, start: int, end: int) -> Text:

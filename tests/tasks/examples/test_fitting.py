@@ -72,6 +72,18 @@ def test_a_split_answer_is_whole_again_and_every_part_has_its_end(read, room):
         assert all(part[-1] in '.!?"…。' for part in said)
 
 
+@pytest.mark.parametrize(
+    "said", ["水が降った。雨が三日も続いた。川は静かに流れる。" * 6, "水が降った雨が三日も続いた川は静かに流れる" * 6]
+)
+def test_a_text_without_spaces_loses_nothing_when_it_is_split(read, said):
+    under, found = read
+    _, made, head = under(60, "split", said)
+    assert len(made) > 1 and all(len(one.input_ids) <= head + 60 for one in made)
+    told = [text.removesuffix("<end_of_turn>") for text in answers(made, found)]
+    assert "".join("".join(told).split()) == said
+    assert "。" not in said or all(part.endswith("。") for part in told)
+
+
 @pytest.mark.parametrize("then", ["cut", "split"])
 def test_a_prompt_that_leaves_no_room_is_left_out(read, then):
     assert read[0](1, then)[1] == []
