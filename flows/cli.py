@@ -11,6 +11,7 @@ import click
 
 from flows import keep, operate, service, show, talk, trace
 from flows.options import AS_JSON, DEBUG, enter, running
+from tasks import plain
 from tasks.errors import ShardtuneError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def rehearse(names: tuple[str, ...], catalogue: str, overrides: tuple[str, ...],
         enter()
         result = flows.rehearse(chosen)
         if as_json:
-            click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
+            click.echo(plain.escaped(json.dumps(result.model_dump(mode="json"), ensure_ascii=False)))
         else:
             show.rehearsed(result)
 
@@ -139,7 +140,7 @@ def cancel(key: str, as_json: bool) -> None:
 
     key = ledger.whole(key)
     state = end(key)
-    click.echo(json.dumps({"key": key, "state": state}) if as_json else f"{key}  {state}")
+    show.echo(json.dumps({"key": key, "state": state}) if as_json else f"{key}  {state}")
 
 
 @cli.command(name="recipes")
@@ -149,7 +150,7 @@ def listed(as_json: bool) -> None:
     from tasks import named
 
     known = named.described()
-    click.echo(json.dumps(known) if as_json else "\n".join(f"{name:24} {told}" for name, told in known.items()))
+    show.echo(json.dumps(known) if as_json else "\n".join(f"{name:24} {told}" for name, told in known.items()))
 
 
 for command in (*talk.COMMANDS, *trace.COMMANDS, *operate.COMMANDS, *service.COMMANDS, *keep.COMMANDS):
@@ -169,7 +170,7 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        from tasks import plain, server
+        from tasks import server
 
         told = str(error) if isinstance(error, ShardtuneError) else f"{type(error).__name__}: {error}"
         told = server.lost() or told

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows import show
 from flows.options import AS_JSON, DEBUG
 from tasks.errors import ServiceError
 
@@ -52,11 +53,11 @@ def _tell(done: str, made: Manifest, place: str, as_json: bool, **more: Any) -> 
     if as_json:
         click.echo(json.dumps(told))
         return
-    click.echo(f"{done}  {place}: {told['files']:,} files, {told['bytes']:,} bytes of {made.root}, made {made.made}")
+    show.echo(f"{done}  {place}: {told['files']:,} files, {told['bytes']:,} bytes of {made.root}, made {made.made}")
     for line in made.elsewhere:
-        click.echo(f"NOT IN IT  {line}")
+        show.echo(f"NOT IN IT  {line}")
     if more.get("aside"):
-        click.echo(f"what was there is now {more['aside']}")
+        show.echo(f"what was there is now {more['aside']}")
 
 
 COMMANDS = (backup, restore)

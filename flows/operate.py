@@ -22,7 +22,7 @@ def shown(result: Retrained) -> None:
     """What was done, and the numbers of the last link that was trained."""
     if result.results:
         show.finetuned(result.results[-1])
-    click.echo(f"{result.detail}\n{result.seconds:.0f} s outside training")
+    show.echo(f"{result.detail}\n{result.seconds:.0f} s outside training")
 
 
 @click.command()
@@ -49,7 +49,7 @@ def arrived(uri: str, as_json: bool) -> None:
     enter(flows=False)
     event = _emitted(found.uri)
     told = {"event": event, "resource": arrival.RESOURCE, "uri": found.uri}
-    click.echo(json.dumps(told) if as_json else f"{arrival.EVENT} was sent for {found.uri} (event {event})")
+    show.echo(json.dumps(told) if as_json else f"{arrival.EVENT} was sent for {found.uri} (event {event})")
 
 
 def _emitted(uri: str) -> str:

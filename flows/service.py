@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
+from flows import show
 from flows.options import AS_JSON, DEBUG
+from tasks import plain
 from tasks.errors import ServiceError
 
 OURS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
@@ -29,7 +31,7 @@ def up(port: int, mlflow_port: int, gpu: bool | None) -> None:
 
     running = {name: settings.served().get(name) for name in OURS}
     if processes.alive(settings.service().get("up")):
-        click.echo(f"already up: Prefect {_page(running[OURS[0]])}, MLflow {_page(running[OURS[1]])}")
+        show.echo(f"already up: Prefect {_page(running[OURS[0]])}, MLflow {_page(running[OURS[1]])}")
         return
     for name in OURS:
         if os.environ.get(name):
@@ -38,7 +40,7 @@ def up(port: int, mlflow_port: int, gpu: bool | None) -> None:
     from deployments.service import Service
 
     has = Path("/dev/nvidiactl").exists() if gpu is None else gpu
-    Service(click.echo).run(port, mlflow_port, ("cpu", "gpu") if has else ("cpu",))
+    Service(show.echo).run(port, mlflow_port, ("cpu", "gpu") if has else ("cpu",))
 
 
 def _page(url: str | None) -> str:
@@ -63,16 +65,16 @@ def status(login: bool, as_json: bool) -> None:
 
     found = look()
     if as_json:
-        click.echo(json.dumps(_plain(found), ensure_ascii=False))
+        click.echo(plain.escaped(json.dumps(_plain(found), ensure_ascii=False)))
         return
     for part in found.service:
-        click.echo(f"{part.name:14} {'running' if part.alive else 'stopped':8} pid {part.pid:<8} {part.url}")
+        show.echo(f"{part.name:14} {'running' if part.alive else 'stopped':8} pid {part.pid:<8} {part.url}")
     if found.looked:
-        click.echo(found.looked)
+        show.echo(found.looked)
     _matters("open", found.open)
     _matters("failed lately", found.failed)
     for name, now in found.people.items():
-        click.echo(f"switched by a person: {name} is {now}")
+        show.echo(f"switched by a person: {name} is {now}")
 
 
 def _plain(value: Any) -> Any:
@@ -83,12 +85,12 @@ def _plain(value: Any) -> Any:
 
 
 def _matters(title: str, matters: tuple[Any, ...]) -> None:
-    click.echo(f"{title}: {len(matters) or 'nothing'}")
+    show.echo(f"{title}: {len(matters) or 'nothing'}")
     for one in matters:
-        click.echo(f"  {one.kind} {one.name}  {one.state} since {one.since}  {one.id}")
+        show.echo(f"  {one.kind} {one.name}  {one.state} since {one.since}  {one.id}")
         for text in (one.detail, one.url, f"to do: {one.do}"):
             if text:
-                click.echo(f"    {' '.join(text.split())[:300]}")
+                show.echo(f"    {' '.join(text.split())[:300]}")
 
 
 @click.command()
@@ -110,11 +112,11 @@ def down(as_json: bool) -> None:
         click.echo(json.dumps({"ended": [{"name": name, "pid": pid} for name, pid in ended], "users": using}))
         return
     for name, pid in ended:
-        click.echo(f"ended  {name}, pid {pid}")
+        show.echo(f"ended  {name}, pid {pid}")
     if using:
-        click.echo(f"commands that used it (pids {', '.join(map(str, using))}) stop now: run them again to go on")
+        show.echo(f"commands that used it (pids {', '.join(map(str, using))}) stop now: run them again to go on")
     if not ended:
-        click.echo(f"nothing of {settings.root()} ran")
+        show.echo(f"nothing of {settings.root()} ran")
 
 
 COMMANDS = (up, status, down)

@@ -123,7 +123,7 @@ def rollback(name: str, as_json: bool) -> None:
     from flows.promote import rollback as flow
 
     version = flow(name)
-    click.echo(json.dumps({"champion": version}) if as_json else f"champion is {version}")
+    show.echo(json.dumps({"champion": version}) if as_json else f"champion is {version}")
 
 
 COMMANDS = (ask, chat, compare, rollback)

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from flows import show
+from flows import keep, service, show
 from tasks import plain
 from tasks.answers.index import Row
 from tasks.answers.reply import Source
+from tasks.backup import Manifest
+from tasks.status import Matter, Status
 
 PAGE = MarkdownIt("commonmark", {"html": True}).enable("table")
 
@@ -77,3 +79,20 @@ def test_a_uid_stays_inside_its_url():
 def test_the_command_prints_nothing_that_is_obeyed(capsys):
     show.echo("uid \x1b]0;owned\x07B01 \u202e\x9b31m")
     assert capsys.readouterr().out == "uid B01 \n"
+
+
+OWNED = "shard \x1b]0;owned\x07one \u202e\x9b31mend"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_command_prints_what_is_obeyed(capsys, monkeypatch, as_json):
+    made = Manifest.model_construct(made="today", root=OWNED, files=(), elsewhere=(OWNED,))
+    keep._tell("whole", made, OWNED, as_json, aside=OWNED)
+    matter = Matter(kind="run", name=OWNED, state="failed", since="today", id="1", detail=OWNED, url=OWNED, do=OWNED)
+    found = Status(root="r", service=(), open=(matter,), failed=(), people={OWNED: OWNED}, looked=OWNED)
+    monkeypatch.setattr("tasks.status.status", lambda: found)
+    monkeypatch.setattr("tasks.settings.find", lambda: None)
+    service.status.callback(login=False, as_json=as_json)
+    told = capsys.readouterr().out
+    assert "shard" in told
+    assert not [c for c in told if unicodedata.category(c) in ("Cc", "Cf") and c != "\n"]
