@@ -7,6 +7,7 @@ that share more than half of them, such as sizes of one product, are one title.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -19,6 +20,8 @@ _WORD = bytes(
     code + 32 if 65 <= code <= 90 else code if code >= 128 or chr(code).isalnum() or not code else 32
     for code in range(256)
 )
+# Written without spaces: each character of Han, kana, Thai, Lao, Burmese and Khmer is a word of its own.
+_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 # A word is the sum of its letters: anagrams are one word, which is rare and quick.
 _LETTERS = np.random.default_rng(0).integers(1, 2**32, 256, np.uint32)
 _LETTERS[:33] = 0
@@ -35,7 +38,7 @@ def marks(titles: Sequence[str], contents: Sequence[bytes]) -> bytes:
 def words(titles: Sequence[str]) -> NDArray[np.uint64]:
     """Of each title a set of 64: which bits the words hit, in lower case, letters and digits only."""
     found = np.zeros(len(titles), np.uint64)
-    plain = [title if title.isascii() else title.lower() for title in titles]
+    plain = [title if title.isascii() else _SPACELESS.sub(r" \g<0> ", title.lower()) for title in titles]
     joined = "\0".join(plain)
     if joined.count("\0") >= len(titles):
         joined = "\0".join(title.replace("\0", " ") for title in plain)

@@ -41,6 +41,12 @@ def test_a_shard_drops_what_it_and_those_before_it_have_shown_to_be_shared(tmp_p
 def test_sizes_of_one_product_and_repeated_rows_are_one_title(tmp_path):
     sizes = blurbs(*(f"Merino Wool Base Layer Shirt, {size}" for size in ("S", "M", "L", "XL", "blue", "green")))
     assert dropped(tmp_path, sizes, 10) == [({}, [])]
+    colours = blurbs(
+        *(f"\u8010\u514b\u6c14\u57ab\u8dd1\u978b{one}\u8272" for one in "\u7ea2\u84dd\u7eff\u9ed1")
+    )  # without spaces
+    assert dropped(tmp_path, colours, 10) == [({}, [])]
+    books = blurbs("\u5408\u540c\u6cd5\u5165\u95e8", "\u94a2\u94c1\u6865\u6881", "\u4eba\u4f53\u5fc3\u810f")
+    assert dropped(tmp_path, books, 10) == [({"shared_content": 3}, [0, 1, 2])]
     again = blurbs("Contract Law", "Contract Law", "CONTRACT LAW!", "Bridges of Steel")
     assert dropped(tmp_path, again, 10) == [({"duplicates": 1}, [1])]
 
