@@ -30,7 +30,7 @@ _LESS = re.compile(
 )
 # A tag or comment at the end of a text that was cut at a length.
 _CUT = re.compile(
-    r"</\w{0,12}\s*\Z|<(?:br|p|li|div|span|img|strong|em|ul|ol|h[1-6]|table|tr|td)\s*/?\Z"
+    r"</(?:[a-z]\w{0,11})?\s*\Z|<(?:br|p|li|div|span|img|strong|em|ul|ol|h[1-6]|table|tr|td)\s*/?\Z"
     r"|<(?:a|p|br|li|div|span|img|font|table|tr|td|ul|ol|h[1-6])\s+[\w:-]*\Z"
     rf"|<(?:{_NAMES})\s+[\w:@.-]+\s*=[^<>]{{0,500}}\Z|<!--[^<>]{{0,200}}\Z",
     re.IGNORECASE,

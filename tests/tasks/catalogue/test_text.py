@@ -104,6 +104,8 @@ def test_most_texts_are_no_suspects_wherever_pieces_meet(monkeypatch, piece):
         ("\u2028line\u2029paragraph\u3000wide", "line paragraph wide"),
         ("\U0001f468\u200d\U0001f469\u200d\U0001f466 family", "\U0001f468\u200d\U0001f469\u200d\U0001f466 family"),
         ("\u212bngstrom", "\u00c5ngstrom"),
+        ("I love you </3", "I love you </3"),
+        ("Oak </stro", "Oak"),
     ],
 )
 def test_known_dirt(dirty, clean):
