@@ -104,7 +104,7 @@ def _text(head: bytes) -> Form:
         return _objects(head.decode("utf-8", "replace"))
     if head.startswith(POINTER):
         return Form("refused", refused="a git-lfs pointer and not the file itself: run `git lfs pull`, or download it")
-    if OBJECT.search(head):
+    if OBJECT.search(head) and not tables.has_header(head.decode("utf-8", "replace")):
         return LINES
     if PAGE.match(head):
         return Form("refused", refused="a web page, perhaps an error or a login: open its address, and fetch it again")

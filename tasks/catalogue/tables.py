@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
@@ -29,11 +30,17 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 def delimiter(head: str) -> str:
     """What stands between the columns of a table that begins with `head`; "" where it looks like none."""
-    sample = head.split("\n")[:20]
+    sample = re.split("\r\n|\n|\r", head)[:20]  # some spreadsheets still end lines with a carriage return alone
     found = {mark: _columns(sample, mark) for mark in DELIMITERS}
     named = [mark for mark, columns in found.items() if set(WANTED) <= set(columns)]
     several = [mark for mark, columns in found.items() if len(columns) > 1]
     return (named or sorted(several, key=lambda mark: -len(found[mark])) or [""])[0]
+
+
+def has_header(head: str) -> bool:
+    """Whether the first line names the wanted columns."""
+    first = re.split("[\r\n]", head, maxsplit=1)[0]
+    return any(set(WANTED) <= {name.strip(' "') for name in first.split(mark)} for mark in DELIMITERS)
 
 
 def _columns(sample: list[str], mark: str) -> list[str]:

@@ -53,6 +53,14 @@ def test_a_table_is_its_rows_whatever_stands_between_its_cells(tmp_path, delimit
     assert read(tmp_path / "folder") == ROWS
 
 
+@pytest.mark.parametrize("cell", ["plain", '"code:\n{ a }\n"'])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_table_is_one_whatever_ends_its_lines_and_begins_those_of_its_cells(tmp_path, end, cell):
+    path = tmp_path / "t.csv"
+    path.write_bytes(end.join(["uid,title,content", f"A1,Mug,{cell}", "A2,Jug,x", ""]).encode())
+    assert [(row["uid"], row["content"]) for row in read(path)] == [("A1", cell.strip('"')), ("A2", "x")]
+
+
 def test_a_record_that_does_not_fit_goes_to_quarantine_and_its_neighbours_do_not(tmp_path):
     table = (
         b"uid,title,content\r\nA1,Mug,A mug of clay that holds 350 ml.\r\n\r\n"
