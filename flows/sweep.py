@@ -87,7 +87,9 @@ def look(key: str) -> Swept:
 
 def go_on(key: str) -> Swept:
     """What follows a link that ended well, by the flow that had begun it. Refused, it is told once."""
-    recipe = Recipe.model_validate(ledger.read(ledger.run_id(key), "recipe.json"))
+    recipe = ledger.held(ledger.run_id(key), "recipe.json", Recipe)
+    if recipe is None:
+        raise LookupError(f"the MLflow run of {key!r} holds no recipe: run the command again that started it")
     try:
         with lifecycle.locked(f"after-{key}", wait=False):
             if ledger.left(key) == "retrain":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import warnings
 from pathlib import Path
@@ -17,10 +18,11 @@ from tasks import settings, store
 from tasks.answers import picture
 from tasks.answers.forgetting import Forgetting, heat_map
 from tasks.backends.contract import Decoding, Link, Quote, Status
+from tasks.errors import DamagedError
 from tasks.models import Finetuned
 from tasks.record import attempts, describe, note, view
 from tasks.record.describe import LIBRARIES, LONGEST, library
-from tasks.record.ledger import client, put, read
+from tasks.record.ledger import client, held, put, read
 from tasks.record.names import (
     COST,
     DETAIL,
@@ -40,6 +42,7 @@ from tasks.record.names import (
 )
 from tasks.redaction import redacted
 
+log = logging.getLogger(__name__)
 DEFAULT = Decoding()  # how a served model answers where nobody says otherwise
 TRUE = "the row's own text"
 SHOWN = ("question", "before", "after", TRUE, "group", "after_t0", "before_t0", "uid", "line")  # MLflow shows four
@@ -99,8 +102,8 @@ def lead(run_id: str, flow_run: str | None, job: str | None) -> None:
     """Addresses of the flow run and of the provider's page of the job: as tags, and as links in the description."""
     api = client()
     run, found = api.get_run(run_id), {name: at for name, at in ((FLOW_RUN, flow_run), (JOB_PAGE, job)) if at}
-    link = read(run_id, "link.json")
-    about = note.begun(Link.model_validate(link), run.data.tags | found) if link else note.pages(found)
+    link = _link(run_id)
+    about = note.begun(link, run.data.tags | found) if link else note.pages(found)
     _tag(api, run, found | {NOTE: about})
 
 
@@ -115,9 +118,18 @@ def fail(run_id: str, state: str, reason: str, usd: float = 0.0) -> None:
 
 def _stop(run_id: str, tags: dict[str, str], reason: str) -> None:
     api = client()
-    run, link, reason = api.get_run(run_id), read(run_id, "link.json"), redacted(reason)
-    about = note.stopped(reason[:LONGEST], Link.model_validate(link) if link else None, run.data.tags)
+    run, reason = api.get_run(run_id), redacted(reason)
+    about = note.stopped(reason[:LONGEST], _link(run_id), run.data.tags)
     _tag(api, run, tags | {REASON: reason[:LONGEST], NOTE: about})
+
+
+def _link(run_id: str) -> Link | None:
+    """What the run tells of its link; a description does without one that is damaged."""
+    try:
+        return held(run_id, "link.json", Link)
+    except DamagedError as error:
+        log.warning("%s", error)
+        return None
 
 
 def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetuned) -> None:

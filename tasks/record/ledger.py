@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DatabaseError
 
 from tasks import settings, store
@@ -33,6 +33,7 @@ from tasks.record import attempts, describe, names, note, turns, view
 from tasks.record.names import EXPERIMENT, JOB, KEY, NOTE, STATE, UNATTENDED, UNTIL
 
 log = logging.getLogger(__name__)
+M = TypeVar("M", bound=BaseModel)
 KEYS = re.compile(r"[0-9a-f]{4,32}")  # of a link, whole or its beginning
 
 for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):
@@ -226,10 +227,29 @@ def read(run_id: str, name: str) -> Any:
     try:
         return store.opened(text(run_id, name))
     except (ValueError, RecursionError) as error:
-        raise DamagedError(
-            f"artifact {name!r} of MLflow run {run_id!r} is damaged ({error}): run the command that made it again, or "
-            "put back a backup"
-        ) from error
+        raise _damaged(run_id, name, str(error)) from error
+
+
+def held(run_id: str, name: str, model: type[M]) -> M | None:
+    """A JSON artifact of a run as `model`, or None; DamagedError where it is not as written or of another version."""
+    told = read(run_id, name)
+    if told is None:
+        return None
+    if not told:  # a model whose fields all have defaults would take it for one of those
+        raise _damaged(run_id, name, "it is empty")
+    try:
+        return model.model_validate(told)
+    except ValidationError as error:  # pydantic's own text is several lines, with the value in it
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _damaged(run_id, name, f"{place + ': ' if place else ''}{first['msg']}") from error
+
+
+def _damaged(run_id: str, name: str, reason: str) -> DamagedError:
+    return DamagedError(
+        f"artifact {name!r} of MLflow run {run_id!r} is damaged or of another version ({reason}): run the command "
+        "that made it again, or put back a backup"
+    )
 
 
 def text(run_id: str, name: str) -> str:
@@ -249,20 +269,19 @@ class Known(NamedTuple):
 
 
 def known(key: str) -> Known | None:
-    """What the run of `key` holds; None where there is none, or it was cut before it held all that a start needs."""
+    """What the run of `key` holds; None where there is none, or it was cut before it held all that a start needs.
+
+    DamagedError where some of it cannot be read: nobody may take its job for one that was never started.
+    """
     run = run_of(key)
     if run is None:
         return None
-    link, recipe, questions = (read(run.info.run_id, f"{name}.json") for name in ("link", "recipe", "questions"))
-    if not (link and recipe and questions):
+    place = run.info.run_id
+    link, recipe = held(place, "link.json", Link), held(place, "recipe.json", Recipe)
+    questions = held(place, "questions.json", Exam)
+    if link is None or recipe is None or questions is None:
         return None
-    return Known(
-        Link.model_validate(link),
-        Recipe.model_validate(recipe),
-        Exam.model_validate(questions),
-        MlflowLedger.job(key),
-        Quote.model_validate(told) if (told := read(run.info.run_id, "quote.json")) else None,
-    )
+    return Known(link, recipe, questions, MlflowLedger.job(key), held(place, "quote.json", Quote))
 
 
 def unfinished() -> list[str]:

@@ -333,6 +333,9 @@ def record(root: Root) -> dict[str, Kind]:
     def put() -> Any:
         ledger.put(api, run.info.run_id, {"result": told, "link": root.link().model_dump(mode="json")})
 
+    def linked() -> Any:
+        return ledger.held(run.info.run_id, "link.json", Link)
+
     def finished() -> Any:
         if ledger.finished(key) is None:
             put()  # as `conclude` does, from the job
@@ -342,7 +345,7 @@ def record(root: Root) -> dict[str, Kind]:
     files = Path(str(run.info.artifact_uri).removeprefix("file://"))
     reads = {
         "MLflow: result": Kind(files / "result.json", finished),
-        "MLflow: link": Kind(files / "link.json", lambda: ledger.read(run.info.run_id, "link.json"), anew=False),
+        "MLflow: link": Kind(files / "link.json", linked, anew=False),
     }
     return reads
 

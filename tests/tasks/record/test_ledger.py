@@ -10,7 +10,7 @@ import pytest
 
 from tasks.answers.asking import Exam
 from tasks.backends.contract import LossPoint, Status
-from tasks.errors import AnswerError, LimitError
+from tasks.errors import AnswerError, DamagedError, LimitError
 from tasks.models import Export
 from tasks.recipe import Recipe
 from tasks.record import attempts, describe, evidence, ledger, turns
@@ -178,6 +178,19 @@ def test_finished_needs_the_end_the_result_and_the_model(book, tmp_path):
     assert ledger.finished(made().key) == told.model_copy(update={"trained": False})
     adapter.rmdir()
     assert ledger.finished(made().key) is None
+
+
+@pytest.mark.parametrize("name", ["link", "recipe", "questions", "quote"])
+@pytest.mark.parametrize("other", [{}, {"format": 99, "entries": []}])
+def test_what_another_version_wrote_of_a_link_is_refused_in_one_line_and_not_taken_for_unstarted(book, name, other):
+    opened = book.open(made())
+    assert ledger.known(made().key).link == made()
+    ledger.put(ledger.client(), opened, {name: other})
+    with pytest.raises(DamagedError, match=rf"'{name}.json' of MLflow run '{opened}' is .*another version") as told:
+        ledger.known(made().key)
+    assert "\n" not in str(told.value)
+    evidence.fail(opened, "failed", "power")  # it can be ended all the same
+    assert run(opened).info.status == "FAILED"
 
 
 def test_an_unknown_key_says_what_to_do():
