@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -41,8 +42,11 @@ class Record(NamedTuple):
 
 
 def folder() -> Path:
-    """Where the record, the log and the marks of the commands at work lie."""
-    return settings.local_root() / "server"
+    """Where the record, the log and the marks of the commands at work lie: of this machine, or one container of it.
+
+    Where a disk is shared, numbers of processes mean nothing to the others, and each would end the server of the next.
+    """
+    return settings.local_root() / "server" / re.sub(r"[^\w.-]", "-", processes.place())
 
 
 def log() -> Path:
@@ -55,7 +59,7 @@ def record() -> Record | None:
     from tasks import store
 
     with suppress(OSError, ValueError, TypeError, KeyError):
-        known = store.read_json(str(folder() / "server.json"))
+        known = store.read(str(folder() / "server.json")) or {}
         return Record(int(known["pid"]), float(known["started"]), str(known["url"]))
     return None
 
@@ -93,7 +97,9 @@ def use() -> None:
     try:
         with _locked():
             mark = folder() / f"{os.getpid()}.user"
-            mark.write_text(str(processes.told()["started"]))
+            whole = mark.with_suffix(".part")  # the server looks at marks at any moment, and an empty one is nobody's
+            whole.write_text(str(processes.told()["started"]))
+            os.replace(whole, mark)
             known = running() or _started()
     except OSError as error:
         raise ServiceError(
@@ -200,7 +206,7 @@ def _started() -> Record:
         with log().open("wb") as stream:
             process = subprocess.Popen(
                 [*call, "--idle", str(_idle())],
-                env=_environment(os.environ) | access.prefect_server(port),
+                env=_environment(os.environ) | _places() | access.prefect_server(port),
                 cwd=folder(),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -212,12 +218,21 @@ def _started() -> Record:
 
     told = processes.told(psutil.Process(process.pid))
     process.returncode = 0  # it outlives this command by design: no warning when it is collected
-    store.write_json(str(folder() / "server.json"), told | {"url": f"http://{HOST}:{port}/api", "log": str(log())})
+    store.write(str(folder() / "server.json"), told | {"url": f"http://{HOST}:{port}/api", "log": str(log())})
     return Record(told["pid"], told["started"], f"http://{HOST}:{port}/api")
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name.startswith(KEPT) or name in KEPT_NAMES}
+
+
+def _places() -> dict[str, str]:
+    """Where state lies, said so that it means the same in the server's own folder as in this one."""
+    return {
+        settings.ROOT_VARIABLE: settings.root(),
+        settings.LOCAL_VARIABLE: str(settings.local_root()),
+        "PREFECT_HOME": str(Path(settings.prefect_home()).expanduser().resolve()),
+    }
 
 
 def _unmark(mark: Path, pid: int) -> None:

@@ -10,12 +10,13 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from deployments import blank
-from tasks import access, processes, server, settings
+from tasks import access, processes, server, settings, store
 from tasks.errors import ServiceError
 
 PATIENCE = 240.0
@@ -102,6 +103,66 @@ def test_no_server_is_started_where_one_is_named_or_none_is_wanted(wanted, monke
     with pytest.raises(ServiceError, match="SHARDTUNE_IDLE = 'soon' is no number"), monkeypatch.context() as here:
         here.setenv(server.IDLE_VARIABLE, "soon")
         server.use()
+
+
+class Caught(Exception):
+    """Raised in place of a start."""
+
+
+@pytest.mark.parametrize("root", [None, "state", "memory://shop"])
+def test_the_server_has_the_root_of_the_command_wherever_that_is_started(wanted, monkeypatch, tmp_path, root):
+    found = {}
+
+    def started(call: list[str], *, env: dict[str, str], cwd: Path, **_: object) -> None:
+        command = "from tasks import server, settings; print(server.folder(), settings.prefect_home())"
+        told = subprocess.run([sys.executable, "-P", "-c", command], env=env, cwd=cwd, capture_output=True, text=True)
+        found["places"] = told.stdout.split()
+        raise Caught
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(settings.ROOT_VARIABLE)
+    monkeypatch.setenv("PREFECT_HOME", "orion")
+    if root:
+        monkeypatch.setenv(settings.ROOT_VARIABLE, root)
+    here = server.folder()
+    with pytest.raises(Caught), monkeypatch.context() as instead:
+        instead.setattr(server, "subprocess", SimpleNamespace(Popen=started, DEVNULL=None, STDOUT=None))
+        server.use()
+    assert found["places"] == [str(here), str(tmp_path / "orion")]
+
+
+def test_the_mark_of_a_command_is_never_seen_empty(wanted, monkeypatch, own_root):
+    seen = []
+
+    def slow(path: Path, text: str) -> None:  # a server that looks before the text is written
+        with path.open("w") as stream:
+            list(server.users())
+            stream.write(text)
+
+    def ends() -> server.Record:
+        seen.extend(server.users())
+        return server.Record(os.getpid(), 0.0, "http://127.0.0.1:8/api")
+
+    monkeypatch.setattr(Path, "write_text", slow)
+    monkeypatch.setattr(server, "_started", ends)
+    monkeypatch.setenv("PREFECT_API_URL", "")  # which is put back at the end
+    server.use()
+    assert seen == [os.getpid()]
+
+
+def test_machines_that_share_a_disk_have_a_server_each(own_root, monkeypatch):
+    known()
+    assert server.running()
+    monkeypatch.setattr(processes, "place", lambda: "other:4026532-1a2b")
+    assert server.record() is None and list(server.users()) == []
+
+
+def test_a_record_with_another_bit_is_none(own_root):
+    store.write(str(server.folder() / "server.json"), processes.told() | {"url": "http://127.0.0.1:40900/api"})
+    assert server.record().url.endswith(":40900/api")
+    text = (server.folder() / "server.json").read_text()
+    (server.folder() / "server.json").write_text(text.replace("40900", "50900"))
+    assert server.record() is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1}', "null"])
