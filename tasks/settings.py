@@ -25,7 +25,7 @@ LOCAL_VARIABLE = "SHARDTUNE_LOCAL"  # a worker starts each run in another folder
 # What the first level of a root holds. A person may have put other things there, which are theirs.
 OURS = re.compile(
     r"adapters|catalogue|datasets|demo|exports|index|jobs|locks|logs|mlartifacts|mlflow.*|models|prefect|rehearsal|"
-    r"retrain|shards|unsloth|[a-z-]+\.json|.*\.(lock|part)"
+    r"retrain|server|shards|unsloth|[a-z-]+\.json|.*\.(lock|part)"
 )
 _umask = os.umask(0)  # read by setting it: there is no other way
 os.umask(_umask)
@@ -88,7 +88,8 @@ def artifact_location() -> str | None:
 
 def prefect_home() -> str:
     """Where Prefect keeps its own state."""
-    return os.environ.get("PREFECT_HOME") or str(local_root() / "prefect")
+    named = os.environ.get("PREFECT_HOME")
+    return str(Path(named).expanduser()) if named else str(local_root() / "prefect")
 
 
 def secret(variable: str) -> str | None:
@@ -120,9 +121,21 @@ def served() -> dict[str, str]:
 
 def find() -> None:
     """Lead this process to the servers of this root where they run, and log in; nothing a person has set is changed."""
+    _directly()
     for name, url in served().items():
         os.environ.setdefault(name, url)
     log_in()
+
+
+def _directly() -> None:
+    """No proxy between this process and the servers of this machine: it would not find them, but be told the login."""
+    names = ("no_proxy", "NO_PROXY")
+    if not any(name.lower() in ("http_proxy", "all_proxy") and value for name, value in os.environ.items()):
+        return
+    given = next((value for name in names if (value := os.environ.get(name))), "")
+    if "*" not in given:
+        own = [host for host in ("127.0.0.1", "localhost") if host not in given.split(",")]
+        os.environ.update(dict.fromkeys(names, ",".join([*filter(None, [given]), *own])))
 
 
 def log_in() -> None:
@@ -159,7 +172,8 @@ def tighten(home: Path) -> None:
     Cheap where it is done already: only the first level is looked at.
     """
     with suppress(OSError):
-        entries = list(home.iterdir())
+        # What a person has led elsewhere, to a larger or a shared disk, has the permissions of its place.
+        entries = [entry for entry in home.iterdir() if not entry.is_symlink()]
         if all(OURS.fullmatch(entry.name) for entry in entries):
             entries.append(home)
         for entry in entries:

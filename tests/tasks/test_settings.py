@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from pathlib import Path
+
+import pytest
 
 from tasks import settings, store
 
@@ -61,3 +64,37 @@ def test_the_state_is_this_accounts_alone_and_an_older_root_is_tightened(own_roo
     theirs.rmdir()
     settings.tighten(own_root)
     assert own_root.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_link_leads_to_keeps_its_permissions(own_root, tmp_path):
+    shared = tmp_path / "disk" / "models"
+    shared.mkdir(parents=True)
+    (shared / "weights").touch(0o664)
+    own_root.mkdir()
+    for name in ("models", "server", "logs"):
+        (own_root / name).symlink_to(shared) if name == "models" else (own_root / name).mkdir(0o755)
+    own_root.chmod(0o755)
+    before = {path: path.stat().st_mode for path in (shared, shared / "weights")}
+    settings.tighten(own_root)
+    assert {path: path.stat().st_mode for path in before} == before
+    assert {path.stat().st_mode & 0o777 for path in (own_root, own_root / "server", own_root / "logs")} == {0o700}
+
+
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ({}, None),
+        ({"http_proxy": "http://proxy:3128"}, "127.0.0.1,localhost"),
+        ({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": ".example"}, ".example,127.0.0.1,localhost"),
+        ({"http_proxy": "http://proxy:3128", "no_proxy": "localhost"}, "localhost,127.0.0.1"),
+        ({"http_proxy": "http://proxy:3128", "no_proxy": "*"}, "*"),
+    ],
+)
+def test_no_proxy_stands_before_the_servers_of_this_machine(given, own, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings.find()
+    assert (os.environ["no_proxy"] or os.environ["NO_PROXY"] or None) == own
+    assert not own or urllib.request.proxy_bypass_environment("127.0.0.1:4200")
