@@ -23,14 +23,15 @@ TIMEOUT = 30.0  # seconds
 
 def address() -> str | None:
     """The server that the environment names."""
-    return os.environ.get("PREFECT_API_URL") or None
+    return (os.environ.get("PREFECT_API_URL") or "").rstrip("/") or None
 
 
 def plain() -> bool:
     """Whether the environment alone says how to talk to the server, and plain HTTP will do."""
     if Path(settings.prefect_home(), "profiles.toml").exists() or any(os.environ.get(name) for name in WANT_CLIENT):
         return False
-    return (address() or "http://").startswith("http://")
+    named = address() or "http://"
+    return named.startswith("http://") and "@" not in named  # a login in an address is not for urllib
 
 
 def call(method: str, route: str, body: Any = None) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks import api, settings, switches
+from tasks.errors import DamagedError
 
 OPEN = ("RUNNING", "PENDING", "CANCELLING", "PAUSED")
 BAD = ("FAILED", "CRASHED")
@@ -137,7 +138,16 @@ def _in_file(path: Path, lately: timedelta) -> Iterator[Run]:
         "OR (r.state_type IN (?, ?) AND r.end_time > ?)) ORDER BY r.created"
     )
     values = (*OPEN, now.strftime(form), *BAD, (now - lately).strftime(form))
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
-        for id, name, kind, state, since, message, deployment, pool, labels in file.execute(wanted, values).fetchall():
-            when = f"{since[:19].replace(' ', 'T')}+00:00"
-            yield Run(id, name, kind, state, when, message or "", deployment, pool, json.loads(labels or "{}"))
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+            found = file.execute(wanted, values).fetchall()
+    except sqlite3.DatabaseError as error:
+        if "no such table" in str(error):  # whoever made it was killed at it; the next start goes on
+            return
+        raise DamagedError(
+            f"Prefect's database {str(path)!r} cannot be read ({error}): run the same command again; where that does "
+            "not help, put back a backup by `shardtune restore`, or move the file away to begin without flow runs"
+        ) from error
+    for id, name, kind, state, since, message, deployment, pool, labels in found:
+        when = f"{since[:19].replace(' ', 'T')}+00:00"
+        yield Run(id, name, kind, state, when, message or "", deployment, pool, json.loads(labels or "{}"))

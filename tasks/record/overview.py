@@ -64,13 +64,14 @@ def _rows(status: str, since: int) -> list[Row]:
     """Links' runs of this status that ended after `since` (0: have not ended). ServiceError where MLflow is away."""
     uri = settings.tracking_uri()
     try:
-        if uri.startswith("http://") and not any(os.environ.get(name) for name in TOKENS):
+        plain = uri.startswith("http://") and "@" not in uri  # a login in an address is not for urllib
+        if plain and not any(os.environ.get(name) for name in TOKENS):
             found = list(_at_server(uri.rstrip("/"), status, since))
         elif uri.startswith("sqlite:///"):
             found = list(_in_file(Path(uri.removeprefix("sqlite:///")), status, since))
         else:
             found = list(_by_client(status, since))
-    except sqlite3.OperationalError:  # a file of another version
+    except sqlite3.DatabaseError:  # a file of another version, or a damaged one, which it names
         found = list(_by_client(status, since))
     except (OSError, ValueError) as error:
         raise ServiceError(f"MLflow at {uri!r} gave no answer ({error}): is it the one you mean?") from error

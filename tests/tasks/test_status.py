@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 
-from tasks import processes, settings, status
+from tasks import api, flowruns, processes, settings, status
+from tasks.errors import DamagedError
 from tasks.flowruns import Pool, Run
 
 HERE = {"shardtune.machine": processes.place()} | {f"shardtune.{k}": v for k, v in processes.told().items()}
@@ -99,3 +101,23 @@ def test_a_service_of_another_root_is_found_and_nothing_is_made(tmp_path, monkey
         server.stdin.close()
     assert str(tmp_path / ".shardtune") in found.looked and str(tmp_path / "elsewhere") in found.looked
     assert (found.service, found.open, found.failed) == ((), (), ()) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("data", "told"), [(b"", None), (b"SQLite format 3\0" + b"x" * 900, "cannot be read")])
+def test_the_database_of_prefect_that_a_kill_or_a_disk_left(own_root, monkeypatch, data, told):
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
+    file = own_root / "prefect" / "prefect.db"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(data)
+    if told is None:
+        assert flowruns.seen(timedelta(days=7)).runs == ()
+        return
+    with pytest.raises(DamagedError, match=re.escape(repr(str(file))) + ".*shardtune restore"):
+        flowruns.seen(timedelta(days=7))
+
+
+def test_an_address_is_read_as_prefects_client_reads_it(monkeypatch, own_root):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api/")
+    assert api.address() == "http://127.0.0.1:4200/api" and api.plain()
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:word@127.0.0.1:4200/api")
+    assert not api.plain()

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks import settings
-from tasks.errors import ServiceError
+from tasks.errors import DamagedError, ServiceError
 from tasks.record import overview
 from tasks.record.names import EXPERIMENT, KEY, REASON, STATE
 
@@ -50,6 +50,13 @@ def test_without_a_file_nothing_is_open(tmp_path, monkeypatch):
 def test_a_file_of_another_version_is_left_to_mlflow(runs, monkeypatch):
     monkeypatch.setattr(overview, "_in_file", lambda *_: (_ for _ in ()).throw(sqlite3.OperationalError("no column")))
     assert [held.key for held in overview.open_runs()] == ["a" * 32]
+
+
+def test_a_damaged_file_is_named(tmp_path, monkeypatch):
+    (tmp_path / "mlflow.db").write_bytes(b"x" * 5000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(DamagedError, match=r"mlflow\.db.*shardtune restore"):
+        overview.open_runs()
 
 
 def test_a_server_that_is_away_is_named(monkeypatch):
