@@ -14,6 +14,7 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -175,8 +176,24 @@ def _wanted() -> bool:
         return False
     if "prefect" in sys.modules:  # what the environment says now comes too late
         return False
-    profiles = Path(settings.prefect_home(), "profiles.toml")
-    return not profiles.exists() or "PREFECT_API_URL" not in profiles.read_text(encoding="utf-8", errors="replace")
+    return not _named()
+
+
+def _named() -> bool:
+    """Whether a file that Prefect reads names a server (a profile, one of this folder): the environment hides it."""
+    profiles = os.environ.get("PREFECT_PROFILES_PATH") or Path(settings.prefect_home(), "profiles.toml")
+    for file in (Path(profiles), Path(".env")):
+        with suppress(OSError):
+            if "PREFECT_API_URL" in file.read_text(encoding="utf-8", errors="replace"):
+                return True
+    for name, within in (("prefect.toml", ()), ("pyproject.toml", ("tool", "prefect"))):
+        with suppress(OSError, ValueError, AttributeError, KeyError):
+            told = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+            for key in within:
+                told = told[key]
+            if told["api"]["url"]:
+                return True
+    return False
 
 
 def _idle() -> float:

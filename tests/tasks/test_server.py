@@ -105,6 +105,23 @@ def test_no_server_is_started_where_one_is_named_or_none_is_wanted(wanted, monke
         server.use()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "named"),
+    [
+        ("prefect.toml", '[api]\nurl = "http://prefect.example/api"', True),
+        ("pyproject.toml", '[tool.prefect.api]\nurl = "http://prefect.example/api"', True),
+        (".env", "PREFECT_API_URL=http://prefect.example/api", True),
+        ("prefect.toml", "[logging]\nlevel = 'INFO'", False),
+        ("pyproject.toml", "[project", False),
+        (".env", "PREFECT_PASSWORD=x", False),
+    ],
+)
+def test_a_server_that_a_file_of_prefect_names_is_left_to_it(wanted, monkeypatch, tmp_path, name, text, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(text)
+    assert server._wanted() is not named
+
+
 class Caught(Exception):
     """Raised in place of a start."""
 
