@@ -25,7 +25,7 @@ class Door:
     """ASGI application before another one; refuses with 403, or 401 where a password is missing."""
 
     def __init__(self, app: App, origins: Iterable[str], login: str | None = None) -> None:
-        self.app, self.origins = app, frozenset(origins)
+        self.app, self.origins = app, frozenset(_named(origin) for origin in origins)
         self.hosts = frozenset(origin.partition("://")[2] for origin in self.origins)
         self.wanted = b"Basic " + base64.b64encode(login.encode()) if login else None
 
@@ -55,6 +55,13 @@ class Door:
     def logged_in(self, headers: dict[bytes, bytes]) -> bool:
         """Whether the password is right, where one is asked for."""
         return self.wanted is None or hmac.compare_digest(headers.get(b"authorization", b""), self.wanted)
+
+
+def _named(origin: str) -> str:
+    """The origin as a browser names it: in lower case, without a path, and without the port that its scheme implies."""
+    scheme, _, host = origin.lower().partition("://")
+    host = host.partition("/")[0]
+    return f"{scheme}://{host.removesuffix({'http': ':80', 'https': ':443'}.get(scheme, '/'))}"
 
 
 async def _refuse(kind: str, send: Any, status: int, reason: str) -> None:

@@ -86,3 +86,19 @@ def test_a_password_is_asked_for_everywhere_but_for_the_health_page():
     assert client("admin:right").get("/", auth=("admin", "wrong")).status_code == 401
     assert client("admin:right").get("/", auth=("admin", "right")).text == "inside"
     assert client("admin:right").get("/", auth=("admin", "right"), headers={"Origin": "null"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ("http://127.0.0.1:80", "127.0.0.1"),  # a browser leaves out the port that the scheme implies
+        ("https://Prefect.example.org:443/", "prefect.example.org"),  # and writes PREFECT_PUBLIC_URL in its own way
+        ("http://prefect.example.org:8080/", "prefect.example.org:8080"),
+        ("http://[::1]:4200", "[::1]:4200"),
+    ],
+)
+def test_an_address_is_known_as_a_browser_names_it(given, host):
+    door = TestClient(Door(APP, (given,)), base_url=OWN)
+    origin = f"{given.partition('://')[0]}://{host}"
+    assert door.post("/api/flows", headers={"Host": host, "Origin": origin}).status_code == 200
+    assert door.post("/api/flows", headers={"Host": host, "Origin": "http://evil.example"}).status_code == 403
