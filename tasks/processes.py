@@ -43,10 +43,9 @@ LOGIN = re.compile(r"://[^/@\s]*:[^/@\s]+@")  # a password in an address
 PROXY = re.compile(r"\w*_proxy|(PIP|UV)_\w+", re.IGNORECASE)  # whose password is needed to get out at all
 NEEDS = {  # by what a child opens
     "hub": ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN"),
-    "s3": ("AWS_",),
-    "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_"),
-    "az": ("AZURE_",),
-    "abfs": ("AZURE_",),
+    **dict.fromkeys(("s3", "s3a"), ("AWS_", "FSSPEC_S3")),
+    **dict.fromkeys(("gs", "gcs"), ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_", "FSSPEC_GS", "FSSPEC_GCS")),
+    **dict.fromkeys(("az", "abfs", "abfss"), ("AZURE_", "FSSPEC_A")),
     "hf": ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
     "prefect": ("PREFECT_",),
     "mlflow": ("MLFLOW_",),

@@ -42,6 +42,20 @@ def test_a_child_gets_the_secrets_of_what_it_opens(opens, more):
     assert set(processes.environment(opens, given=dict.fromkeys(SECRETS, "x"))) == more
 
 
+@pytest.mark.parametrize(
+    ("root", "needs"),
+    [
+        ("s3://shop/root", "AWS_SECRET_ACCESS_KEY FSSPEC_S3_SECRET FSSPEC_S3_KEY"),
+        ("s3a://shop/root", "AWS_SECRET_ACCESS_KEY"),
+        ("gcs://shop/root", "GOOGLE_APPLICATION_CREDENTIALS FSSPEC_GCS_TOKEN"),
+        ("abfss://shop@account.dfs.core.windows.net/root", "AZURE_STORAGE_CONNECTION_STRING FSSPEC_ABFSS_ACCOUNT_KEY"),
+    ],
+)
+def test_a_root_under_any_name_of_its_scheme_is_opened_by_a_child(root, needs):
+    assert set(processes.environment("hub", root, given=dict.fromkeys(needs.split(), "x"))) == set(needs.split())
+    assert processes.environment("hub", "/a/folder", given=dict.fromkeys(needs.split(), "x")) == {}
+
+
 def test_an_address_with_a_password_is_a_secret_but_for_the_way_out():
     given = dict.fromkeys(
         ("MLFLOW_TRACKING_URI", "SOME_SERVICE", "https_proxy", "PIP_INDEX_URL"), "https://me:word@host/"
