@@ -145,6 +145,8 @@ def retire(pid: int | None = None) -> Record | None:
 
     `pid`: only where the record is of that server.
     """
+    if not folder().exists():
+        return None
     with _locked():
         known = running()
         if known is None or (pid and known.pid != pid) or any(user != os.getpid() for user in users()):
@@ -154,7 +156,9 @@ def retire(pid: int | None = None) -> Record | None:
 
 
 def end() -> Record | None:
-    """End the server, used or not; returns what ran."""
+    """End the server, used or not; returns what ran. Where none ever was, nothing is made: a root may be restored."""
+    if not folder().exists():
+        return None
     with _locked():
         known = running()
         (folder() / "server.json").unlink(missing_ok=True)

@@ -249,6 +249,10 @@ def test_a_new_database_is_a_copy_without_a_row_and_an_old_one_stays(tmp_path, m
     assert not (tmp_path / "other").exists()
 
 
+def test_ending_what_never_ran_makes_no_root(own_root):
+    assert server.end() is None and server.retire() is None and not own_root.exists()
+
+
 def test_status_shows_it(own_root):
     from tasks.status import status
 
