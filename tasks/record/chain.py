@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from mlflow.entities import Run
@@ -135,16 +135,12 @@ def _whole(run: Run) -> Taught:
 
 def _taught(run: Run) -> Taught | None:
     """What the run holds of its link; None where it was cut before it held all of it."""
-    told: dict[str, Any] = {n: ledger.read(run.info.run_id, f"{n}.json") for n in ("link", "recipe", "prepared")}
-    if not all(told.values()):
+    place = run.info.run_id
+    link, recipe = ledger.held(place, "link.json", Link), ledger.held(place, "recipe.json", Recipe)
+    prepared = ledger.held(place, "prepared.json", Prepared)
+    if link is None or recipe is None or prepared is None:
         return None
-    return Taught(
-        run.data.tags[KEY],
-        Link.model_validate(told["link"]),
-        Recipe.model_validate(told["recipe"]),
-        Prepared.model_validate(told["prepared"]),
-        not run.data.tags.get(FORGOTTEN),
-    )
+    return Taught(run.data.tags[KEY], link, recipe, prepared, not run.data.tags.get(FORGOTTEN))
 
 
 def _forgetting(taught: Sequence[Taught], runs: Sequence[Run]) -> Forgetting | None:

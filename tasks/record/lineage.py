@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from tasks.answers.compared import GUARD, Compared
 from tasks.answers.report import told
 from tasks.backends.contract import Link
+from tasks.errors import AnswerError
 from tasks.examples.export import read_rows
 from tasks.models import Export, Frozen
 from tasks.record import aliases, attempts, comparisons, ledger, names, registry
@@ -91,7 +92,9 @@ def explain(spec: str) -> Explained:
 
 def _link(run: Run) -> LinkTold:
     run_id, tags = run.info.run_id, run.data.tags
-    link = Link.model_validate(ledger.read(run_id, "link.json"))
+    link = ledger.held(run_id, "link.json", Link)
+    if link is None:
+        raise AnswerError(f"MLflow run {run_id!r} does not hold its link: run the command again that started it")
     prepared, result = ledger.read(run_id, "prepared.json") or {}, ledger.read(run_id, "result.json") or {}
     near = names.told(tags, names.NEAR)
     return LinkTold(
@@ -156,8 +159,8 @@ def who_trained_on(uid: str) -> tuple[Trained, ...]:
         children.setdefault(run.data.tags.get(PARENT, ""), []).append(run)
     found = []
     for run in runs:
-        told = ledger.read(run.info.run_id, "link.json")
-        for export in Link.model_validate(told).train if told else ():
+        link = ledger.held(run.info.run_id, "link.json", Link)
+        for export in link.train if link else ():
             found += [_trained(run, export, *where, children) for where in _where(export, uid)]
     return tuple(found)
 

@@ -31,10 +31,10 @@ def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
         known = {"digest": backend.base_digest(recipe.tune), "endpoint": backend.endpoint(recipe.tune)}
         return Target(name=spec, tune=recipe.tune, style=recipe.export.style, **known), recipe
     run, version = _run(spec, recipe)
-    result, link, own = (ledger.read(run.info.run_id, f"{name}.json") for name in ("result", "link", "recipe"))
-    if not (result and link and own):
+    made, by = ledger.held(run.info.run_id, "result.json", Finetuned), ledger.held(run.info.run_id, "link.json", Link)
+    own = ledger.read(run.info.run_id, "recipe.json")
+    if made is None or by is None or not own:
         raise AnswerError(f"model {spec!r}: run {run.info.run_id!r} has no tuned model yet: finish it with finetune")
-    made, by = Finetuned.model_validate(result), Link.model_validate(link)
     found = Target(
         name=f"{own['name']} {made.key[:8]}" if ledger.KEYS.fullmatch(spec) or spec.startswith("run:") else spec,
         tune=by.tune,

@@ -13,7 +13,7 @@ from tasks.backends.contract import LossPoint, Status
 from tasks.errors import AnswerError, DamagedError, LimitError
 from tasks.models import Export
 from tasks.recipe import Recipe
-from tasks.record import attempts, describe, evidence, ledger, turns
+from tasks.record import attempts, describe, evidence, ledger, lineage, turns
 from tasks.tuning import LocalTune, Lora
 from tests.tasks.links import job, made, result
 
@@ -189,6 +189,9 @@ def test_what_another_version_wrote_of_a_link_is_refused_in_one_line_and_not_tak
     with pytest.raises(DamagedError, match=rf"'{name}.json' of MLflow run '{opened}' is .*another version") as told:
         ledger.known(made().key)
     assert "\n" not in str(told.value)
+    if name == "link":
+        with pytest.raises(DamagedError, match="another version"):  # never an answer that leaves a model out
+            lineage.who_trained_on("P-1")
     evidence.fail(opened, "failed", "power")  # it can be ended all the same
     assert run(opened).info.status == "FAILED"
 
