@@ -33,7 +33,8 @@ class Service:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.tell, self.root, self.stopping = tell, settings.local_root(), threading.Event()
         self.children: list[Child] = []
-        self.environment = dict(os.environ)
+        # Named whole: the flow runs of this root are told by it, and its default or a relative one tells nothing.
+        self.environment = os.environ | {settings.ROOT_VARIABLE: settings.root()}
 
     def run(self, port: int, mlflow_port: int, pools: tuple[str, ...]) -> None:
         """Start everything, look after it until a signal says stop, stop it. ServiceError where `up` runs already."""
@@ -176,17 +177,17 @@ class Service:
             if child.process is None:
                 continue
             if child.url:
-                for engine in engines(self.root):
+                for engine in engines(settings.root()):
                     end([engine, *begun(engine)])
             stop(child.process.pid)
             child.process.wait()
 
 
-def engines(root: Path) -> Iterator[psutil.Process]:
+def engines(root: str) -> Iterator[psutil.Process]:
     """Flow runs of this root that work on this machine, each in a process of its own."""
     for process in psutil.process_iter():
         try:
-            if "prefect.engine" in process.cmdline() and process.environ().get(settings.ROOT_VARIABLE) == str(root):
+            if "prefect.engine" in process.cmdline() and process.environ().get(settings.ROOT_VARIABLE) == root:
                 yield process
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
