@@ -2,7 +2,7 @@
 
 Publishers write one text about themselves and put it under all their books. A shard is judged by itself and the shards
 before it, so a grown catalogue leaves its old shards as they are. Titles are compared by their words, 64 bits each: two
-that share more than half of them, such as sizes of one product, are one title.
+that share more than half of the longer one's, such as sizes and colours of one product, are one title.
 """
 
 from __future__ import annotations
@@ -83,4 +83,4 @@ def _reached(titles: list[int], bound: int) -> int | None:
 
 
 def _same(one: int, other: int) -> bool:
-    return one == other or 2 * (one & other).bit_count() > (one | other).bit_count()
+    return one == other or 2 * (one & other).bit_count() > max(one.bit_count(), other.bit_count())

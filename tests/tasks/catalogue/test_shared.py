@@ -41,6 +41,8 @@ def test_a_shard_drops_what_it_and_those_before_it_have_shown_to_be_shared(tmp_p
 def test_sizes_of_one_product_and_repeated_rows_are_one_title(tmp_path):
     sizes = blurbs(*(f"Merino Wool Base Layer Shirt, {size}" for size in ("S", "M", "L", "XL", "blue", "green")))
     assert dropped(tmp_path, sizes, 10) == [({}, [])]
+    short = blurbs(*(f"iPhone Case {colour}" for colour in ("Black", "Pink", "Blue", "Red")))
+    assert dropped(tmp_path, short, 10) == [({}, [])]
     colours = blurbs(
         *(f"\u8010\u514b\u6c14\u57ab\u8dd1\u978b{one}\u8272" for one in "\u7ea2\u84dd\u7eff\u9ed1")
     )  # without spaces
