@@ -47,6 +47,8 @@ class MissingExtraError(ShardtuneError, ImportError):
 class BackendError(ShardtuneError, RuntimeError):
     """A backend refused or lost a job; retrying as it is will not help."""
 
+    unclear = False  # whether a job may be there all the same: then nothing that it needs is removed
+
 
 class TransientError(BackendError):
     """A backend did not answer this time; reads may be retried, the create call never is."""

@@ -89,7 +89,8 @@ def start(
             continue
         except Exception as error:
             # An ambiguous failure leaves the run open: the job may be there, and the next start or sweep finds it.
-            if not isinstance(error, TransientError) and ledger.run_of(link.key) and not ledger.job_id(link.key):
+            clear = not isinstance(error, TransientError) and not getattr(error, "unclear", False)
+            if clear and ledger.run_of(link.key) and not ledger.job_id(link.key):
                 evidence.fail(ledger.run_id(link.key), "failed", str(error))
             raise
         what = "found and taken up" if started.adopted else "started"

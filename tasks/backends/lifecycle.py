@@ -66,7 +66,7 @@ def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> 
                 job, adopted = _adopt(job, link, backend, ledger, again)
         except BackendError as error:
             limited = isinstance(error, LimitError) and not isinstance(error, NotReadyError)
-            if not isinstance(error, TransientError) or limited:
+            if not error.unclear and (not isinstance(error, TransientError) or limited):
                 with suppress(BackendError):  # the first error is the one to tell
                     backend.tidy(link)
             raise
@@ -96,33 +96,60 @@ def _adopt(job: Job, link: Link, backend: Backend, ledger: Ledger, again: bool) 
     if newer is not None and newer.id != job.id and look(backend, newer).state not in ("failed", "cancelled"):
         return newer, True  # a new attempt was made before, and whoever made it died before it was recorded
     ledger.open(link, anew=True)
-    return _submit(link, backend, but=job), False
+    ended = {job.id} if newer is None else {job.id, newer.id}
+    return _submit(link, backend, frozenset(ended)), False
 
 
-def _submit(link: Link, backend: Backend, but: Job | None = None) -> Job:
-    """One create call. If its answer is lost, the provider is searched with patience before a second one, the last."""
+def _submit(link: Link, backend: Backend, ended: frozenset[str] = frozenset()) -> Job:
+    """One create call. If its answer is lost, the provider is searched with patience before a second one, the last.
+
+    `ended` are ids of jobs of an attempt before. Where the search itself had no answer, there is no second call.
+    """
     for last in (False, True):
         try:
-            return _eldest(backend.submit(link), link, backend, but) if backend.paid else backend.submit(link)
+            return _eldest(backend.submit(link), link, backend, ended) if backend.paid else backend.submit(link)
         except TransientError as error:
             log.warning("the create call has no clear answer (%s): looking for its job", error)
+            error.unclear = last  # the first call may have made a job that is not listed yet
             # A limit is an answer: one look is enough to be sure.
-            for pause in pauses(backend.poll, 1 if isinstance(error, LimitError) else LOOKS):
-                with suppress(TransientError):
-                    found = backend.find(link.key)
-                    if found is not None and (but is None or found.id != but.id):
-                        return found
-                time.sleep(pause)
-            if last or isinstance(error, LimitError):
+            limited = isinstance(error, LimitError)
+            found, blind = _searched(link, backend, ended, 1 if limited else LOOKS)
+            if found is not None:
+                return found
+            if last or limited:
                 raise
+            if blind is not None:
+                raise TransientError(
+                    f"{error}; whether its job is there nobody can say ({blind}): run the same command again later"
+                ) from error
+        except BackendError as error:
+            error.unclear = last
+            raise
     raise AssertionError("unreachable")
 
 
-def _eldest(job: Job, link: Link, backend: Backend, but: Job | None) -> Job:
+def _searched(
+    link: Link, backend: Backend, ended: frozenset[str], looks: int
+) -> tuple[Job | None, BackendError | None]:
+    """The job whose create call had no clear answer; where none is listed, the error that kept the last look from
+    seeing any."""
+    blind = None
+    for pause in pauses(backend.poll, looks):
+        try:
+            found, blind = backend.find(link.key), None
+        except BackendError as error:
+            found, blind = None, error
+        if found is not None and found.id not in ended:
+            return found, None
+        time.sleep(pause)
+    return None, blind
+
+
+def _eldest(job: Job, link: Link, backend: Backend, ended: frozenset[str]) -> Job:
     """Of two jobs made at once by machines that share no ledger, the first one; the other is cancelled unpaid."""
-    with suppress(TransientError):
+    with suppress(BackendError):  # the job is there: nothing that a look meets may keep it from being recorded
         found = backend.find(link.key)
-        if found is not None and found.id not in (job.id, but.id if but else None):
+        if found is not None and found.id not in {job.id, *ended}:
             log.warning("job %r was made at the same moment as %r, which came first: it is cancelled", job.id, found.id)
             backend.cancel(job)
             return found

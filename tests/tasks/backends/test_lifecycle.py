@@ -134,6 +134,57 @@ def _then_blind(provider, looks, key, blind):
     return found
 
 
+@pytest.mark.parametrize("error", [TransientError("503"), BackendError("403")])
+def test_a_lost_answer_whose_job_nobody_can_look_for_is_not_paid_again(provider, ledger, error):
+    def find(key):
+        if provider.submitted:
+            raise error
+        return None
+
+    looks, provider.find, provider.lost_answers = provider.find, find, 1
+    with pytest.raises(TransientError, match="nobody can say"):
+        start(made(), provider, ledger)
+    assert provider.submitted == 1 and provider.uploads
+    provider.find = looks
+    assert start(made(), provider, ledger).job.id in provider.jobs and provider.submitted == 1
+
+
+@pytest.mark.parametrize("error", [TransientError("503"), BackendError("403")])
+def test_a_job_is_recorded_though_the_look_after_it_fails(provider, ledger, error):
+    def find(key):
+        if provider.submitted:
+            raise error
+        return None
+
+    provider.find = find
+    job = start(made(), provider, ledger).job
+    assert ledger.known == {made().key: job} and provider.uploads
+
+
+@pytest.mark.parametrize("error", [LimitError("one job at a time", "2026-01-02T00:00:00+00:00"), BackendError("409")])
+def test_what_a_job_that_is_not_listed_yet_may_need_is_kept(provider, ledger, error):
+    def submit(link):
+        if provider.submitted:
+            raise error
+        return Provider.submit(provider, link)
+
+    provider.submit, provider.lost_answers, provider.late, removed = submit, 1, 100, []
+    provider.tidy = lambda *of: removed.append(of)
+    with pytest.raises(BackendError):
+        start(made(), provider, ledger)
+    assert not removed
+
+
+def test_again_never_takes_an_older_attempt_for_the_new_one(provider, ledger):
+    first, second = provider.submit(made()), provider.submit(made())
+    ledger.record(second)
+    for job in (first, second):
+        provider.states[job.id] = [Status(state="failed")]
+    provider.find = lambda key: first  # a provider that tells no times, and lists a new job late
+    third = start(made(), provider, ledger, again=True).job
+    assert third.id not in (first.id, second.id) and not provider.cancelled and provider.submitted == 3
+
+
 def test_a_call_that_never_arrived_is_repeated_after_the_search(provider, ledger):
     provider.lost_calls = 1
     job = start(made(), provider, ledger).job
