@@ -52,7 +52,7 @@ def of_csv(raw: bytes) -> tuple[LossPoint, ...]:
     text = _plain(raw)
     points = []
     # Without its line end the last line may be cut in the middle of a number.
-    for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
+    for row in _rows(text[: text.rfind("\n") + 1]):
         step, loss = _number(row.get("step")), _number(row.get("train_loss"))
         if step is None or loss is None or loss < 0 or None in row.values():
             continue
@@ -67,6 +67,13 @@ def of_csv(raw: bytes) -> tuple[LossPoint, ...]:
             )
         )
     return tuple(points)
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    try:
+        return list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise BackendError(f"the result file is no CSV ({error}): look at the job") from error
 
 
 def merged(first: Iterable[LossPoint], second: Iterable[LossPoint]) -> tuple[LossPoint, ...]:

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -130,7 +129,7 @@ class OpenAI:
     def find(self, key: str) -> Job | None:
         """The first job of this key that works or has worked, else the newest."""
         with self._told(f"looking for a job of key {key!r}"):
-            mine = sorted(self._of_key(key), key=lambda job: (shapes.whole(job.created_at) or 0, job.id))
+            mine = sorted(self._of_key(key), key=lambda job: (shapes.moment(job.created_at), str(job.id)))
             live = [j for j in mine if standing.STATES.get(str(j.status).lower()) not in ("failed", "cancelled")]
             return self._job((live[:1] or mine[-1:])[0], key) if mine else None
 
@@ -150,11 +149,11 @@ class OpenAI:
         return list(shapes.once(self.client.fine_tuning.jobs.list(limit=100, **filters), lambda job: job.id))
 
     def _job(self, job: Any, key: str) -> Job:
-        if not isinstance(job.id, str):
+        if not job.id:
             raise TypeError(f"a job without an id: {job!r}")
-        made = datetime.fromtimestamp(shapes.whole(job.created_at) or 0, UTC).isoformat()
+        made = shapes.moment(job.created_at).isoformat()
         url = f"https://platform.openai.com/finetune/{job.id}" if self.endpoint(self.tune) is None else None
-        return Job(key=key, backend=self.name, id=job.id, url=url, submitted_at=made)
+        return Job(key=key, backend=self.name, id=str(job.id), url=url, submitted_at=made)
 
     def submit(self, link: Link) -> Job:
         """Send the files, unless they are there, and create the job: one call, never retried."""
@@ -215,7 +214,7 @@ class OpenAI:
 
     def _ready(self, file: Any) -> str:
         """The id of a file that a job may use. NotReadyError where the endpoint has not read it yet."""
-        if not isinstance(file.id, str):
+        if not file.id:
             raise TypeError(f"a file without an id: {file!r}")
         for pause in lifecycle.pauses(self.poll, lifecycle.LOOKS):
             status = str(file.status or "").lower()
@@ -242,7 +241,7 @@ class OpenAI:
             if not refusals.unavailable(error):
                 raise
             return []
-        return sorted(mine, key=lambda f: (shapes.whole(f.created_at) or 0, f.id))
+        return sorted(mine, key=lambda f: (shapes.moment(f.created_at), str(f.id)))
 
     def tidy(self, link: Link, job: Job | None = None) -> None:
         """Delete the files sent for this link that no job of the account uses."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
+NEVER = datetime.fromtimestamp(0, UTC)
+MILLISECONDS = 100_000_000_000  # a larger number counts them; as seconds it would be the year 5138
 REPEATS = 200  # items in a row that were seen before: the service ignores where a page was to begin
 
 
@@ -27,6 +30,19 @@ def once(items: Iterable[Any], name: Callable[[Any], Any]) -> Iterator[Any]:
 def whole(value: Any) -> int | None:
     """A count as a provider tells it; None where it tells none."""
     try:
-        return int(value) if value is not None and float(value) >= 0 else None
+        if value is None or not float(value) >= 0:
+            return None
+        return value if isinstance(value, int) else int(float(value))
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def moment(value: Any) -> datetime:
+    """A time as a provider tells it, in seconds or milliseconds or as ISO 8601; 1970 where none can be read."""
+    try:
+        if (told := whole(value)) is not None:
+            return datetime.fromtimestamp(told / 1_000 if told >= MILLISECONDS else told, UTC)
+        found = datetime.fromisoformat(value) if isinstance(value, str) else NEVER
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):
+        return NEVER

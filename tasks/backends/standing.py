@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -37,11 +36,14 @@ def status(backend: OpenAI, job: Job) -> Status:
     deadline; then it has failed.
     """
     with backend._told(f"reading job {job.id!r}"):
-        found = backend.client.fine_tuning.jobs.retrieve(job.id)
-        if found.id is None and found.status is None:
-            raise TypeError("neither id nor status")
-        said = str(found.status)
-    facts: dict[str, Any] = {}
+        return _status(backend, job)
+
+
+def _status(backend: OpenAI, job: Job) -> Status:
+    found = backend.client.fine_tuning.jobs.retrieve(job.id)
+    if found.id is None and found.status is None:
+        raise TypeError("neither id nor status")
+    said, facts = str(found.status), dict[str, Any]()
     events = _events(backend, job.id, facts)
     state, model = STATES.get(said.lower(), "running"), getattr(found, "fine_tuned_model", None) or None
     metrics = [data for e in events if isinstance(data := _said(e, "data"), dict)]  # some endpoints name no type
@@ -58,6 +60,8 @@ def status(backend: OpenAI, job: Job) -> Status:
             points = curve.merged(points, _curve(backend, file, facts))
         facts["checkpoints"] = _checkpoints(backend, job.id)
     billed = whole(getattr(found, "trained_tokens", None))
+    if billed == 0 and state == "succeeded":
+        billed = None  # nothing is trained with no token: the endpoint does not count them
     if billed is not None:
         facts["billed_usd"] = pricing.billed_usd(backend.offer, billed)
     facts["simulator"] = (found.model_extra or {}).get("simulator")
@@ -109,7 +113,7 @@ def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
     backend.events[job] = new | known if newest_first else known | new if newest_first is False else new
     listed = list(backend.events[job].values())
     listed = listed if _newest_first(listed) is False else listed[::-1]
-    return sorted(listed, key=lambda e: whole(_said(e, "created_at")) or 0)
+    return sorted(listed, key=lambda e: shapes.moment(_said(e, "created_at")))
 
 
 def _name(event: Any) -> str:
@@ -119,7 +123,7 @@ def _name(event: Any) -> str:
 
 def _newest_first(listed: Iterable[Any]) -> bool | None:
     """How an endpoint orders its events (OpenAI newest first, others oldest first); None where that is not told."""
-    times = [t for e in listed if (t := whole(_said(e, "created_at"))) is not None]
+    times = [t for e in listed if (t := shapes.moment(_said(e, "created_at"))) != shapes.NEVER]
     return None if len(times) < 2 or times[0] == times[-1] else times[0] > times[-1]
 
 
@@ -182,6 +186,6 @@ def _resolved(job: Any) -> dict[str, Any]:
 
 
 def _event(event: Any) -> Event:
-    at = datetime.fromtimestamp(whole(_said(event, "created_at")) or 0, UTC).isoformat()
+    at = shapes.moment(_said(event, "created_at")).isoformat()
     level, message = str(_said(event, "level") or "info"), str(_said(event, "message") or "")
     return Event(id=_name(event), at=at, level=level, message=message)

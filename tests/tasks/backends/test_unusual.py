@@ -13,7 +13,7 @@ import pytest
 from google.genai import types
 from google.oauth2 import _client as google_tokens
 
-from deployments.simulators import azure, serve
+from deployments.simulators import azure, jobs, serve
 from tasks import errors
 from tasks.backends import account, deploy, get_backend, lifecycle, patience, place, room, uploads, vertex
 from tasks.backends.contract import Answer, Decoding, Job, Link
@@ -230,6 +230,42 @@ def test_why_a_job_failed_is_in_its_events_where_its_error_is_empty(simulators, 
     backend, job = begun(simulators, tmp_path, "openai")
     seen = backend.status(job)
     assert seen.state == "failed" and "unsafe training file" in seen.error
+
+
+TIMES = [(1_763_770_000, "2025-11-22T00:06:40+00:00"), ("1763770000.0", "2025-11-22T00:06:40+00:00")]
+TIMES += [(1_763_770_000_000, "2025-11-22T00:06:40+00:00"), ("2025-11-22T00:06:40Z", "2025-11-22T00:06:40+00:00")]
+TIMES += [(told, "1970-01-01T00:00:00+00:00") for told in (None, "", "soon", 1e300, -1, [], {})]
+
+
+@pytest.mark.parametrize(("told", "read"), TIMES)
+def test_a_time_in_any_shape_costs_no_second_job(told, read, simulators, tmp_path, monkeypatch):
+    shown = jobs.Shop.shown
+    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | {"created_at": told})
+    heard = jobs.Shop.events
+    timeless = lambda shop, job: [event | {"created_at": told} for event in heard(shop, job)]  # noqa: E731
+    monkeypatch.setattr(jobs.Shop, "events", timeless)
+    backend, job = begun(simulators, tmp_path, "openai")
+    assert job.submitted_at == read and backend.find(job.key) == job
+    seen = backend.status(job)
+    assert seen.state == "succeeded" and {event.at for event in seen.events} == {read}
+    assert simulators.state.creates["openai"] == 1
+
+
+@pytest.mark.parametrize(("told", "billed"), [(0, None), ("1700", 1_700), ("1700.0", 1_700), (None, None), ("", None)])
+def test_a_bill_is_a_number_or_unknown(told, billed, simulators, tmp_path, monkeypatch):
+    backend, job = begun(simulators, tmp_path, "openai")
+    shown = jobs.Shop.shown
+    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | {"trained_tokens": told})
+    seen = backend.status(job)
+    assert (seen.state, seen.billed_tokens, "billed_usd" in seen.facts) == ("succeeded", billed, billed is not None)
+
+
+def test_a_status_of_another_shape_is_no_raw_error(simulators, tmp_path, monkeypatch):
+    backend, job = begun(simulators, tmp_path, "openai")
+    shown = jobs.Shop.shown
+    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | {"fine_tuned_model": {"name": "m"}})
+    with pytest.raises(TransientError, match="not in the provider's format"):
+        backend.status(job)
 
 
 def test_only_new_events_are_read(simulators, tmp_path):
