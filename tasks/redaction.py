@@ -14,8 +14,8 @@ SIGNED = (
     r"[_-]?key|key)"
 )
 # user:password@ of any scheme; a web address has no harmless name before its host, so there it is refused alone too.
-USER = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:\[]*:(?!\d+(?:/|$))[^\s@]*@"
-ALONE = r"(?:https?|wss?)://[^\s/@]+@"
+USER = r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s/@:\[]*:(?!\d+(?:[/?#]|$))[^\s@]*@"
+ALONE = r"(?:https?|wss?)://[^\s/?#@]+@"
 QUERY = rf"://[^\s?#]*[?#](?:[^\s#]*&)?{SIGNED}=[^&\s]"
 SECRET = re.compile(rf"{USER}|{ALONE}|(?i:{QUERY})")
 # What a form says of a URI field, so that a server refuses such a value before it keeps it. Plain enough for the
@@ -28,10 +28,13 @@ REFUSED_IN_FORMS: dict[str, Any] = {
 }
 
 _SHOWN = (
-    (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:'\"<>\[]*:(?!\d+(?:[/'\"\s]|$))[^\s'\"<>]*@"), r"\1***@"),
-    (re.compile(r"((?:https?|wss?)://)[^\s/@'\"<>]+@"), r"\1***@"),
+    (re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}://)[^\s/@:'\"<>\[]*:(?!\d+(?:[/?#'\"\s]|$))[^\s'\"<>]*@"), r"\1***@"),
+    (re.compile(r"((?:https?|wss?)://)[^\s/?#@'\"<>]+@"), r"\1***@"),
     (re.compile(rf"(?i)([?&;#]{SIGNED}=)[^&\s'\"<>#)]+"), r"\1***"),
     (re.compile(r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1***"),
+    (re.compile(r"(?i)(\bauthorization\W{1,5}basic\s+)[A-Za-z0-9+/=]{4,}"), r"\1***"),
+    (re.compile(r"(?i)(\b(?:x-goog-|x-)?api-key\b['\"]?\s*:\s*['\"]?)[^\s'\",;]{8,}"), r"\1***"),
+    (re.compile(r"(-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----).*?(?:-----END|\Z)", re.DOTALL), r"\1***"),
 )
 VARIABLES = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -47,9 +50,7 @@ VARIABLES = {
 
 
 def redacted(text: str) -> str:
-    """`text` with `***` in place of passwords, signatures and tokens inside URIs, and of bearer tokens."""
-    if "://" not in text and "=" not in text and "earer" not in text:
-        return text
+    """`text` with `***` in place of passwords, signatures and tokens inside URIs and headers, and of private keys."""
     for pattern, shown in _SHOWN:
         text = pattern.sub(shown, text)
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import jsonschema
 import pytest
@@ -33,6 +34,8 @@ HARMLESS = [
     "https://shop.example/products.json?page=2&monkey=1",
     "http://127.0.0.1:8700/openai/v1",
     "http://[::1]:8700/a@b",
+    "http://shop.example:8080?to=me@shop.example",
+    "http://shop.example:8080/a:b@c?to=me@shop.example#a@b",
     "hf://datasets/OWNER/NAME@main/data.json",
     "s3://bucket/a@b:c",
     "https://www.amazon.com/dp/{uid}",
@@ -66,6 +69,36 @@ def test_what_holds_no_secret_is_left_alone(uri):
         f"cannot open {uri!r}"
     )
     jsonschema.validate({"catalogue": {"uri": uri}}, Recipe.model_json_schema())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "authorization: BEARER hushhushhush",
+        "{'Authorization': 'Basic bWU6aHVzaA=='}",
+        "{'x-goog-api-key': 'hushhushhush', 'a': 1}",
+        "api-key: hushhushhush",
+        '{"private_key": "-----BEGIN PRIVATE KEY-----\\nhush\\n-----END PRIVATE KEY-----\\n", "type": "a"}',
+        "-----BEGIN RSA PRIVATE KEY-----\nhush",
+        "https://a.blob.core.windows.net/c/b?sv=2022-11-02&sig=hush%2Bhush%3D",
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hush+hush==;EndpointSuffix=core.windows.net",
+    ],
+)
+def test_secrets_of_headers_and_key_files_are_not_shown(text):
+    told = redaction.redacted(f"what came back: {text}")
+    assert "***" in told and "hush" not in told and "bWU6aHVzaA" not in told
+
+
+@pytest.mark.parametrize("text", ["What does token=blue mean?", "a@b.example: an api-key of it", "Basic black"])
+def test_words_that_only_sound_like_secrets_are_left_alone(text):
+    assert redaction.redacted(text) == text
+
+
+def test_a_long_word_takes_no_long_time():
+    began = time.process_time()
+    redaction.redacted("a" * 300_000 + "=")
+    redaction.refusal("catalogue.uri", "a" * 300_000)
+    assert time.process_time() - began < 5
 
 
 def test_a_log_and_a_root_show_no_secret(monkeypatch, caplog):
