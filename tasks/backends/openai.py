@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -130,7 +130,7 @@ class OpenAI:
         """The first job of this key that works or has worked, else the newest."""
         with self._told(f"looking for a job of key {key!r}"):
             mine = sorted(self._of_key(key), key=lambda job: (shapes.moment(job.created_at), str(job.id)))
-            live = [j for j in mine if standing.STATES.get(str(j.status).lower()) not in ("failed", "cancelled")]
+            live = [job for job in mine if _is_live(job)]
             return self._job((live[:1] or mine[-1:])[0], key) if mine else None
 
     def _of_key(self, key: str) -> list[Any]:
@@ -142,11 +142,16 @@ class OpenAI:
             mine = []
         if mine:
             return mine
-        files = {file.id for file in self._files(key)}
-        return [job for job in self._jobs() if _is_of(job, key) or job.training_file in files]
+        files = self._files(key)
+        return [job for job in self._jobs() if _is_of(job, key) or any(_uses(job, file) for file in files)]
 
     def _jobs(self, **filters: Any) -> list[Any]:
-        return list(shapes.once(self.client.fine_tuning.jobs.list(limit=100, **filters), lambda job: job.id))
+        try:
+            return list(shapes.once(self.client.fine_tuning.jobs.list(limit=100, **filters), lambda job: job.id))
+        except (openai.BadRequestError, openai.UnprocessableEntityError):
+            if filters:
+                raise
+            return list(shapes.once(self.client.fine_tuning.jobs.list(), lambda job: job.id))  # fewer at once
 
     def _job(self, job: Any, key: str) -> Job:
         if not job.id:
@@ -219,14 +224,15 @@ class OpenAI:
         for pause in lifecycle.pauses(self.poll, lifecycle.LOOKS):
             status = str(file.status or "").lower()
             if status in READY:
-                return file.id
+                return str(file.id)
             if status in ("error", "failed", "deleted"):
                 raise BackendError(
                     f"the endpoint refused file {file.id!r} ({status}: {getattr(file, 'status_details', None)}): run "
                     "`shardtune check` on the recipe"
                 )
             time.sleep(pause)
-            file = self.client.files.retrieve(file.id)
+            with suppress(openai.NotFoundError):  # made a moment ago
+                file = self.client.files.retrieve(str(file.id))
         raise NotReadyError(f"the endpoint is still reading file {file.id!r}", limit.after(self.poll[1]))
 
     def _files(self, key: str) -> list[Any]:
@@ -236,7 +242,7 @@ class OpenAI:
                 listed = list(shapes.once(self.client.files.list(purpose="fine-tune", limit=1_000), lambda f: f.id))
             except (openai.BadRequestError, openai.UnprocessableEntityError):  # fewer at once, or no purposes
                 listed = list(shapes.once(self.client.files.list(), lambda f: f.id))
-            mine = [f for f in listed if str(f.filename).startswith(uploads.stem(key))]
+            mine = [f for f in listed if uploads.stem(key) in str(f.filename).lower()]
         except openai.APIStatusError as error:
             if not refusals.unavailable(error):
                 raise
@@ -251,13 +257,17 @@ class OpenAI:
             if not files:
                 return
             # The link's own job is asked for by its id: a list may not show it yet.
-            used = _files_of([self.client.fine_tuning.jobs.retrieve(job.id)]) if job else set()
-            if (job and not used) or all(file.id in used for file in files):
+            known = [self.client.fine_tuning.jobs.retrieve(job.id)] if job else []
+            if known and all(any(_uses(one, file) for one in known) for file in files):
                 return
-            used |= _files_of(self._jobs())
+            known += self._jobs()
+            mine = known[:1] if job else []
+            mine += [one for one in known if _is_of(one, link.key)]
+            if any(not one.training_file and _is_live(one) for one in mine):
+                return  # which file it needs is not told
             for file in files:
-                if file.id not in used:
-                    self.client.files.delete(file.id)
+                if not any(_uses(one, file) for one in known):
+                    self.client.files.delete(str(file.id))
 
     def status(self, job: Job) -> Status:
         """State, losses from events and, once there, from the result file, and what was billed."""
@@ -304,17 +314,28 @@ def _suffix(key: str) -> str:
 
 def _is_of(job: Any, key: str) -> bool:
     """Whether metadata, suffix or the name of its model tell that the job is of this key."""
-    if _metadata(job).get(KEY) == key:
-        return True
-    extra = job.model_extra or {}
-    told = (extra.get("user_provided_suffix"), extra.get("suffix"), getattr(job, "suffix", None))
-    return _suffix(key) in told or f":{_suffix(key)}:" in str(getattr(job, "fine_tuned_model", None))
+    if told := _metadata(job).get(KEY):
+        return bool(told == key)
+    extra, begun = job.model_extra or {}, _plain(job.model)
+    named = [extra.get("user_provided_suffix"), extra.get("suffix"), getattr(job, "fine_tuned_model", None)]
+    # What it starts from may carry the key of the link before, and so may the name that is made of that.
+    return _plain(_suffix(key)) not in begun and any(_plain(_suffix(key)) in _plain(name) for name in named)
 
 
-def _files_of(jobs: Sequence[Any]) -> set[str]:
-    """Ids of the files that these jobs use."""
-    named = {getattr(job, name, None) for job in jobs for name in ("training_file", "validation_file")}
-    return {file for file in named if isinstance(file, str)}
+def _plain(name: Any) -> str:
+    """A name as every endpoint leaves it: letters and digits, in lower case."""
+    return "".join(c for c in str(name or "").lower() if c.isalnum())
+
+
+def _is_live(job: Any) -> bool:
+    """Whether the job works or has worked, as far as a list tells."""
+    return standing.STATES.get(str(job.status).lower()) not in ("failed", "cancelled")
+
+
+def _uses(job: Any, file: Any) -> bool:
+    """Whether the job names this file, by its id or, as some endpoints do, by its name or address."""
+    told = [str(named) for name in ("training_file", "validation_file") if (named := getattr(job, name, None))]
+    return any(str(file.id) in named or (file.filename and str(file.filename) in named) for named in told)
 
 
 def _unseen(error: openai.APIStatusError, files: Sequence[str]) -> bool:

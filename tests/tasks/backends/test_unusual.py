@@ -268,6 +268,71 @@ def test_a_status_of_another_shape_is_no_raw_error(simulators, tmp_path, monkeyp
         backend.status(job)
 
 
+NAMED = [
+    ("the file's name", lambda job: job | {"training_file": f"shardtune-{job['key']}.jsonl"}),
+    ("its address", lambda job: job | {"training_file": f"https://files.example/{job['training_file']}"}),
+    ("nothing", lambda job: job | {"training_file": None}),
+]
+
+
+@pytest.mark.parametrize(("told", "shape"), NAMED)
+def test_a_file_that_a_job_needs_is_kept_however_the_job_names_it(told, shape, simulators, tmp_path, monkeypatch):
+    mine = link(tmp_path, "openai")
+    backend, shown = get_backend(mine.tune), jobs.Shop.shown
+
+    def other(shop: jobs.Shop, job: dict[str, object]) -> dict[str, object]:
+        return {n: v for n, v in shape(shown(shop, job) | {"key": mine.key}).items() if n != "key"}
+
+    monkeypatch.setattr(jobs.Shop, "shown", other)
+    job = lifecycle.start(mine, backend, Memory()).job
+    backend.tidy(mine)
+    backend.tidy(mine, job)
+    assert len(simulators.state.files) == 2 and backend.find(mine.key) == job
+
+
+SHOWN = ["ST-{0}", "st_{0}", "st-{0}-20261126", "my-st-{0}"]
+
+
+@pytest.mark.parametrize("suffix", SHOWN)
+@pytest.mark.parametrize("where", ["suffix", "fine_tuned_model"])
+def test_a_job_is_found_by_a_suffix_that_the_endpoint_has_altered(suffix, where, simulators, tmp_path, monkeypatch):
+    mine = link(tmp_path, "openai")
+    backend, shown = get_backend(mine.tune), jobs.Shop.shown
+    name = suffix.format(mine.key[:12]) if where == "suffix" else f"gpt.ft-0-{suffix.format(mine.key[:12])}"
+    bare = {"metadata": None, "user_provided_suffix": None, "fine_tuned_model": None}
+    bare |= {"training_file": "other", "validation_file": None}
+    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | bare | {where: name})
+    job = backend.submit(mine)
+    assert backend.find(mine.key) == job and backend.find("0" * 32) is None
+    child = {"model": name, "fine_tuned_model": f"{name}:st-{'0' * 12}:1", "suffix": f"st-{'0' * 12}"}
+    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | bare | child)
+    assert backend.find(mine.key) is None and backend.find("0" * 32).id == job.id
+
+
+def test_a_list_of_few_jobs_at_once_and_files_of_another_name(simulators, tmp_path):
+    mine = link(tmp_path, "openai")
+    backend = get_backend(mine.tune)
+    job = backend.submit(mine)
+    for file in simulators.state.files.values():
+        file["filename"] = f"upload/{file['filename'].upper()}"
+    for made in simulators.state.jobs.values():
+        made |= {"metadata": None, "user_provided_suffix": None, "fine_tuned_model": None}
+    simulators.state.faults.append({"route": "openai.jobs.list", "fault": "status", "status": 400, "times": 2})
+    assert backend.find(mine.key) == job
+    backend.tidy(mine)
+    assert len(simulators.state.files) == 2
+
+
+def test_a_file_that_is_not_found_yet_is_looked_for_again(simulators, tmp_path, monkeypatch):
+    made = openai.resources.files.Files.create
+    pending = lambda files, **of: made(files, **of).model_copy(update={"status": "pending"})  # noqa: E731
+    monkeypatch.setattr(openai.resources.files.Files, "create", pending)
+    simulators.state.faults.append({"route": "openai.files.retrieve", "fault": "status", "status": 404, "times": 1})
+    mine = link(tmp_path, "openai")
+    assert lifecycle.start(mine, get_backend(mine.tune), Memory()).job
+    assert simulators.state.creates["openai"] == 1
+
+
 def test_only_new_events_are_read(simulators, tmp_path):
     mine = paid.linked(tmp_path, paid.TUNES["openai"].model_copy(update={"epochs": 50, "batch_size": 1}))
     backend = get_backend(mine.tune)
