@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,9 @@ def _shut_down(backend: OpenAI, base: str) -> date | None:
             if backend.official and _lists(backend):
                 raise
             return None
-        return date.fromisoformat(ends[:10]) if isinstance(ends, str) else None
+        with suppress(ValueError):  # told in words, which say nothing to us
+            return date.fromisoformat(ends[:10]) if isinstance(ends, str) else None
+        return None
 
 
 def _lists(backend: OpenAI) -> bool:

@@ -54,7 +54,8 @@ def status(found: Any, job: Job, poll: tuple[float, float]) -> Status:
 
 def _start(tuned: Any) -> str | None:
     """What a next job starts from: the model, at its last checkpoint where it has any; None where none is named."""
-    last = [c.checkpoint_id for c in tuned.checkpoints or () if c.checkpoint_id]
+    named = [c for c in tuned.checkpoints or () if c.checkpoint_id]
+    last = [c.checkpoint_id for c in sorted(named, key=lambda c: (whole(c.step) or 0, whole(c.epoch) or 0))]
     return f"{tuned.model}#{last[-1]}" if tuned.model and last else tuned.model or None
 
 

@@ -15,7 +15,7 @@ from google.oauth2 import _client as google_tokens
 
 from deployments.simulators import azure, jobs, serve
 from tasks import errors
-from tasks.backends import account, deploy, get_backend, lifecycle, patience, place, room, uploads, vertex
+from tasks.backends import account, deploy, get_backend, lifecycle, patience, place, room, stage, uploads, vertex
 from tasks.backends.contract import Answer, Decoding, Job, Link
 from tasks.backends.gemini import Gemini
 from tasks.backends.openai import OpenAI
@@ -331,6 +331,21 @@ def test_a_file_that_is_not_found_yet_is_looked_for_again(simulators, tmp_path, 
     mine = link(tmp_path, "openai")
     assert lifecycle.start(mine, get_backend(mine.tune), Memory()).job
     assert simulators.state.creates["openai"] == 1
+
+
+def test_a_chain_goes_on_from_the_last_checkpoint_in_any_order():
+    made = [types.TunedModelCheckpoint(checkpoint_id=str(n), epoch=n, step=10 * n) for n in (1, 3, 2)]
+    model = types.TunedModel(model="projects/1/locations/us/models/2@1", endpoint="e", checkpoints=made)
+    job = types.TuningJob(name="j", state=types.JobState.JOB_STATE_SUCCEEDED, tuned_model=model)
+    seen = stage.status(job, Job(key="0" * 32, backend="gemini", id="j", submitted_at=""), (0.0, 0.0))
+    assert seen.continue_from == "projects/1/locations/us/models/2@1#3"
+
+
+def test_a_last_day_told_in_words_says_nothing(simulators, tmp_path, monkeypatch):
+    mine = link(tmp_path, "openai")
+    backend, model = get_backend(mine.tune), openai.types.Model.construct(id="m", shutdown_date="in spring")
+    monkeypatch.setattr(openai.resources.models.Models, "retrieve", lambda models, name: model)
+    assert not [finding for finding in backend.check(mine) if finding.level == "error"]
 
 
 def test_only_new_events_are_read(simulators, tmp_path):
