@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from tasks.backends import offers, place, pricing, shapes, uploads
+from tasks.backends import lifecycle, offers, place, pricing, shapes, uploads
 from tasks.backends.account import needed_until, today
 from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
 from tasks.errors import BackendError, MissingExtraError, TransientError, VanishedError
@@ -144,7 +144,8 @@ class Gemini:
             sent = bucket.put(training, folder)
             config.validation_dataset = types.TuningValidationDataset(gcs_uri=bucket.put(heldout, folder))
             # The SDK calls all of its tuning experimental, at every first call.
-            with vertex.translated("creating the job", self.poll[1]), warnings.catch_warnings(action="ignore"):
+            told = vertex.translated("creating the job", self.poll[1])
+            with lifecycle.creating(link.key), told, warnings.catch_warnings(action="ignore"):
                 created = self.creating.tunings.tune(
                     base_model=parent or link.start,
                     training_dataset=types.TuningDataset(gcs_uri=sent),

@@ -9,17 +9,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import NamedTuple, Protocol
 
 from filelock import FileLock
 
 from tasks import settings
+from tasks.backends import patience
 from tasks.backends.contract import ENDED, Backend, Job, Link, Status
 from tasks.errors import BackendError, LimitError, NotReadyError, TransientError, VanishedError
 
 log = logging.getLogger(__name__)
 
+CREATING = "creating"  # what a create call waits for: its answer
 LOOKS = 8  # for a job whose create call may or may not have worked
 TRIES = 5  # looks at a job whose provider does not answer
 GONE = 8  # looks at a job that its provider does not know: it may be too new
@@ -59,7 +61,7 @@ def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> 
     with locked(link.key), ledger.turn(link.key) if backend.paid else nullcontext():
         ledger.open(link)
         try:
-            job = ledger.job(link.key) or backend.find(link.key)
+            job = ledger.job(link.key) or backend.find(link.key) or _half_made(link, backend)
             if job is None:
                 job, adopted = _submit(link, backend), False
             else:
@@ -71,6 +73,7 @@ def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> 
                     backend.tidy(link)
             raise
         ledger.record(job)
+        patience.over(link.key, CREATING)
         with suppress(BackendError):  # the next start or sweep does it
             backend.tidy(link, job)
         return Started(job, adopted)
@@ -126,6 +129,33 @@ def _submit(link: Link, backend: Backend, ended: frozenset[str] = frozenset()) -
             error.unclear = last
             raise
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def creating(key: str) -> Iterator[None]:
+    """Around a create call: until its job is recorded, or it is refused, a mark tells the next start that a job may
+    be there which its provider does not list yet."""
+    patience.over(key, CREATING)
+    patience.waited(key, CREATING)
+    try:
+        yield
+    except BackendError as error:
+        if isinstance(error, TransientError) and not isinstance(error, LimitError):
+            raise
+        patience.over(key, CREATING)
+        raise
+
+
+def _half_made(link: Link, backend: Backend) -> Job | None:
+    """The job of a create call during which somebody died on this machine a moment ago, looked for with patience."""
+    ago = patience.since(link.key, CREATING)
+    if ago is None or ago > sum(pauses(backend.poll, LOOKS)):
+        return None
+    log.warning("a create call of %s was cut %.0f s ago: looking whether its job is there", link.told, ago)
+    found, blind = _searched(link, backend, frozenset(), LOOKS)
+    if blind is not None:
+        raise TransientError(f"whether a job of {link.told} is there nobody can say ({blind}): try again later")
+    return found
 
 
 def _searched(

@@ -171,7 +171,7 @@ class OpenAI:
                 "suffix": self.tune.suffix or _suffix(link.key),
             }
             while True:
-                with self._told("creating the job"):
+                with lifecycle.creating(link.key), self._told("creating the job"):
                     try:
                         return self._job(self._created(link, files, more), link.key)
                     except (openai.BadRequestError, openai.UnprocessableEntityError, openai.NotFoundError) as error:
@@ -263,8 +263,8 @@ class OpenAI:
             known += self._jobs()
             mine = known[:1] if job else []
             mine += [one for one in known if _is_of(one, link.key)]
-            if any(not one.training_file and _is_live(one) for one in mine):
-                return  # which file it needs is not told
+            if any(not (one.training_file and one.validation_file) and _is_live(one) for one in mine):
+                return  # which files it needs is not told: each of ours has both
             for file in files:
                 if not any(_uses(one, file) for one in known):
                     self.client.files.delete(str(file.id))

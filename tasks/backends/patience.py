@@ -27,6 +27,14 @@ def waited(job: str, what: str) -> float:
         return 0.0
 
 
+def since(job: str, what: str) -> float | None:
+    """Seconds since that wait began; None where it did not, or is over."""
+    try:
+        return max(0.0, time.time() - _place(job, what).stat().st_mtime)
+    except FileNotFoundError:
+        return None
+
+
 def over(job: str, what: str) -> None:
     """What was waited for has come, or will not come."""
     _place(job, what).unlink(missing_ok=True)

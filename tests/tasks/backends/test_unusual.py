@@ -173,6 +173,24 @@ def test_a_list_that_is_late_never_costs_a_file_or_a_second_job(simulators, tmp_
         assert (sent or len([uri for uri in simulators.objects if mine.key in uri])) == 2
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_that_died_at_its_create_call_is_looked_for_with_patience(kind, simulators, tmp_path, monkeypatch):
+    mine, ledger = link(tmp_path, kind), Memory()
+    backend = get_backend(mine.tune)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(backend), "_job", killed)
+        lifecycle.start(mine, backend, ledger)
+    found, looks = backend.find, iter([None] * 3)
+    monkeypatch.setattr(type(backend), "find", lambda backend, key: next(looks, backend) and found(key))
+    lifecycle.start(mine, backend, ledger)
+    assert simulators.state.creates[MADE[kind]] == 1
+    assert patience.since(mine.key, lifecycle.CREATING) is None
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_job_in_another_region_keeps_what_it_reads(simulators, tmp_path):
     mine = link(tmp_path, "gemini")
     backend = get_backend(mine.tune)
@@ -271,6 +289,7 @@ def test_a_status_of_another_shape_is_no_raw_error(simulators, tmp_path, monkeyp
 NAMED = [
     ("the file's name", lambda job: job | {"training_file": f"shardtune-{job['key']}.jsonl"}),
     ("its address", lambda job: job | {"training_file": f"https://files.example/{job['training_file']}"}),
+    ("one of two", lambda job: job | {"validation_file": None}),
     ("nothing", lambda job: job | {"training_file": None}),
 ]
 
