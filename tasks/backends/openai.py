@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tasks import reach, settings
-from tasks.backends import account, lifecycle, limit, offers, place, pricing, prompting, shapes, uploads
+from tasks.backends import lifecycle, limit, offers, place, pricing, shapes, uploads
 from tasks.backends.contract import Answer, Decoding, Job, Link, Quote, Status
 from tasks.errors import BackendError, MissingExtraError, NotReadyError, VanishedError
 from tasks.examples.lines import line
@@ -27,7 +27,7 @@ from tasks.tuning import OpenAITune
 try:
     import openai
 
-    from tasks.backends import refusals, standing
+    from tasks.backends import account, prompting, refusals, standing
 except ImportError as error:
     raise MissingExtraError("openai", "openai") from error
 
@@ -35,17 +35,6 @@ log = logging.getLogger(__name__)
 
 KEY = "shardtune_key"  # in a job's metadata
 MOST_HELDOUT = 5_000  # rows in a validation file
-OPTIONAL = ("metadata", "seed", "suffix")  # of a create call: left out where an endpoint does not know them
-UNKNOWN = (
-    "unknown",
-    "unrecogni",
-    "unsupported",
-    "not supported",
-    "unexpected",
-    "not permitted",
-    "not allowed",
-    "extra",
-)
 READY = ("processed", "uploaded", "none", "")  # states of a file that a job may use; some endpoints tell none
 
 
@@ -179,7 +168,7 @@ class OpenAI:
                         if _unseen(error, files):
                             told = "the endpoint does not know yet the files that it was sent a moment ago"
                             raise NotReadyError(told, limit.after(self.poll[1] / 2)) from error
-                        unknown = _unknown(error, more)
+                        unknown = refusals.unknown(error, more)
                         if unknown is None:
                             raise
                         log.warning("this endpoint knows no %r in a create call: asking without it", unknown)
@@ -343,12 +332,3 @@ def _unseen(error: openai.APIStatusError, files: Sequence[str]) -> bool:
     words = f"{error.message} {error.body}"
     missing = any(told in words.lower() for told in ("not exist", "not found", "no such", "not be found"))
     return missing and any(file in words for file in files)
-
-
-def _unknown(error: openai.APIStatusError, fields: dict[str, Any]) -> str | None:
-    """The optional field that the endpoint refuses to know; None where it refuses something else."""
-    words = f"{error.message} {error.body}".lower()
-    if not any(word in words for word in UNKNOWN):
-        return None
-    named = str(getattr(error, "param", None) or "").partition(".")[0]
-    return next((name for name in OPTIONAL if name in fields and (named == name or f"{name}" in words)), None)

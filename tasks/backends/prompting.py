@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from tasks.backends import deploy, room
+import openai
+
+from tasks.backends import deploy, refusals, room
 from tasks.backends.contract import Answer, Decoding
 from tasks.backends.shapes import whole
 from tasks.errors import NotServedError, VanishedError
@@ -23,6 +25,7 @@ AT_ONCE = 8  # requests on their way at the same time
 RETRIES = 6  # of the SDK, on 429, 5xx and lost answers: asking twice does no harm
 FRESH = 12  # looks for a model that was made a moment ago and is not found yet
 SERVED = 3  # looks for a base model
+DEFAULT = 1.0  # the temperature where none may be sent
 
 
 def answers(
@@ -80,22 +83,32 @@ def _name(backend: OpenAI, model: str | None) -> str:
 
 def _said(backend: OpenAI, client: Any, name: str, messages: list[Any], used: Decoding, looks: int) -> Answer:
     """The model's answer; its prompt hash and seconds are filled in by whoever asks."""
+    fields: dict[str, Any] = {"max_tokens": used.max_new_tokens, "temperature": used.temperature, "seed": used.seed}
     for attempt in range(looks):
         try:
             with backend._told(f"asking {name!r}"):
-                told = client.chat.completions.create(
-                    model=name,
-                    messages=messages,
-                    temperature=used.temperature,
-                    max_tokens=used.max_new_tokens,
-                    seed=used.seed,
-                )
-                return _answer(told, name, used)
+                told = _completion(client, fields, model=name, messages=messages)
+                warmth = used.temperature if "temperature" in fields else DEFAULT
+                return _answer(told, name, used.model_copy(update={"temperature": warmth}))
         except VanishedError:
             if attempt == looks - 1:
                 raise
             time.sleep(min(backend.poll[0] * 2**attempt, backend.poll[1]))
     raise AssertionError("unreachable")
+
+
+def _completion(client: Any, fields: dict[str, Any], **asked: Any) -> Any:
+    """The endpoint's answer; what it does not know of `fields` is left out of them, or goes under its newer name."""
+    while True:
+        try:
+            return client.chat.completions.create(**asked, **fields)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            unknown = refusals.unknown(error, fields)
+            if unknown is None:
+                raise
+            refused = fields.pop(unknown)
+            if unknown == "max_tokens":
+                fields["max_completion_tokens"] = refused
 
 
 def _answer(told: Any, name: str, used: Decoding) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import openai
@@ -14,6 +14,16 @@ NO_CREDIT = {"insufficient_quota", "exceeded_quota", "billing_hard_limit_reached
 NOT_DEPLOYED = {"DeploymentNotReady", "DeploymentNotFound"}  # Azure says so for a while after it has deployed
 NOT_READY = ("not ready", "still being processed", "is being processed", "being provisioned", "not yet available")
 READY_AFTER = 60.0  # seconds until something that the provider prepares is asked for again
+UNKNOWN = (
+    "unknown",
+    "unrecogni",
+    "unsupported",
+    "not supported",
+    "unexpected",
+    "not permitted",
+    "not allowed",
+    "extra",
+)
 # What the SDK and our readers raise at an answer that has not the shape of the provider's.
 MISSHAPEN = (AttributeError, TypeError, LookupError, ValueError, ArithmeticError)
 
@@ -74,6 +84,15 @@ def of(error: openai.APIStatusError, what: str, key_variable: str, ready_after: 
     if error.status_code in (408, 409, 425) or error.status_code >= 500:
         return TransientError(told)
     return BackendError(told)
+
+
+def unknown(error: openai.APIStatusError, fields: Iterable[str]) -> str | None:
+    """Which of the optional `fields` of a call the endpoint refuses to know; None where it refuses something else."""
+    words = f"{error.message} {error.body}".lower()
+    if not any(word in words for word in UNKNOWN):
+        return None
+    named = str(getattr(error, "param", None) or "").partition(".")[0]
+    return next((name for name in fields if named == name or name in words), None)
 
 
 def unavailable(error: openai.APIStatusError) -> bool:

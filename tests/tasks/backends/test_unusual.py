@@ -419,6 +419,16 @@ def test_an_empty_object_is_no_answer(kind, simulators, tmp_path):
             WORK[name](backend, link(tmp_path, kind, seed=98), job)
 
 
+@pytest.mark.parametrize("field", ["seed", "temperature", "max_tokens"])
+def test_a_question_is_asked_without_what_the_endpoint_does_not_know(field, simulators):
+    backend = get_backend(paid.TUNES["openai"])
+    message = f"Unsupported parameter: '{field}' is not supported with this model."
+    fault(simulators, "openai.chat", "status", status=400, message=message)
+    simulators.state.faults[-1]["times"] = 1
+    ((answer,),) = backend.answer(None, paid.TUNES["openai"], TALK, Decoding())
+    assert answer.text and answer.decoding.temperature == (1.0 if field == "temperature" else 0.0)
+
+
 def test_a_blocked_answer_is_not_asked_again():
     asked = []
 
