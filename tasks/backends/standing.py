@@ -94,13 +94,13 @@ def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
     """
     known = backend.events.setdefault(job, {})
     newest_first = _newest_first(known.values())
-    asked: dict[str, Any] = {"limit": 100}
+    asked: dict[str, Any] = {}
     if known and newest_first is False:
         asked["after"] = next(reversed(known))
     try:
         with backend._told(f"reading events of job {job!r}"):
             new = {}
-            for event in shapes.once(backend.client.fine_tuning.jobs.list_events(job, **asked), _name):
+            for event in shapes.once(_listed(backend, job, asked), _name):
                 if newest_first and _name(event) in known:
                     break
                 new[_name(event)] = event
@@ -114,6 +114,14 @@ def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
     listed = list(backend.events[job].values())
     listed = listed if _newest_first(listed) is False else listed[::-1]
     return sorted(listed, key=lambda e: shapes.moment(_said(e, "created_at")))
+
+
+def _listed(backend: OpenAI, job: str, asked: dict[str, Any]) -> Iterable[Any]:
+    read = backend.client.fine_tuning.jobs.list_events
+    try:
+        return read(job, limit=100, **asked)
+    except (openai.BadRequestError, openai.UnprocessableEntityError):  # fewer at once
+        return read(job, **asked)
 
 
 def _name(event: Any) -> str:

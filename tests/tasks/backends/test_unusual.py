@@ -278,6 +278,13 @@ def test_a_bill_is_a_number_or_unknown(told, billed, simulators, tmp_path, monke
     assert (seen.state, seen.billed_tokens, "billed_usd" in seen.facts) == ("succeeded", billed, billed is not None)
 
 
+def test_events_are_read_where_fewer_are_listed_at_once(simulators, tmp_path):
+    backend, job = begun(simulators, tmp_path, "openai")
+    simulators.state.faults.append({"route": "openai.jobs.events", "fault": "status", "status": 400, "times": 1})
+    seen = backend.status(job)
+    assert seen.events and "events" not in seen.facts
+
+
 def test_a_status_of_another_shape_is_no_raw_error(simulators, tmp_path, monkeypatch):
     backend, job = begun(simulators, tmp_path, "openai")
     shown = jobs.Shop.shown
