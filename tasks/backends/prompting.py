@@ -111,6 +111,13 @@ def _completion(client: Any, fields: dict[str, Any], **asked: Any) -> Any:
                 fields["max_completion_tokens"] = refused
 
 
+def _text(content: Any) -> str:
+    """The words of an answer, which some endpoints give in parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content or ""
+
+
 def _answer(told: Any, name: str, used: Decoding) -> Answer:
     """The first choice of a completion; empty where a filter left none."""
     if told.id is None and told.choices is None:
@@ -121,7 +128,7 @@ def _answer(told: Any, name: str, used: Decoding) -> Answer:
     finish = "refusal" if refusal else getattr(choice, "finish_reason", None)
     usage = getattr(told, "usage", None)
     return Answer(
-        text=getattr(message, "content", None) or refusal or "",
+        text=_text(getattr(message, "content", None)) or refusal or "",
         decoding=used,
         model_version=f"{told.model or name} {getattr(told, 'system_fingerprint', None) or ''}".strip(),
         prompt_hash="",

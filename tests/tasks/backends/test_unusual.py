@@ -15,7 +15,19 @@ from google.oauth2 import _client as google_tokens
 
 from deployments.simulators import azure, jobs, serve
 from tasks import errors
-from tasks.backends import account, deploy, get_backend, lifecycle, patience, place, room, stage, uploads, vertex
+from tasks.backends import (
+    account,
+    deploy,
+    get_backend,
+    lifecycle,
+    patience,
+    place,
+    prompting,
+    room,
+    stage,
+    uploads,
+    vertex,
+)
 from tasks.backends.contract import Answer, Decoding, Job, Link
 from tasks.backends.gemini import Gemini
 from tasks.backends.openai import OpenAI
@@ -434,6 +446,13 @@ def test_a_question_is_asked_without_what_the_endpoint_does_not_know(field, simu
     simulators.state.faults[-1]["times"] = 1
     ((answer,),) = backend.answer(None, paid.TUNES["openai"], TALK, Decoding())
     assert answer.text and answer.decoding.temperature == (1.0 if field == "temperature" else 0.0)
+
+
+def test_an_answer_in_parts_is_an_answer():
+    parts = [{"type": "text", "text": "A "}, {"type": "text", "text": "tent."}, {"type": "image"}]
+    told = {"id": "c", "choices": [{"message": {"role": "assistant", "content": parts}}]}
+    answer = prompting._answer(openai.types.chat.ChatCompletion.construct(**told), "m", Decoding())
+    assert answer.text == "A tent."
 
 
 def test_a_blocked_answer_is_not_asked_again():
