@@ -46,7 +46,7 @@ HEAVY = {
 # Imported by nothing but the process that trains.
 TRAINER = {"sft.py", "batches.py", "feed.py", "measure.py", "watch.py"}
 # Imported by nothing but the backend whose SDK they need.
-REMOTE = {"openai.py", "refusals.py", "account.py", "standing.py"}
+REMOTE = {"openai.py", "refusals.py", "account.py", "standing.py", "prompting.py"}
 REMOTE |= {"gemini.py", "vertex.py", "bucket.py", "generating.py", "stage.py"}
 
 
