@@ -165,6 +165,8 @@ def postgres(running: Running) -> Iterator[None]:
         user |= {"user": "postgres", "group": "postgres", "extra_groups": []}
         for path in (data, sockets, key):
             shutil.chown(path, "postgres")
+        for path in (running.place, data.parent, sockets.parent):
+            path.chmod(0o755)  # what shardtune makes is closed to other accounts, and this is one
 
     def run(*command: str, given: str = "") -> None:
         done = subprocess.run(command, input=given, capture_output=True, text=True, **user)
