@@ -238,7 +238,7 @@ def test_a_chain_that_forgets_too_much_goes_on_from_the_link_before(place, forge
     assert matrix["kept"] == [True, False, True] and matrix["keys"][0] == first
     assert matrix["scores"] == [[20.0], [10.0, 30.0], [19.0, 12.0, 25.0]]
     assert "forgetting.png" in {a.path for a in ledger.client().list_artifacts(done.mlflow_run_id)}
-    assert last.data.metrics["forgetting/worst_drop"] == 1.0
+    assert last.data.metrics["worst_drop"] == 1.0
     assert finetune(forgetful(place, "branch", 21)).trained is False
 
 
