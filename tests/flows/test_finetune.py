@@ -37,7 +37,7 @@ def test_the_model_learns_and_says_how_much(done):
     assert done.heldout_loss["after"] < done.heldout_loss["before"]
     assert [row.group for row in done.answers] == ["seen", "seen", "unseen"]
     assert all(row.before_t0 and row.after_t0 and row.content for row in done.answers)
-    assert any(row.before_t0 != row.after_t0 for row in done.answers)
+    assert any((row.before, row.before_t0) != (row.after, row.after_t0) for row in done.answers)
     assert set(done.scores) == {"seen", "unseen"}
 
 
