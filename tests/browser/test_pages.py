@@ -131,7 +131,7 @@ def test_the_demo_is_started_watched_and_its_evidence_read(page, service, produc
 def test_mlflow_shows_the_curve_and_the_answers(page, picture):
     page.get_by_role("tab", name="Model metrics").click()
     page.get_by_placeholder("Search metric charts").fill("loss")
-    expect(page.get_by_text("loss_epoch_mean").first).to_be_visible()
+    expect(page.get_by_text("loss_heldout").first).to_be_visible()
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
     picture("mlflow-loss")
     page.get_by_role("tab", name="Artifacts").click()
