@@ -171,8 +171,12 @@ class Deploy(Frozen):
 class Prices(Frozen):
     """What an endpoint asks, in US dollars for a million tokens; empty means unknown."""
 
-    training_usd: float | None = Field(None, ge=0, title="Training", description="For training tokens, each epoch counted.")
-    input_usd: float | None = Field(None, ge=0, title="Input", description="For the tokens of a question to the tuned model.")
+    training_usd: float | None = Field(
+        None, ge=0, title="Training", description="For training tokens, each epoch counted."
+    )
+    input_usd: float | None = Field(
+        None, ge=0, title="Input", description="For the tokens of a question to the tuned model."
+    )
     output_usd: float | None = Field(None, ge=0, title="Output", description="For the tokens of its answer.")
 
 
