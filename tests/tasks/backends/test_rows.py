@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from tasks import store
 from tasks.backends import rows
 from tasks.errors import TrainingError
 from tasks.examples.tokens import IGNORED
@@ -34,7 +35,7 @@ def tokenizer():
 def export(place: Path, pairs: list[tuple[str, str]]) -> Export:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text("".join(json.dumps({"prompt": p, "completion": c}) + "\n" for p, c in pairs))
-    return made().train[0].model_copy(update={"uri": str(place)})
+    return made().train[0].model_copy(update={"uri": str(place), "digest": store.file_digest(str(place))})
 
 
 @pytest.fixture
