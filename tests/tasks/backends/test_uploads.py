@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tasks import store
 from tasks.backends import uploads
 from tasks.backends.openai import OpenAI
 from tasks.tuning import OpenAITune
@@ -14,7 +15,8 @@ from tests.tasks.links import made
 def link(tmp_path):
     def export(of, name, text):
         (tmp_path / name).write_text(text)
-        return of.model_copy(update={"uri": str(tmp_path / name), "digest": name})
+        written = str(tmp_path / name)
+        return of.model_copy(update={"uri": written, "digest": store.file_digest(written)})
 
     plain = made()
     return plain.model_copy(
