@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 import uvicorn
 
@@ -58,6 +59,8 @@ def server(own_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     made.should_exit = True
     thread.join()
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+    mlflow.set_registry_uri("")  # the server names its own store to the whole process
 
 
 def words(place: Path) -> tuple[str, ...]:

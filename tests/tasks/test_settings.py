@@ -31,15 +31,12 @@ def test_beside_a_root_in_an_object_store_what_is_local_stays_in_one_folder(monk
 
 def test_the_state_is_this_accounts_alone_and_an_older_root_is_tightened(own_root, tmp_path):
     theirs, old = own_root / "my notes", own_root / "exports"
-    for folder in (theirs, old):
-        folder.mkdir(parents=True)
-        (folder / "file").write_text("x")
-    for path in (own_root, theirs, old):
-        path.chmod(0o755)
-    (old / "file").chmod(0o644)
-    (own_root / "mlflow.db").touch(0o644)
     before = os.umask(0o022)
     try:
+        for folder in (theirs, old):
+            folder.mkdir(parents=True)
+            (folder / "file").write_text("x")
+        (own_root / "mlflow.db").touch()
         settings._umask = 0o022
         settings.tighten(own_root)
         store.write(str(own_root / "jobs" / "k" / "status.json"), {"state": "queued"})
