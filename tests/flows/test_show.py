@@ -79,11 +79,11 @@ def test_a_partly_good_catalogue_shows_why_lines_are_in_quarantine_and_where(cap
     splits = {"train": 1, "holdout": 0, "reserved": 0}
     shard = CleanShard(
         index=0, uri="u", digest="d", source="s", lines=4, kept=1, dropped={}, quarantined=3,
-        quarantine_uri="/root/x.quarantine.jsonl", splits=splits, reasons={"cut": 1, "malformed_json": 2},
+        quarantine_uri="/state/x.quarantine.jsonl", splits=splits, reasons={"cut": 1, "malformed_json": 2},
     )  # fmt: skip
     values = {"catalogue": "c", "lines": 4, "kept": 1, "dropped": {}, "quarantined": 3, "cut": True, "made": 1}
     show.prepared(Prepared(**values, shards=(shard,), exports=(), reasons=shard.reasons, left=("tst.json", "lbl.json")))
     told = capsys.readouterr().out
     assert ["quarantined:", "malformed_json", "2"] in [line.split() for line in told.splitlines()]
-    assert "quarantined lines: /root/x.quarantine.jsonl" in told
+    assert "quarantined lines: /state/x.quarantine.jsonl" in told
     assert "not read, by name for tests, labels, other splits or of another format: tst.json, lbl.json" in told
