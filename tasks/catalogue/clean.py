@@ -24,7 +24,7 @@ from tasks.catalogue.split import split, threshold
 from tasks.models import Shard
 from tasks.recipe import Cleaning
 
-VERSION = 6  # bump when the same line may give another row, drop or fault
+VERSION = 7  # bump when the same line may give another row, drop or fault
 SCHEMA = pa.schema(
     {name: pa.string() for name in ("uid", "title", "content")}
     | {"line": pa.int64(), "row_hash": pa.string(), "split": pa.string()}
@@ -169,7 +169,9 @@ def fault(title: str, content: str, before: str, rules: Cleaning) -> str | None:
         return "boilerplate_only"
     if rules.title_is_content and len(title) == len(content) and title.casefold() == content.casefold():
         return "title_is_content"
-    if rules.junk and ((not blank_content and text.is_junk(content)) or (not blank_title and text.is_junk(title))):
+    if rules.junk and (
+        (not blank_content and text.is_junk(content)) or (not blank_title and text.is_junk_title(title))
+    ):
         return "junk"
     if len(title) < rules.min_title and not blank_title:
         return "min_title"

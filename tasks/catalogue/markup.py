@@ -1,7 +1,8 @@
 """Markup: the text of a piece of HTML as a browser shows it, and text with a `<` in it as it stands.
 
 A `<` begins a tag where a name that HTML knows follows, alone or with attributes that have values: `a < b` and
-`i<b and c>d` are text. Lexbor, the HTML parser, then reads the tags, comments and scripts.
+`i<b and c>d` are text. So are `a<b>c` and `press <select>`, tags that are never closed and look like code. Lexbor, the
+HTML parser, then reads the tags, comments and scripts.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ _LESS = re.compile(
     r"|<!doctype[^<>]*>|<!\[(?:if|endif)[^<>]*>|<\?xml[^<>]*>|(?P<comment><!--)|<",
     re.IGNORECASE,
 )
+# Names that are words of code and of instructions, too: bare and never closed they are no tags. A single letter is none
+# between other letters; elsewhere it is a tag whose end was cut off with the text.
+_WORDLIKE = frozenset(
+    "area base button canvas caption cite code data details dialog frame input label legend link main map mark menu "
+    "meter object option output param picture progress samp section select source summary template time title track "
+    "var video".split()
+)
+_LETTERS = frozenset("abiqsu")
+
 # A tag or comment at the end of a text that was cut at a length.
 _CUT = re.compile(
     r"</(?:[a-z]\w{0,11})?\s*\Z|<(?:br|p|li|div|span|img|strong|em|ul|ol|h[1-6]|table|tr|td)\s*/?\Z"
@@ -79,6 +89,8 @@ def strip(text: str, lines: bool) -> str:
             return "<!--" if kept else "&lt;!--"
         if found[0] == "<":
             return "&lt;"
+        if _is_code(found, lowered):
+            return "&lt;" + found[0][1:]
         tags += 1
         if found[0].endswith("]-->"):  # Word's `<!--[if mso]> … <![endif]-->` ends a comment
             return "-->"
@@ -94,6 +106,15 @@ def strip(text: str, lines: bool) -> str:
 
 
 _RAW = ("script", "style")
+
+
+def _is_code(found: re.Match[str], lowered: str) -> bool:
+    """Whether what looks like a tag is text. `lowered` is the whole text, in which its end may follow."""
+    name = (found["name"] or "").lower()
+    if found["end"] or found[0].lower() != f"<{name}>" or not (name in _WORDLIKE or name in _LETTERS):
+        return False
+    around = found.string[found.start() - 1 : found.start()], found.string[found.end() : found.end() + 1]
+    return (name in _WORDLIKE or all(map(str.isalnum, around))) and f"</{name}" not in lowered
 
 
 def _whole(text: str) -> str:

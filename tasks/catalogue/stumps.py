@@ -18,13 +18,15 @@ _WORDS = (
     "[AEIOUYaeiouy]acute|[AEIOUaeiou](?:grave|circ|uml)|yuml|[ANOano]tilde|[Cc]cedil|(?<![A-Za-z])[Aa]ring|[Oo]slash|szlig|"
     "(?:ae|AE|oe|OE)lig|thinsp|e[mn]sp"
 )
+_NO_WORD = "".join(f"(?<!{word})" for word in "bo fo vo fa wa ta mi si fi fle he lu".split())  # box, fox, Vox, fax, …
 _STUMP = re.compile(
     # Hexadecimal: spaces, dashes, quotes, bullet, euro, trade mark, arrows, stars; `x2400;` may be a model.
     r"(?<![&0-9#])#?x(?P<hex>20(?:0[239bB]|1[0-9a-fA-F]|2[2-7]|3[0-9aA]|44|[aA][cC])|2122|219[0-3]|2212|2248|226[045]|"
     r"25[aA]0|25[cC][fF]|260[56]|271[34]);"
-    # Latin letters and signs: with a digit (`x` in `boxed;` is a letter), or where no letter comes before.
+    # Latin letters and signs: with a digit (`x` in `boxed;` is a letter), or where no letter comes before. After
+    # a small letter stand small ones (`cafxe9;`), and not after a word that ends in x (`boxe9;`).
     r"|(?<![&0-9])(?:#x(?P<latin>[89a-fA-F][0-9a-fA-F])|(?<![A-Za-z#])x(?P<apart>[a-fA-F][0-9a-fA-F]|"
-    r"9[1-7](?=;[A-Za-z]))|(?<=[a-z])x(?P<inside>[ce][0-9]|f[1-9]));"
+    rf"9[1-7](?=;[A-Za-z]))|(?<=[a-z]){_NO_WORD}x(?P<inside>e[0-9]|f[1-9]));"
     rf"|(?<![&0-9])#(?P<decimal>8[2-4][0-9]{{2}}|(?<=[A-Za-z]#)(?:3[489]|1[2-9][0-9]|2[0-5][0-9]));"
     rf"|(?:(?<=[A-Za-z])|(?<![&#0-9;A-Za-z])(?=[0-9]{{4}};[A-Za-z]))(?P<bare>{_SIGNS});"
     # A lost `&` may have taken its place with a space or not: `caf eacute;`, `cafeacute;`, `17quot;`.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 from html.entities import html5
 from typing import Any
@@ -70,11 +71,13 @@ _PUBLISHERS = (
     "nielsen business media",
 )  # fmt: skip
 _PUBLISHER = "|".join(map(re.escape, sorted(_PUBLISHERS, key=len, reverse=True)))
-_YEAR = r"copyright\s*(?:\u00a9|\(c\))?\s*(?:\d{4}(?:\s*[-\u2013,]\s*\d{4})*)?,?\s*(?:by )?"
+_YEARS = r"\d{4}(?:\s*[-\u2013,]\s*\d{4})*"
+# Without a sign or a year the word is one of a sentence: "all about copyright".
+_YEAR = rf"copyright\s*(?:(?:\u00a9|\(c\))\s*(?:{_YEARS})?|{_YEARS}),?\s*(?:by )?"
 _MARKS = ("this text refers to", "this review refers to", "copyright")
 _TAIL = re.compile(
     r"this (?:text|review) refers to (?:the|an|a)\s?[^.!?]{0,60}?edition(?: of this title)?[\s.]*"
-    rf"|{_YEAR}(?:{_PUBLISHER})[^.]{{0,60}}\.?(?:\s*all rights reserved)?[\s.]*"
+    rf"|(?:{_YEAR}|copyright (?:by )?)(?:{_PUBLISHER})[^.]{{0,60}}\.?(?:\s*all rights reserved)?[\s.]*"
     rf"|{_YEAR}[^.!?]{{0,80}}(?:\b(?:inc|ltd|co|corp|llc|lp)\.)?[^.!?]{{0,40}}\.?\s*all rights reserved[\s.]*",
     re.IGNORECASE,
 )
@@ -82,11 +85,32 @@ _ENDS = tuple(
     "edition title inc reserved information association associates reviews kirkus journal weekly booklist lp llc media "
     "publishing yorker audiofile".split()
 )
-_CUT = re.compile(rf"this (?:text|review) refers to[^.!?]{{0,60}}|{_YEAR}(?P<publisher>[^.!?]{{4,60}}?)", re.IGNORECASE)
-_BEGUN = re.compile(r"--\s?([^.!?-]{4,80})\Z")
+# How the catalogue goes on after "this text refers to": a tail that breaks off begins so, other sentences do not.
+_EDITIONS = (
+    "out of print or unavailable edition of this title", "hardcover", "paperback", "mass market paperback",
+    "trade paperback", "perfect paperback", "board book", "bath book", "rag book", "audio cassette", "audio cd",
+    "audible", "mp3 cd", "cd-rom", "preloaded digital audio player", "library binding", "school & library binding",
+    "textbook binding", "unknown binding", "leather bound", "spiral-bound", "ring-bound", "loose leaf", "turtleback",
+    "print on demand", "kindle edition", "digital", "vhs tape", "dvd", "calendar", "cards", "map", "pamphlet",
+    "sheet music", "unbound", "misc. supplies",
+)  # fmt: skip
+_EDITION = re.compile(
+    r"this (?:text|review) refers to(?: (?:the|an|a)\b ?| the| an?)?(?P<edition>.{0,80})", re.IGNORECASE
+)
+_CUT = re.compile(rf"{_YEAR}(?P<publisher>[^.!?]{{4,60}}?)", re.IGNORECASE)
+_BEGUN = re.compile(r"--\s?([^.!?-]{7,80})\Z")  # "--this te": fewer letters are the end of a sentence
 _DOTS = re.compile(r"\s?(?:\.{2,}|\u2026)\s*\Z")
 
-_LANGUAGES = r"(?:text|languages?|original languages?): ?[\w ,()-]{1,60}?"
+_TONGUES = (
+    "afrikaans|albanian|arabic|armenian|basque|bengali|bosnian|bulgarian|catalan|chinese|croatian|czech|danish|dutch|"
+    "english|esperanto|estonian|farsi|finnish|flemish|french|gaelic|galician|georgian|german|greek|gujarati|hebrew|"
+    "hindi|hungarian|icelandic|indonesian|irish|italian|japanese|korean|latin|latvian|lithuanian|macedonian|malay|"
+    "mandarin|mongolian|norwegian|old english|middle english|ancient greek|persian|polish|portugu?ese|punjabi|"
+    "romanian|russian|sanskrit|serbian|serbo-croatian|slovak|slovene|slovenian|spanish|swahili|swedish|tagalog|tamil|"
+    "telugu|thai|tibetan|turkish|ukrainian|urdu|vietnamese|welsh|yiddish|zulu"
+)
+_TONGUE = rf"(?:{_TONGUES})(?: ?\((?:translation|original|subtitled|dubbed|transcription)\))?"
+_LANGUAGES = rf"(?:text|languages?|original languages?): ?{_TONGUE}(?:(?:, ?| and | & |/){_TONGUE})*"
 _BOILERPLATE = re.compile(
     r"(?:(?:written |edited |illustrated |selected )?(?:book )?by"
     rf"|{_LANGUAGES}(?:[.;,]? ?{_LANGUAGES})*|library of liberal arts title"
@@ -95,26 +119,38 @@ _BOILERPLATE = re.compile(
     r"|n/?a|none|null|unknown|tbd|click here(?: for (?:more|details))?|all rights reserved)[\s.:!]*",
     re.IGNORECASE,
 )
-# Who made it and nothing else: "By Ann Ode, Illustrated by Bo Ek". In lower case only with a second part, since "by the
-# sea" is no author.
-_PERSON = r"[^\W\d_][\w.'\u2019-]*(?:,? (?:[^\W\d_][\w.'\u2019-]*|&)){0,7}"
-_NAMED = r"(?=[A-Z])[\w.'\u2019-]+(?: (?:(?=[A-Z])[\w.'\u2019-]+|and|&|de|la|le|van|von|der|den|del|di|du)){1,7}"
-_ROLE = (
-    r"(?:written|illustrated|edited|translated|retold|adapted|compiled|selected|photographed|narrated|read|designed)"
-)
+# Who made it and nothing else: "By Ann Ode, Illustrated by Bo Ek". A name alone needs an initial or says what was done:
+# "By Popular Demand" is no author. In lower case only with a second part, and not where an article follows.
+_NOBODY = "the|an?|its|your|our|my|their|his|her|hand|heart|all|many"
+_PERSON = rf"(?!(?:{_NOBODY})[ ,])[^\W\d_][\w.'\u2019-]*(?:,? (?:[^\W\d_][\w.'\u2019-]*|&)){{0,7}}"
+_PARTICLES = "and|&|de|la|le|van|von|der|den|del|di|du"
+_NAME = r"(?=[A-Z])(?!(?:For|The|Of|In|With|Your|Our|All|Every|Around|Since)\b)[\w.'\u2019-]+"
+_NAMED = rf"{_NAME}(?: (?:{_NAME}|{_PARTICLES})){{1,7}}"
+_WROTE = r"(?:written|illustrated|edited|translated|retold|adapted|compiled|selected|photographed|narrated)"
+_ROLE = rf"(?:{_WROTE}|designed|read)"
 _PART = r"(?:foreword|introduction|preface|afterword|text|pictures|photographs|photos|illustrations|drawings)"
 _CREDIT = re.compile(
     rf"(?i:(?:{_ROLE} )?by {_PERSON}(?:[,;.]| and)? ?(?:(?:with )?(?:{_ROLE}|(?:an? )?{_PART}) by {_PERSON}[.,; ]*)+)"
-    rf"|(?i:{_ROLE} by|by) {_NAMED}\.?"
+    rf"|(?i:{_WROTE} by) {_NAMED}\.?|(?i:by) (?=.*\b[A-Z]\. ){_NAMED}\.?"
 )
 
+_LISTING = r"test (?:item|product|listing|asin)s?"
+_NO_SALE = r"do(?: not|n't|n\u2019t) (?:bid|buy|order|purchase)"
+_REST = "on|this|these|it|any|item|listing|product|test|yet|now|please|thanks?|you"
 _JUNK = re.compile(
-    r"(?:this is )?(?:just |only )?(?:a )?test(?: item| product| listing| asin)?[\s.,!-]*"
-    r"(?:\Z|(?:not|do not|don't|please|only)\b)"
-    r"|(?:please )?do not (?:bid|buy|order|purchase)\b|lorem ipsum\b|(?:asdf|qwerty)\w*\Z",
+    rf"(?:this is )?(?:just |only )?(?:a )?(?:{_LISTING}[\s.,!:-]*(?:\Z|(?:not|do|don't|don\u2019t|please|only)\b)"
+    rf"|test[\s.,!:-]*(?:\Z|not to (?:bid|buy|order)\b|(?:please )?{_NO_SALE}\b))"
+    rf"|(?:please )?{_NO_SALE}(?: (?:{_REST}))*[\s.!]*\Z"
+    r"|lorem ipsum(?: dolor\b|\W*\Z)|(?:asdf|qwerty)\w*\Z",
     re.IGNORECASE,
 )
-_JUNK_STARTS = frozenset(("this", "just", "only", "test", "a te", "plea", "do n", "lore", "asdf", "qwer"))
+_JUNK_TITLE = re.compile(
+    rf"(?:this is )?(?:just |only )?(?:a )?{_LISTING}[\s.,!:-]*(?:\Z|(?:not|do not|don't|don\u2019t|please|only)\b)",
+    re.IGNORECASE,
+)
+_JUNK_STARTS = frozenset(
+    ("this", "just", "only", "test", "a te", "plea", "do n", "don'", "don\u2019", "lore", "asdf", "qwer")
+)
 _WORDLESS = re.compile(r"[\W_]*")
 
 
@@ -309,19 +345,25 @@ def _is_tail(text: str, mark: int) -> bool:
     if _TAIL.fullmatch(text, mark):
         return True
     dots = _DOTS.search(text, mark)
-    cut = dots and _CUT.fullmatch(text, mark, dots.start())
-    if not cut:
+    if not dots:
         return False
-    publisher = (cut["publisher"] or "").lower().strip()
-    return not publisher or any(publisher.startswith(p) or p.startswith(publisher) for p in _PUBLISHERS)
+    if edition := _EDITION.fullmatch(text, mark, dots.start()):
+        return _either_begins(edition["edition"].strip().removeprefix("alternate").strip(), _EDITIONS)
+    cut = _CUT.fullmatch(text, mark, dots.start())
+    return cut is not None and _either_begins(cut["publisher"].strip(), _PUBLISHERS)
+
+
+def _either_begins(text: str, known: Sequence[str]) -> bool:
+    """Whether one of the known phrases begins with `text`, or `text` with it."""
+    text = text.lower()
+    return any(text.startswith(phrase) or phrase.startswith(text) for phrase in known)
 
 
 def _begun(text: str) -> int | None:
     """Where a tail begins that breaks off before it says that it is one: "--This text re..."."""
     dots = _DOTS.search(text, max(0, len(text) - 8))
     found = _BEGUN.search(text, max(0, len(text) - 100), dots.start()) if dots else None
-    words = found[1].lower() if found else ""
-    return found.start() if found and any(m.startswith(words) or words.startswith(m) for m in _MARKS[:2]) else None
+    return found.start() if found and any(m.startswith(found[1].lower()) for m in _MARKS[:2]) else None
 
 
 def is_boilerplate(text: str) -> bool:
@@ -338,3 +380,8 @@ def is_junk(text: str) -> bool:
         return True
     again = text.find(head, 1, len(text) // 4 + 16)
     return 0 < again <= len(text) // 4 and text.startswith(text[again:])
+
+
+def is_junk_title(text: str) -> bool:
+    """Whether a title is that of a test item, or has no letter or digit. "Test" and "Qwerty" are names of products."""
+    return bool(not text[:1].isalnum() and _WORDLESS.fullmatch(text)) or bool(_JUNK_TITLE.match(text))

@@ -28,8 +28,9 @@ PIECES = (
     "</p> <td> <script <![CDATA[ ]]> --> <a href='x&copy=2 &copy=2 <sup> <div title='<b>'> x2019\u200b;"
 ).split(" ")
 DIRTY = st.lists(st.sampled_from([*PIECES, " ", "\t", "\n", "\x85"]) | st.text(max_size=4), max_size=12).map("".join)
-PARAMETER = re.compile(r"&(?=[A-Za-z]+[0-9]*[A-Za-z=])")  # of an address: `&copy=2` is no sign
+PARAMETER = re.compile(r"&+(?=[A-Za-z]+[0-9]*[A-Za-z=])")  # of an address: `&copy=2` is no sign
 TAG = re.compile(r"</?(?:b|i|br|p|a|script)(?:\s+\w+=(?:'[^'<>]*'|\"[^\"<>]*\"))?\s*/?>|<!--.*-->", re.IGNORECASE)
+CODE = re.compile(r"(?<=[^\W_])<[abi]>(?=[^\W_])", re.IGNORECASE)  # `a<b>c`
 
 
 @given(DIRTY)
@@ -37,7 +38,7 @@ def test_nothing_is_left(dirty):
     clean = text.clean(dirty, ALL)
     assert html.unescape(PARAMETER.sub("", clean)) == PARAMETER.sub("", clean)
     assert "\ufffd" not in clean
-    assert not TAG.search(clean)
+    assert not TAG.search(CODE.sub("", clean))
     assert not [c for c in clean if unicodedata.category(c) in ("Cc", "Zl", "Zp")]
     assert not re.search(r"[\u00ad\u200b\u2060\ufeff\u202a-\u202e]", clean)
     assert clean == " ".join(clean.split())
@@ -130,6 +131,8 @@ def test_known_dirt(dirty, clean):
         ("bath amp; kitchen, caf eacute; ole, na#xEF;ve",
          "bath & kitchen, caf \u00e9 ole, na\u00efve", {"entity_stumps"}),
         ("this little amp; is loud, a 20 amp; fuse, tube amp; bass", None, set()),
+        ("boxc3; Xboxe9; faxf1; wide boxe1;", None, set()),
+        ("cafxe9; jalapexf1;o sexf1;or", "caf\u00e9 jalape\u00f1o se\u00f1or", {"entity_stumps"}),
         ("boxed; caring; hard copy; MT-900 GT; for Windows x86; model x2400; 4x2019; acute;", None, set()),
         # Inline tags leave nothing; what a browser does not show is gone; text is no tag.
         ("Area 3 m<sup>2</sup>, CO<sub>2</sub>, size <b>X</b>L, <i>very</i><span> soft</span>",
@@ -139,6 +142,8 @@ def test_known_dirt(dirty, clean):
         ("A chair of oak <a href=\"http://shop.example/ch", "A chair of oak", set()),
         ("A chair of oak</di", "A chair of oak", set()),
         ("1 <b and c> 2 <Your Name> <3", None, set()),
+        ("if a<b>c or x<i>y; vector<data> of Map<time>; press <select>, <input> or <title>", None, set()),
+        ("size <b>XL, m<sup>2, a<br>b <li>c<p>d <b>e<b>f</b>", "size XL, m2, a b c d ef", set()),
         ("see http://shop.example/?a=1&region=EU&copy=2&para1=x, &copy 2001, AT&ampT",
          "see http://shop.example/?a=1&region=EU&copy=2&para1=x, \u00a9 2001, AT&T", set()),
         ("Smile &#xD83D;&#xDE00; &#55357;&#56832;", "Smile \U0001f600 \U0001f600", set()),
@@ -211,6 +216,15 @@ TAIL = "--This text refers to thePaperbackedition."
         ("A tool. Copyright \u00a9 2009-2011 Acme Tool Co. All rights reserved.", "A tool."),
         ("A book on the copyright of 1989 Reed organs...", None),
         ("A great boo...", None),
+        ("And then he came--this...", None),
+        ("A tale of rage--this te...", "A tale of rage"),
+        ("He found the scroll--this text refers to ancient rites...", None),
+        ("He found a note. This text refers to a Hardcover edition of 1902...", "He found a note."),
+        ("This text refers to the Mass Market Pape...", ""),
+        ("All that you need to know of copyright book...", None),
+        ("All that you need to know of copyright school...", None),
+        ("A book on copyright and how to get all rights reserved.", None),
+        ("A guide to copyright, and why no company of ours has all rights reserved.", None),
         ("This text refers to the first edition of 1902, which differs. It is a good edition.", None),
         ("All about Copyright law, now in its third edition.", None),
         ("A book.", None),
@@ -252,6 +266,18 @@ def test_cutting_twice_is_cutting_once(content):
         ("See through curtain", False),
         ("Description of a town.", False),
         ("", False),
+        ("Language: beautiful prose poems", False),
+        ("Language: English garden words and their roots", False),
+        ("Text: large print, thick paper", False),
+        ("Languages: English, Spanish, Portugese", True),
+        ("text: english, french (translation)", True),
+        ("By Popular Demand Since Nineteen Ten", False),
+        ("By J. G. Merle", True),
+        ("Designed By Women For Women", False),
+        ("Read By Millions Around The World", False),
+        ("Edited by Lucy Mickel", True),
+        ("by the fire, read by the family", False),
+        ("By hand, designed by artists and read by many", False),
     ],
 )
 def test_what_says_nothing_is_known(content, is_boilerplate):
@@ -276,8 +302,38 @@ def test_what_says_nothing_is_known(content, is_boilerplate):
         ("Bora Bora Bora", False),
         ("A really good pan for you. " * 3, False),
         ("This is it", False),
+        ("Test only the best: twelve strips for pool water.", False),
+        ("Test not your patience but your wits with this quiz.", False),
+        ("A test, please, of all that you know of the stars.", False),
+        ("Test item only, please ignore", True),
+        ("This is a test listing. Do not bid!", True),
+        ("Test, do not buy", True),
+        ("Do not buy another vacuum before you have seen this one!", False),
+        ("Please do not order this item.", True),
+        ("Lorem ipsum: how printers fill a page", False),
+        ("qwertyuiop", True),
         ("\u00bfQu\u00e9?", False),
     ],
 )
 def test_junk_is_known(content, is_junk):
     assert text.is_junk(content) is is_junk
+
+
+@pytest.mark.parametrize(
+    ("title", "is_junk"),
+    [
+        ("Test", False),
+        ("Test, Please", False),
+        ("Do Not Buy This Book", False),
+        ("Lorem Ipsum", False),
+        ("Asdfmovie", False),
+        ("Qwerty", False),
+        ("Wild Wild Wild Wild Wild", False),
+        ("Test Product Design", False),
+        ("Test item - do not bid", True),
+        ("this is a test listing", True),
+        ("???", True),
+    ],
+)
+def test_a_title_is_junk_only_where_it_can_be_no_name(title, is_junk):
+    assert text.is_junk_title(title) is is_junk
