@@ -24,7 +24,7 @@ from tasks.catalogue.split import split, threshold
 from tasks.models import Shard
 from tasks.recipe import Cleaning
 
-VERSION = 7  # bump when the same line may give another row, drop or fault
+VERSION = 8  # bump when the same line may give another row, drop or fault
 SCHEMA = pa.schema(
     {name: pa.string() for name in ("uid", "title", "content")}
     | {"line": pa.int64(), "row_hash": pa.string(), "split": pa.string()}

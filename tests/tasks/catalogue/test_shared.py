@@ -43,6 +43,16 @@ def test_sizes_of_one_product_and_repeated_rows_are_one_title(tmp_path):
     assert dropped(tmp_path, sizes, 10) == [({}, [])]
     short = blurbs(*(f"iPhone Case {colour}" for colour in ("Black", "Pink", "Blue", "Red")))
     assert dropped(tmp_path, short, 10) == [({}, [])]
+    for mugs in (
+        ("Mug Red", "Mug Blue", "Mug Green"),
+        ("Red Mug", "Blue Mug", "Green Mug"),
+        ("The Mug (Oak)", "Mug: Pine", "Mug Elm"),
+        ("Mug S", "Mug M", "Mug XL", "Large Mug"),
+    ):
+        assert dropped(tmp_path, blurbs(*mugs), 10) == [({}, [])]
+    laws = blurbs("Contract Law", "Criminal Law", "Roman Law")
+    assert dropped(tmp_path, laws, 10) == [({"shared_content": 3}, [0, 1, 2])]
+    assert dropped(tmp_path, blurbs("Red", "Blue", "Green"), 10) == [({"shared_content": 3}, [0, 1, 2])]
     colours = blurbs(
         *(f"\u8010\u514b\u6c14\u57ab\u8dd1\u978b{one}\u8272" for one in "\u7ea2\u84dd\u7eff\u9ed1")
     )  # without spaces
@@ -51,6 +61,13 @@ def test_sizes_of_one_product_and_repeated_rows_are_one_title(tmp_path):
     assert dropped(tmp_path, books, 10) == [({"shared_content": 3}, [0, 1, 2])]
     again = blurbs("Contract Law", "Contract Law", "CONTRACT LAW!", "Bridges of Steel")
     assert dropped(tmp_path, again, 10) == [({"duplicates": 1}, [1])]
+
+
+def test_rows_without_a_content_share_none(tmp_path):
+    rules = Rules(clean=Cleaning(blank_content=False, shared_content=3))
+    blank = [line(f"B{n}", title, "") for n, title in enumerate((*TITLES, TITLES[0]))]
+    (found,) = duplicates.find(cleaned(tmp_path, blank, rules, 10), rules.clean, str(tmp_path))
+    assert found.dropped == {"duplicates": 1}
 
 
 def test_the_counts_add_up(tmp_path):
@@ -70,7 +87,7 @@ def test_titles_are_compared_by_their_words():
     found = shared.words(
         ["Red-Mug", "red  MUG", "", "!?", "Cr\u00e8me \u00c9clair", "cr\u00e8me \u00e9clair", "a\0b", "b a"]
     )
-    assert found[0] == found[1] != 0
+    assert found[0] == found[1] != 0  # a colour says which one it is of its product
     assert not found[2:4].any()
     assert found[4] == found[5]
     assert found[6] == found[7]
