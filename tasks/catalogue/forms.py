@@ -19,6 +19,7 @@ from tasks.catalogue import tables
 from tasks.errors import CatalogueError
 
 HEAD = 1 << 16  # bytes that are looked at
+FIRST = 1 << 24  # bytes of a first line that begins with a list of objects: rows, or a part of one row
 MARK = codecs.BOM_UTF8
 CODECS = (  # the longer marks first: UTF-32 begins like UTF-16; without a mark, the NULs beside the first bracket tell
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -58,10 +59,12 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 PAGE = re.compile(rb"(?i)<(!doctype html|html|head|body)\b")
 OBJECT = re.compile(rb"^[ \t]*\{", re.MULTILINE)
 LIST_OF = re.compile(r'\s*\{\s*"([^"]{1,64})"\s*:\s*\[\s*\{')
+LONG = re.compile(rb'(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*\{\s*"[^"]{1,64}"\s*:\s*\[\s*\{[^\n]*\Z')
 FIELD = re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 ARRAY = re.compile(r"\[\s*[{\[\]]")
 WANTED = set(tables.WANTED)
 SPACE = (9, 10, 13, 32)  # bytes
+LOOKS = 50  # lines of an array that tell whether each holds an item
 
 
 class Form(NamedTuple):
@@ -115,11 +118,14 @@ def _text(head: bytes) -> Form:
 
 
 def _array(head: bytes) -> Form:
-    """An array of objects. Where each stands on a line of its own, a bad one is kept apart from the others."""
+    """An array of objects. Where most have a line, and no line has two, a bad one is kept apart from the others."""
     if not ARRAY.match(head[:1_000].decode("utf-8", "replace")):
         return LINES
-    first = next((line for line in map(_bare, head.split(b"\n")) if line), b"")
-    return Form("array of lines") if isinstance(_value(first), dict) else Form("array")
+    lines = [line for line in map(_bare, head.split(b"\n")) if line][:LOOKS]
+    items = [_value(b"[%b]" % line) for line in lines]
+    of_one = sum(isinstance(some, list) and len(some) == 1 and isinstance(some[0], dict) for some in items)
+    of_more = any(isinstance(some, list) and len(some) > 1 and isinstance(some[0], dict) for some in items)
+    return Form("array of lines") if of_one * 2 >= len(lines) and not of_more else Form("array")
 
 
 def _objects(head: str) -> Form:
@@ -201,11 +207,15 @@ def lines(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
 def peeked(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """The first bytes, and all blocks, those first ones included."""
     seen: list[bytes] = []
+    size, wanted = 0, HEAD
     for block in blocks:
         seen.append(block)
-        if sum(map(len, seen)) >= HEAD:
+        size += len(block)
+        if wanted == HEAD and size >= HEAD and LONG.match(b"".join(seen)[:HEAD].replace(b"\0", b"")):
+            wanted = FIRST  # or where its line ends
+        if size >= wanted or (wanted == FIRST and b"\n" in block):
             break
-    return b"".join(seen)[:HEAD], chain(seen, blocks)
+    return b"".join(seen)[:wanted], chain(seen, blocks)
 
 
 def _unmarked(blocks: Iterator[bytes]) -> Iterator[bytes]:

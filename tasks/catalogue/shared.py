@@ -52,7 +52,7 @@ def marks(titles: Sequence[str], contents: Sequence[bytes]) -> bytes:
 
 
 def words(titles: Sequence[str]) -> NDArray[np.uint64]:
-    """Of each title the bits of 56 that its words hit, in lower case, letters and digits only; on top its first word."""
+    """Of each title the bits of 56 that its words hit, in lower case, letters and digits; above them its first word."""
     found = np.zeros(len(titles), np.uint64)
     plain = [title if title.isascii() else _SPACELESS.sub(r" \g<0> ", title.lower()) for title in titles]
     joined = "\0".join(plain)

@@ -131,7 +131,7 @@ def _opened(name: str) -> IO[bytes]:
 
 def _head(name: str) -> bytes:
     with _opened(name) as stream, _asking(name):
-        return stream.read(forms.HEAD)
+        return forms.peeked(iter(lambda: stream.read(forms.HEAD), b""))[0]
 
 
 def _is_plain(name: str) -> bool:

@@ -44,7 +44,10 @@ def has_header(head: str) -> bool:
 
 
 def _columns(sample: list[str], mark: str) -> list[str]:
-    """The names in the first line, where a second line has as many cells; names are short and there once each."""
+    """The names in the first line, where those wanted are among them, or a second line has as many cells.
+
+    Others than the wanted ones are short and there once each.
+    """
     try:
         rows = list(csv.reader(sample, delimiter=mark))
     except csv.Error:
@@ -52,20 +55,22 @@ def _columns(sample: list[str], mark: str) -> list[str]:
     names = [name.strip() for name in rows[0]] if rows else []
     rest = rows[1:-1] or rows[1:]
     fits = [row for row in rest if len(row) == len(names)]
-    plausible = all(0 < len(name) <= 64 and not set(name) & set("{}[]<>") for name in names) and len(set(names)) == len(
-        names
-    )
-    return names if plausible and (set(WANTED) <= set(names) or (rest and len(fits) * 2 >= len(rest))) else []
+    if set(WANTED) <= set(names):  # the others may have no name: pandas writes its index so
+        return names
+    plausible = all(0 < len(name) <= 64 and not set(name) & set("{}[]<>") for name in names)
+    return names if plausible and len(set(names)) == len(names) and rest and len(fits) * 2 >= len(rest) else []
 
 
 def missing(name: str, found: Sequence[str]) -> None:
-    """Raise CatalogueError where a wanted column is not among those found."""
+    """Raise CatalogueError where a wanted column is not among those found, or there twice."""
     if lacking := [column for column in WANTED if column not in found]:
         told = ", ".join(repr(column) for column in found)
         raise CatalogueError(
             f"{name!r} has the columns {told}, and no {', '.join(repr(column) for column in lacking)}: "
             f"rename its columns to {', '.join(WANTED)}"
         )
+    if twice := [column for column in WANTED if list(found).count(column) > 1]:
+        raise CatalogueError(f"{name!r} has more than one column {twice[0]!r}: rename the others, or leave them out")
 
 
 class _Bytes(io.RawIOBase):
@@ -164,7 +169,7 @@ def binary(name: str, stream: IO[bytes]) -> Iterator[bytes]:
         magic = stream.read(6)
         stream.seek(0)
         if magic.startswith(PARQUET):
-            file = pq.ParquetFile(stream)
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
             missing(name, file.schema_arrow.names)
             batches = file.iter_batches(batch_size=BATCH, columns=list(WANTED))
         else:
@@ -181,12 +186,27 @@ def _values(column: Any) -> list[Any]:
     """A column as Python values: bytes that are text become text."""
     import pyarrow as pa
 
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_dictionary(column.type):
+        return _values(_sound(column.dictionary).take(column.indices))
+    column = _sound(column)
     of_bytes = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view
-    if any(is_so(kind) for is_so in of_bytes):
+    if any(is_so(column.type) for is_so in of_bytes):
         return [None if value is None else value.decode("utf-8", "surrogateescape") for value in column.to_pylist()]
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _sound(column: Any) -> Any:
+    """The column, its text as bytes, since a writer may not have looked whether it is UTF-8.
+
+    Arrow believes what a file says of its offsets, and would read anywhere: ArrowInvalid where they lead out of it.
+    """
+    import pyarrow as pa
+
+    if column.type in (pa.string(), pa.large_string()):
+        column = column.view(pa.binary() if column.type == pa.string() else pa.large_binary())
+    column.validate(full=True)
+    return column
 
 
 @contextmanager
@@ -195,5 +215,7 @@ def _arrow(name: str) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, EOFError) as error:
+    except (pa.ArrowException, EOFError, OSError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise  # of the disk or the store; those that Arrow makes of damaged bytes have no number
         raise CatalogueError(f"{name!r} is a damaged Parquet or Arrow file ({error}): fetch it again") from error

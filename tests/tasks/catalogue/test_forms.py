@@ -58,6 +58,22 @@ JSONS = {
     "carriage returns": per_line().replace(b"\n", b"\r"),
     "jq": b"\n".join(text(row, indent=2) for row in ROWS),
     "arrays one after the other": text(ROWS[:2]) + b"\n" + text(ROWS[2:]),
+    "the first on a line, others on several": b"[\n"
+    + b",\n".join([text(ROWS[0]), *(text(r, indent=2) for r in ROWS[1:])])
+    + b"\n]",
+    "two of them share a line": b"["
+    + text(ROWS[0])
+    + b",\n"
+    + text(ROWS[1])
+    + b", "
+    + text(ROWS[2])
+    + b",\n"
+    + b",\n".join(text(row) for row in ROWS[3:])
+    + b"]",
+    "a list of objects first, in a long line": b"\n".join(
+        text({"related": [{"asin": "B1", "why": "w" * 90}] * (1_000 if n == 0 else 1)} | row)
+        for n, row in enumerate(ROWS)
+    ),
     "items with more": text([row | {"price": 1.5, "tags": ["a", {"b": [1]}]} for row in ROWS]),
 }
 
@@ -143,6 +159,12 @@ def test_items_keep_their_numbers_and_a_bad_one_its_neighbours(tmp_path):
         ]  # fmt: skip
 
 
+def test_an_item_that_never_ends_spoils_no_other_line(tmp_path):
+    data = b'[\n{"uid": "B1, "title": "A\n,\n' + b",\n".join(text(row) for row in ROWS) + b"\n]"
+    prepared = run(source(tmp_path, data), tmp_path / "root").prepared
+    assert (prepared.kept, prepared.reasons) == (5, {"malformed_json": 1})
+
+
 def test_an_array_that_ends_early_keeps_its_whole_items_and_says_so(tmp_path):
     for name, data in {"line": JSONS["one line"], "pretty": JSONS["pretty"], "each": JSONS["an item a line"]}.items():
         prepared = run(source(tmp_path, data[: len(data) // 2], name=f"{name}.json"), tmp_path).prepared
@@ -212,6 +234,7 @@ META = b"{'asin': '0000031852', 'title': \"Girls Ballet Tutu Zebra Hot Pink\", '
         ("items.tar.gz", gzip.compress(tarred(), mtime=0), "tar archive: unpack it"),
         ("twice.json.gz", gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), "packed with gzip twice"),
         ("wrapped.json", text({"total": 5, "products": ROWS}, indent=1), "holds no usable row|jq -c"),
+        ("long.json", text({"products": ROWS * 200}), r"'products' holds the rows: write `jq -c '.products\[\]'`"),
         ("shop.json", text({"products": ROWS}), r"'products' holds the rows: write `jq -c '.products\[\]'`"),
         ("book.json", zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "Excel workbook: save .* CSV"),
         ("pdf.json", b"%PDF-1.7\n", "a PDF"),

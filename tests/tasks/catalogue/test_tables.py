@@ -7,6 +7,7 @@ import decimal
 import gzip
 import io
 import json
+import struct
 
 import pandas as pd
 import pyarrow as pa
@@ -46,8 +47,9 @@ def test_a_table_is_its_rows_whatever_stands_between_its_cells(tmp_path, delimit
     ):
         (tmp_path / f"{number}.json").write_bytes(data)  # whatever it is called
         assert read(tmp_path / f"{number}.json") == ROWS
-    FRAME.to_csv(tmp_path / "pandas.csv", sep=delimiter, index_label="n")
-    assert read(tmp_path / "pandas.csv") == ROWS
+    for label in ("n", None):  # without a label the first name is empty
+        FRAME.to_csv(tmp_path / "pandas.csv", sep=delimiter, index_label=label)
+        assert read(tmp_path / "pandas.csv") == ROWS
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "pandas.tsv").write_bytes((tmp_path / "pandas.csv").read_bytes())
     assert read(tmp_path / "folder") == ROWS
@@ -150,6 +152,34 @@ def test_columns_of_any_type_that_is_text_or_a_number_of_a_product_are_read(tmp_
         assert [row["uid"] for row in read(path)] == [str(i) for i in ids], path.name
 
 
+@pytest.mark.parametrize("kind", ["string", "large", "dictionary"])
+def test_text_that_is_no_utf8_goes_to_quarantine_by_itself(tmp_path, kind):
+    told = pa.array(["A kettle of copper, for two litres."] * 2)
+    titles = pa.array([b"caf\xe9", b"Jug"], pa.large_binary() if kind == "large" else pa.binary())
+    titles = titles.view(pa.large_string() if kind == "large" else pa.string())
+    if kind == "dictionary":
+        titles = pa.DictionaryArray.from_arrays(pa.array([0, 1]), titles)
+    table = pa.table({"uid": ["1", "2"], "title": titles, "content": told})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pa.ipc.new_file(tmp_path / "x.arrow", table.schema) as out:
+        out.write_table(table)
+    for name in ("x.parquet", "x.arrow") if kind != "dictionary" else ("x.arrow",):  # Parquet's reader looks itself
+        prepared = run(Catalogue(uri=str(tmp_path / name)), tmp_path / "root").prepared
+        assert (prepared.kept, prepared.reasons) == (1, {"invalid_utf8": 1}), name
+
+
+def test_a_column_that_is_there_twice_is_told(tmp_path):
+    names = ["uid", "title", "title", "content"]
+    table = pa.table([pa.array([each]) for each in ("1", "Mug", "Jug", "A kettle of copper, for two litres.")], names)
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pa.ipc.new_file(tmp_path / "x.arrow", table.schema) as out:
+        out.write_table(table)
+    (tmp_path / "x.csv").write_text("uid,title,title,content\n1,Mug,Jug,A kettle of copper.\n")
+    for name in ("x.parquet", "x.arrow", "x.csv"):
+        with pytest.raises(CatalogueError, match="has more than one column 'title': rename the others"):
+            run(Catalogue(uri=str(tmp_path / name)), tmp_path / "root")
+
+
 def test_a_cell_that_names_a_place_is_never_opened(tmp_path):
     """As `datasets` stores a picture: its reader would open the path."""
     import datasets
@@ -175,3 +205,28 @@ def test_a_damaged_table_is_told(tmp_path, cut):
     (tmp_path / "x.parquet").write_bytes((tmp_path / "x.parquet").read_bytes()[:cut])
     with pytest.raises(CatalogueError, match=r"damaged Parquet or Arrow file .*fetch it again"):
         run(Catalogue(uri=str(tmp_path / "x.parquet")), tmp_path / "root")
+
+
+@pytest.mark.parametrize("compression", ["snappy", "zstd"])
+def test_a_damaged_page_is_no_fault_of_the_credentials(tmp_path, compression):
+    FRAME.to_parquet(tmp_path / "x.parquet", compression=compression)
+    data = bytearray((tmp_path / "x.parquet").read_bytes())
+    place = pq.read_metadata(tmp_path / "x.parquet").row_group(0).column(2).data_page_offset - 30
+    data[place : place + 20] = b"\xff" * 20  # of the page of the dictionary before it
+    (tmp_path / "x.parquet").write_bytes(data)
+    with pytest.raises(CatalogueError, match=r"damaged Parquet or Arrow file .*fetch it again"):
+        run(Catalogue(uri=str(tmp_path / "x.parquet")), tmp_path / "root")
+
+
+@pytest.mark.parametrize("opened", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_offsets_that_lead_out_of_an_arrow_file_are_told(tmp_path, opened):
+    """Arrow itself does not look, and reads memory that is not its own."""
+    table = pa.table({name: [name * 3, name * 4, name * 5] for name in ("uid", "title", "content")})
+    with opened(tmp_path / "x.arrow", table.schema) as out:
+        out.write_table(table)
+    data = (tmp_path / "x.arrow").read_bytes()
+    ends = struct.pack("<4i", 0, 15, 35, 60)
+    assert data.count(ends) == 1
+    (tmp_path / "x.arrow").write_bytes(data.replace(ends, struct.pack("<4i", 0, 15, 1 << 30, 60)))
+    with pytest.raises(CatalogueError, match=r"damaged Parquet or Arrow file .*fetch it again"):
+        run(Catalogue(uri=str(tmp_path / "x.arrow")), tmp_path / "root")
