@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -35,20 +36,38 @@ class Used:
 
 
 def look_after(server: Any, used: Used, idle: float) -> None:
-    """Tell `server` to end when nobody needs it any more."""
+    """Tell `server` to end when nobody needs it any more, or when nobody can tell for as long."""
+    told = False
+    try:
+        while not server.should_exit:
+            time.sleep(min(LOOK, idle / 4))
+            try:
+                if _over(used, idle):
+                    break
+            except Exception:  # a full disk, a folder that may not be read: perhaps only for now
+                if not told:
+                    traceback.print_exc()
+                told = True
+                if time.monotonic() - used.last > idle:
+                    break
+    finally:
+        server.should_exit = True
+
+
+def _over(used: Used, idle: float) -> bool:
+    """Whether the server is to end: its record is gone, or no command has used it for `idle` seconds."""
     from tasks import server as state
 
-    mine = os.getpid()
-    while not server.should_exit:
-        time.sleep(min(LOOK, idle / 4))
+    known = state.record()
+    if known is None:
+        state.written()
         known = state.record()
-        if known is None or known.pid != mine:
-            break
-        if used.open or any(state.users()):
-            used.last = time.monotonic()
-        elif time.monotonic() - used.last > idle and state.retire(mine):
-            break
-    server.should_exit = True
+    if known is None or known.pid != os.getpid():
+        return True
+    if used.open or any(state.users()):
+        used.last = time.monotonic()
+        return False
+    return time.monotonic() - used.last > idle and state.retire(os.getpid()) is not None
 
 
 def main() -> None:

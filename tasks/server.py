@@ -131,13 +131,15 @@ def ready() -> None:
 
 
 def users() -> Iterator[int]:
-    """Process ids of the commands that use it now; marks of those that died are removed."""
-    for mark in folder().glob("*.user"):
-        with suppress(OSError, ValueError):
-            if processes.alive({"pid": int(mark.stem), "started": float(mark.read_text() or 0)}):
-                yield int(mark.stem)
-            else:
-                mark.unlink()
+    """Process ids of the commands that use it now."""
+    return (int(mark.stem) for mark in folder().glob("*.user") if _lives(mark))
+
+
+def _lives(mark: Path) -> bool:
+    with suppress(OSError, ValueError):
+        known = {"pid": int(mark.stem), "started": float(mark.read_text() or 0)}
+        return processes.alive(known) is not None
+    return False
 
 
 def retire(pid: int | None = None) -> Record | None:
@@ -148,11 +150,20 @@ def retire(pid: int | None = None) -> Record | None:
     if not folder().exists():
         return None
     with _locked():
+        for mark in folder().glob("*.user"):  # of commands that died: only here, where no new one can be written
+            if not _lives(mark):
+                mark.unlink(missing_ok=True)
         known = running()
         if known is None or (pid and known.pid != pid) or any(user != os.getpid() for user in users()):
             return None
         (folder() / "server.json").unlink()
         return known
+
+
+def written() -> None:
+    """Wait until whoever starts a server has written it down, or died over it."""
+    with _locked():
+        return
 
 
 def end() -> Record | None:

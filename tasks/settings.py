@@ -27,8 +27,11 @@ OURS = re.compile(
     r"adapters|catalogue|datasets|demo|exports|index|jobs|locks|logs|mlartifacts|mlflow.*|models|prefect|rehearsal|"
     r"retrain|server|shards|unsloth|[a-z-]+\.json|.*\.(lock|part)"
 )
+UMASK_VARIABLE = "SHARDTUNE_UMASK"  # the mask of the person, for children of a process that has entered the state
 _umask = os.umask(0)  # read by setting it: there is no other way
 os.umask(_umask)
+with suppress(ValueError):
+    _umask = int(os.environ.get(UMASK_VARIABLE, ""), 8) & 0o777
 
 # What every process that runs a flow needs, whoever starts it: the command line here, a worker by the deployments.
 EVERYWHERE = {
@@ -194,6 +197,7 @@ def enter() -> None:
     global _umask
     before = os.umask(0o077)  # whatever is made from here on, by libraries and children too, is this account's alone
     _umask = before if before != 0o077 else _umask
+    os.environ[UMASK_VARIABLE] = f"{_umask:o}"
     home = local_root()
     usable(home)
     tighten(home)

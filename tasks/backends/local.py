@@ -21,9 +21,10 @@ from tasks.backends import base, engines, jobs, memory, parity, ranks, sampler
 from tasks.backends.contract import ENDED, Answer, Decoding, Job, Quote, Status
 from tasks.errors import BackendError, DamagedError, ShardtuneError
 from tasks.examples import templates
+from tasks.examples.export import read_rows
 from tasks.examples.styles import STYLES
 from tasks.examples.templates import Rendering, load_tokenizer, render
-from tasks.models import Finding, Format, Message, Parity
+from tasks.models import Export, Finding, Format, Message, Parity
 from tasks.tuning import LocalTune
 
 CANCELLED = "cancelled.json"  # in a job's folder: somebody asked for its end
@@ -84,7 +85,8 @@ class Local:
 
     def quote(self, link: jobs.LocalLink) -> Quote:
         """Examples and tokens that will be trained on; no money."""
-        examples, tokens = sum(e.examples for e in link.train), [e.tokens for e in link.train]
+        counted = [_counted(export, link) for export in link.train]
+        examples, tokens = sum(many for many, _ in counted), [total for _, total in counted]
         tune = link.tune
         share = tune.epochs
         if tune.max_steps:
@@ -260,6 +262,19 @@ def _too_long(link: jobs.LocalLink) -> list[Finding]:
     )
     none = many == whole and link.too_long == "drop"
     return [Finding(rule="too long", level="error" if none else "warning", message=message)]
+
+
+def _counted(export: Export, link: jobs.LocalLink) -> tuple[int, int | None]:
+    """Examples and tokens of an export that are trained on: too long ones are left out, or lose what is too much.
+
+    Those that are split stay whole here: how many pieces they give is known once they are made.
+    """
+    if not export.truncated or link.too_long == "split":
+        return export.examples, export.tokens
+    lengths, longest = read_rows(export, ["tokens"])["tokens"].to_numpy(), link.tune.max_length
+    if link.too_long == "drop":
+        lengths = lengths[lengths <= longest]
+    return len(lengths), int(lengths.clip(max=longest).sum())
 
 
 def version(tune: LocalTune, adapter: str | None) -> str:

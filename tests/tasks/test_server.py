@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from deployments import blank
+from deployments import background, blank
 from tasks import access, processes, server, settings, store
 from tasks.errors import ServiceError
 
@@ -216,11 +217,81 @@ def test_a_server_in_use_is_not_retired_and_marks_of_the_dead_are_removed(own_ro
     mark = server.folder() / f"{user.pid}.user"
     mark.write_text(str(user.create_time()))
     (server.folder() / f"{2**22 + 1}.user").write_text("5.0")
-    assert list(server.users()) == [user.pid] and server.retire() is None
+    assert list(server.users()) == [user.pid]
+    assert len(list(server.folder().glob("*.user"))) == 2  # whoever holds no lock takes nothing away
+    assert server.retire() is None
     assert [path.name for path in server.folder().glob("*.user")] == [mark.name]
     mark.unlink()
     assert server.retire(pid=1) is None
     assert server.retire().pid == os.getpid() and server.record() is None
+
+
+def test_a_new_mark_with_the_number_of_a_dead_command_stays(wanted, monkeypatch, own_root):
+    """The server looks just when a command writes its mark over that of a dead one with the same number."""
+    known()
+    mark = server.folder() / f"{os.getpid()}.user"
+    mark.write_text("5.0")
+    real = processes.alive
+
+    def alive(told: dict) -> object:
+        if told.get("started") == 5.0:
+            mark.write_text(str(processes.told()["started"]))
+        return real(told)
+
+    monkeypatch.setattr(processes, "alive", alive)
+    assert list(server.users()) == []
+    monkeypatch.setattr(processes, "alive", real)
+    assert list(server.users()) == [os.getpid()]
+
+
+def looked_after(monkeypatch, idle: float, **changes) -> SimpleNamespace:
+    """The server after its watcher has ended."""
+    monkeypatch.setattr(background, "LOOK", 0.01)
+    for name, value in changes.items():
+        monkeypatch.setattr(server, name, value)
+    one = SimpleNamespace(should_exit=False)
+    background.look_after(one, background.Used(None), idle)
+    return one
+
+
+def test_a_server_that_cannot_look_at_its_root_ends_when_it_is_idle(own_root, monkeypatch, capfd):
+    known()
+    looks = iter(range(1_000))
+
+    def refused(*_: object) -> None:
+        next(looks)
+        raise PermissionError("not now")
+
+    assert looked_after(monkeypatch, 0.2, users=refused).should_exit
+    assert next(looks) > 2 and capfd.readouterr().err.count("PermissionError: not now") == 1
+    assert server.record() is not None
+
+
+def test_one_bad_look_does_not_end_a_server_that_is_used(own_root, monkeypatch):
+    known()
+    looks = iter([OSError("once"), [1], [1], []])
+
+    def users() -> list[int]:
+        found = next(looks, [])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    assert looked_after(monkeypatch, 0.1, users=users).should_exit
+    assert server.record() is None and next(looks, None) is None
+
+
+def test_a_server_waits_until_its_starter_has_written_it_down(own_root, monkeypatch):
+    seen = []
+    with server._locked():
+        thread = threading.Thread(target=lambda: seen.append(looked_after(monkeypatch, 60.0)), daemon=True)
+        thread.start()
+        thread.join(0.3)  # many looks
+        assert thread.is_alive()
+        known()
+    (server.folder() / "server.json").unlink()
+    thread.join(PATIENCE)
+    assert seen[0].should_exit
 
 
 def test_a_root_that_cannot_hold_it_is_told_in_one_line(wanted, own_root):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -61,6 +63,19 @@ def test_the_state_is_this_accounts_alone_and_an_older_root_is_tightened(own_roo
     theirs.rmdir()
     settings.tighten(own_root)
     assert own_root.stat().st_mode & 0o777 == 0o700
+
+
+def test_children_give_what_lies_outside_of_the_state_the_usual_permissions(own_root, tmp_path):
+    """They inherit the mask that makes the state private, and know from their parent which one the person has."""
+    files = str(tmp_path / "report.json"), str(own_root / "jobs" / "j.json")
+    child = f"from tasks import settings, store; settings.enter(); [store.write(name, {{}}) for name in {files!r}]"
+    parent = (
+        "import os, subprocess, sys; os.umask(0o027); from tasks import processes, settings; settings.enter(); "
+        f"subprocess.run([sys.executable, '-c', {child!r}], env=processes.environment(), check=True)"
+    )
+    subprocess.run([sys.executable, "-c", parent], check=True)
+    assert (tmp_path / "report.json").stat().st_mode & 0o777 == 0o640
+    assert (own_root / "jobs" / "j.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_a_link_leads_to_keeps_its_permissions(own_root, tmp_path):

@@ -16,6 +16,7 @@ from tasks.backends.contract import Decoding, Job, Link
 from tasks.backends.jobs import Folder
 from tasks.backends.local import Local
 from tasks.errors import BackendError, RecipeError
+from tasks.examples import export
 from tasks.examples.templates import load_tokenizer
 from tasks.models import CleanShard, Message
 from tests.tasks.backends.contract import BackendContract, ended, until
@@ -184,6 +185,24 @@ def test_examples_that_are_too_long_and_a_template_without_an_end_are_told(quick
     no_end = load_tokenizer(Local().rendering(quick.tune))
     no_end.chat_template, no_end.eos_token = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}", None
     assert [f.rule for f in Local().check(quick)] == ["end token"]
+
+
+def test_a_quote_counts_what_will_be_trained_on(quick):
+    (whole,) = quick.train
+    lengths = sorted(export.read_rows(whole, ["tokens"])["tokens"].to_pylist())
+    assert whole.tokens == sum(lengths) and lengths[0] < lengths[-1]
+    longest = lengths[-1] - 1
+    fits = [n for n in lengths if n <= longest]
+    train = whole.model_copy(update={"truncated": len(lengths) - len(fits)})
+    once = quick.tune.model_copy(update={"max_length": longest, "max_steps": None, "epochs": 2})
+
+    def told(then: str | None) -> tuple[int, int | None]:
+        cost = Local().quote(quick.model_copy(update={"train": (train,), "tune": once, "too_long": then}))
+        return cost.examples, cost.tokens
+
+    assert told("drop") == (2 * len(fits), 2 * sum(fits))
+    assert told("cut") == told(None) == (2 * len(lengths), 2 * sum(min(n, longest) for n in lengths))
+    assert told("split") == (2 * len(lengths), 2 * sum(lengths))  # in more pieces, which nobody counts before
 
 
 def test_an_adapter_elsewhere_is_opened_only_where_the_list_allows_it(tmp_path, monkeypatch):
