@@ -28,11 +28,14 @@ def bars() -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
+    # Names and titles come from outside: they are no markup of rich's.
+    names, details = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[detail]}"))
+    columns = (names, BarColumn(), details, TimeElapsedColumn())
     drawn = Progress(*columns, console=Console(stderr=True), transient=True)
     known: dict[str, TaskID] = {}
 
     def listener(what: str, done: float, total: float, detail: str) -> None:
+        what, detail = plain.terminal(what), plain.terminal(detail)
         if what not in known:
             known[what] = drawn.add_task(what, total=total, detail=detail)
             drawn.start()

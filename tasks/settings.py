@@ -20,6 +20,7 @@ from tasks.errors import RecipeError
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
 DASK_VARIABLE = "SHARDTUNE_DASK"
+PAGES_VARIABLE = "SHARDTUNE_MLFLOW_PAGES"
 LOCAL_VARIABLE = "SHARDTUNE_LOCAL"  # a worker starts each run in another folder; its jobs must stay in one
 
 # What the first level of a root holds. A person may have put other things there, which are theirs.
@@ -82,6 +83,11 @@ def _sqlite() -> str:
 def tracking_uri() -> str:
     """The MLflow tracking URI; SQLite under the root by default."""
     return os.environ.get("MLFLOW_TRACKING_URI") or _sqlite()
+
+
+def pages() -> str:
+    """Where a browser finds MLflow, without a `/` at the end: `SHARDTUNE_MLFLOW_PAGES`, else the tracking URI."""
+    return (os.environ.get(PAGES_VARIABLE) or redaction.redacted(tracking_uri())).rstrip("/")
 
 
 def artifact_location() -> str | None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from tasks import settings
 from tasks.record import names
 from tasks.record.ledger import client
-from tasks.redaction import redacted
 
 
 def of(run: str) -> str | None:
     """Where a browser finds the run; None where MLflow is a file and no server."""
-    uri = redacted(settings.tracking_uri())
+    uri = settings.pages()
     if not uri.startswith("http"):
         return None
-    return f"{uri.rstrip('/')}/#/experiments/{client().get_run(run).info.experiment_id}/runs/{run}"
+    return f"{uri}/#/experiments/{client().get_run(run).info.experiment_id}/runs/{run}"
 
 
 def flow_run(run: str) -> str | None:

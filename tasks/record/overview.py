@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 from tasks import settings
 from tasks.errors import ServiceError
 from tasks.record.names import EXPERIMENT, KEY, REASON, STATE, UNTIL, told
-from tasks.redaction import redacted
 
 TOKENS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_TRACKING_SERVER_CERT_PATH")
 PAGE = 1000
@@ -68,7 +67,7 @@ def _rows(status: str, since: int) -> list[Row]:
         if plain and not any(os.environ.get(name) for name in TOKENS):
             found = list(_at_server(uri.rstrip("/"), status, since))
         elif uri.startswith("sqlite:///"):
-            found = list(_in_file(Path(uri.removeprefix("sqlite:///")), status, since))
+            found = list(_in_file(Path(uri.removeprefix("sqlite:///").partition("?")[0]), status, since))
         else:
             found = list(_by_client(status, since))
     except sqlite3.DatabaseError:  # a file of another version, or a damaged one, which it names
@@ -139,11 +138,11 @@ def _by_client(status: str, since: int) -> Iterator[Row]:
 
 
 def _held(row: Row) -> Held:
-    tags, uri = row.tags, redacted(settings.tracking_uri())
+    tags, uri = row.tags, settings.pages()
     waits = (
         f"its provider takes no job before {tags[UNTIL]}" if told(tags, STATE) == "waiting" and tags.get(UNTIL) else ""
     )
-    page = f"{uri.rstrip('/')}/#/experiments/{row.experiment}/runs/{row.run_id}"
+    page = f"{uri}/#/experiments/{row.experiment}/runs/{row.run_id}"
     return Held(
         key=tags[KEY],
         run_id=row.run_id,

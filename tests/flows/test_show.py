@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 from flows import show
+from tasks import progress
 from tasks.answers.index import Row
 from tasks.answers.reply import Reply, Source
 from tasks.models import CleanShard, Prepared
@@ -87,3 +91,18 @@ def test_a_partly_good_catalogue_shows_why_lines_are_in_quarantine_and_where(cap
     assert ["quarantined:", "malformed_json", "2"] in [line.split() for line in told.splitlines()]
     assert "quarantined lines: /state/x.quarantine.jsonl" in told
     assert "not read, by name for tests, labels, other splits or of another format: tst.json, lbl.json" in told
+
+
+def test_a_bar_shows_a_detail_as_it_stands(monkeypatch):
+    """Titles and names of models are no markup: `[/b]` alone ended a command with MarkupError."""
+    screen = io.StringIO()
+    screen.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(progress, "_listeners", [])
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    show.bars()
+    progress.report("train [x]", 1, 2, "[red]model[/b] \x1b]0;title\x07")
+    progress.report("train [x]", 2, 2, "[red]model[/b] \x1b]0;title\x07")
+    assert "train [x]" in screen.getvalue() and "[red]model[/b]" in screen.getvalue()
+    assert "\x1b]0;" not in screen.getvalue()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
 
 from tasks import settings
 from tasks.errors import DamagedError, ServiceError
-from tasks.record import overview
+from tasks.record import address, overview
 from tasks.record.names import EXPERIMENT, KEY, REASON, STATE
 
 
@@ -40,6 +41,26 @@ def test_the_file_says_what_mlflows_client_says(runs):
     for status, since in (("RUNNING", 0), ("FAILED", 1)):
         assert list(overview._by_client(status, since)) == overview._rows(status, since)
     assert overview.failed_runs(0) == []
+
+
+def test_a_file_is_found_whatever_its_address_asks_of_sqlite(runs, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{settings.tracking_uri()}?timeout=30")
+    assert [held.key for held in overview.open_runs()] == ["a" * 32]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}?timeout=30")
+    assert overview.open_runs() == [] and not (tmp_path / "none.db").exists()
+
+
+def test_a_person_is_led_to_the_address_that_a_browser_can_open(runs, monkeypatch):
+    """Workers of a stack know MLflow by a name that only they can resolve."""
+    monkeypatch.setenv(settings.PAGES_VARIABLE, "https://mlflow.example.org/")
+    monkeypatch.setattr(settings, "tracking_uri", lambda: "http://mlflow:5000")
+    row = overview.Row(runs["at work"], "at work", 0, "1", {KEY: "a" * 32})
+    assert overview._held(row).url == f"https://mlflow.example.org/#/experiments/1/runs/{runs['at work']}"
+    run = SimpleNamespace(info=SimpleNamespace(experiment_id="1"))
+    monkeypatch.setattr(address, "client", lambda: SimpleNamespace(get_run=lambda _: run))
+    assert address.of("r") == "https://mlflow.example.org/#/experiments/1/runs/r"
+    monkeypatch.delenv(settings.PAGES_VARIABLE)
+    assert address.of("r") == "http://mlflow:5000/#/experiments/1/runs/r"
 
 
 def test_without_a_file_nothing_is_open(tmp_path, monkeypatch):
