@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -49,7 +50,7 @@ def register() -> list[str] | None:
         record = server.record()
         if record.get("state") == state:
             return None
-        server.look(record.get("switches", {}))
+        server.look(record)
         for name, wanted in declared()["pools"].items():
             server.pool(name, wanted)
         for one in deployments():
@@ -72,20 +73,29 @@ class Server:
         return reply.json() if reply.content else None
 
     def record(self) -> dict[str, Any]:
-        """What was written last time; empty where nothing was, or by a version that kept no switches."""
+        """What was written last time; empty where nothing was. The first version wrote no switches: `since` is when."""
         found = self.ask("POST", "/variables/filter", json={"variables": {"name": {"any_": [switches.RECORD]}}})
-        return found[0]["value"] if found and isinstance(found[0]["value"], dict) else {}
+        if not found:
+            return {}
+        return found[0]["value"] if isinstance(found[0]["value"], dict) else {"since": found[0]["updated"]}
 
-    def look(self, before: dict[str, Any]) -> None:
-        """See what is there, and what of it people have changed."""
+    def look(self, record: dict[str, Any]) -> None:
+        """See what is there, and what of it people have changed since the `record` of the last time."""
         self.there = {one["name"]: one for one in self.all("/deployments/filter")}
         self.pools = {one["name"]: one for one in self.all("/work_pools/filter")}
         automations = self.all("/automations/filter")
         self.automations = {(switches.starts(one), one["name"]): one for one in automations}
         ours = {*declared()["pools"]}
         found = [one for name, one in self.pools.items() if name in ours]
-        self.before, self.now = before, switches.now(self.there.values(), automations, found)
-        self.changed = switches.changed(before, self.now)
+        self.now = switches.now(self.there.values(), automations, found)
+        self.before = record.get("switches", {})
+        if "since" in record:
+            # That version set every schedule and trigger each time, so those that are older are as it left them. Limits
+            # carry no time that tells; they are those of the files still.
+            since = datetime.fromisoformat(record["since"])
+            times = switches.times(self.there.values(), automations)
+            self.before = {name: self.now[name] for name, at in times.items() if datetime.fromisoformat(at) <= since}
+        self.changed = switches.changed(self.before, self.now)
 
     def all(self, path: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

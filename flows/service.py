@@ -102,9 +102,9 @@ def down(as_json: bool) -> None:
 
     known = settings.service().get("up")
     ended = [("up", process.pid)] if (process := processes.alive(known)) else []
-    if process is not None:
+    if known and process is not None:
         process.terminate()
-        process.wait()  # it asks its workers first and kills what does not end, which takes a minute at most
+        processes.ended(known)  # it asks its workers first and kills what does not end, which takes a minute at most
     using = [user for user in server.users() if server.running()]
     if background := server.end():
         ended.append(("server", background.pid))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,3 +93,14 @@ def alive(known: dict[str, Any] | None) -> psutil.Process | None:
         return process if there else None
     except psutil.NoSuchProcess:
         return None
+
+
+def ended(known: dict[str, Any], seconds: float = math.inf) -> bool:
+    """Wait until the process that `known` tells of has ended, whether or not its parent has looked; False if it has
+    not after `seconds`."""
+    until = time.monotonic() + seconds
+    while alive(known) is not None:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True

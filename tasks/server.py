@@ -174,13 +174,9 @@ def end() -> Record | None:
         known = running()
         (folder() / "server.json").unlink(missing_ok=True)
     process = processes.alive(known._asdict()) if known else None
-    if process is not None:
-        import psutil
-
+    if known and process is not None:
         process.terminate()
-        try:
-            process.wait(20)
-        except psutil.TimeoutExpired:
+        if not processes.ended(known._asdict(), 20.0):
             process.kill()
     return known
 

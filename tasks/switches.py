@@ -70,6 +70,16 @@ def now(deployments: Iterable[Json], automations: Iterable[Json], pools: Iterabl
     return found
 
 
+def times(deployments: Iterable[Json], automations: Iterable[Json]) -> dict[str, str]:
+    """When each schedule of these deployments, and each automation that starts them, was changed last (ISO 8601)."""
+    found: dict[str, str] = {}
+    ours: set[str] = set()
+    for one in deployments:
+        ours.add(one["id"])
+        found |= {schedule(one["name"], each): each["updated"] for each in one.get("schedules", [])}
+    return found | {trigger(one["name"]): one["updated"] for one in automations if starts(one) in ours}
+
+
 def changed(files: Json, found: Json) -> dict[str, tuple[Any, Any]]:
     """What people have changed: as the files set it (None: they do not), and as it is (None: it was removed)."""
     names = {*files, *found}

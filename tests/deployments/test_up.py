@@ -150,6 +150,37 @@ def test_what_a_person_switched_stays_when_the_files_change(service):
         service.api("PATCH", path, undo).raise_for_status()
 
 
+def test_on_a_server_of_the_first_version_what_nobody_touched_since_follows_the_files(service):
+    """That version kept no switches, but the moment at which it had set them all."""
+
+    def switch(name: str, active: bool) -> None:
+        sweep = service.deployment("sweep/sweep")
+        path = f"/deployments/{sweep['id']}/schedules/{sweep['schedules'][0]['id']}"
+        automation = next(a for a in service.api("POST", "/automations/filter", {}).json() if name in a["name"])
+        service.api("PATCH", path, {"active": active}).raise_for_status()
+        service.api("PATCH", f"/automations/{automation['id']}", {"enabled": active}).raise_for_status()
+
+    def register_anew() -> tuple[bool, bool]:
+        env = service.env | {"PREFECT_API_URL": service.url("prefect")}
+        subprocess.run([sys.executable, "-m", "deployments.register"], env=env, cwd=TOP, check=True)
+        enabled = {a["name"].split()[0]: a["enabled"] for a in service.api("POST", "/automations/filter", {}).json()}
+        return service.deployment("sweep/sweep")["schedules"][0]["active"], enabled["retrain-demo"]
+
+    def of_the_first_version() -> None:
+        (record,) = service.api(
+            "POST", "/variables/filter", {"variables": {"name": {"any_": [switches.RECORD]}}}
+        ).json()
+        service.api("PATCH", f"/variables/{record['id']}", {"value": "0" * 32}).raise_for_status()
+
+    switch("retrain-demo", False)  # as an older file had it
+    of_the_first_version()
+    assert register_anew() == (True, True)
+    of_the_first_version()
+    switch("retrain-demo", False)  # by a person, since then
+    assert register_anew() == (False, False)
+    switch("retrain-demo", True)
+
+
 def test_the_schedule_makes_runs(service):
     scheduled = {
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
@@ -210,11 +241,13 @@ def test_after_everything_was_killed_a_next_up_drives_the_run_again(service, pro
     assert service.flow_run(new)["parameters"] == died["parameters"]
 
 
-def test_a_signal_ends_it_and_leaves_no_process(service):
+def test_down_ends_it_and_leaves_no_process(service):
     running = service.processes()
     assert len(running) >= 4
-    service.process.send_signal(signal.SIGTERM)
+    told = service.run("down", "--json")
+    assert told.returncode == 0 and json.loads(told.stdout), told.stderr
     assert service.process.wait(PATIENCE) == 0
     assert [process for process in running[1:] if process.is_running()] == []
     told = json.loads(service.run("status", "--json").stdout)
     assert {part["alive"] for part in told["service"]} == {False}
+    assert service.run("down").returncode == 0  # there is nothing left to end

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import psutil
 import pytest
 
 from tasks import processes
@@ -62,3 +66,12 @@ def test_an_address_with_a_password_is_a_secret_but_for_the_way_out():
     )
     assert set(processes.environment(given=given)) == {"https_proxy", "PIP_INDEX_URL"}
     assert "MLFLOW_TRACKING_URI" in processes.environment("mlflow", given=given)
+
+
+def test_a_process_that_nobody_has_reaped_has_ended():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    known = processes.told(psutil.Process(child.pid))
+    assert not processes.ended(known, 0.1)
+    child.kill()
+    assert processes.ended(known)  # a zombie: psutil's own wait would go on as long as this process does not look
+    child.communicate()
