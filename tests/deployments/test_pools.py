@@ -9,7 +9,6 @@ import re
 from typing import Any
 
 import docker
-import kubernetes_asyncio.client as kubernetes
 import pytest
 from docker.models.containers import _create_container_args
 from prefect.client.orchestration import PrefectClient
@@ -109,18 +108,3 @@ def test_a_pod_has_a_gpu_a_claim_and_no_rights():
     assert container["image"] == STACK["services"]["worker-gpu"]["image"]
     assert pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
     assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
-    assert container["envFrom"] == [{"secretRef": {"name": "shardtune"}}]
-    assert unknown(made.job_manifest, "V1Job") == []
-
-
-def unknown(value: Any, kind: str, at: str = "job") -> list[str]:
-    """Keys of a manifest that the Kubernetes API does not have."""
-    if inner := re.match(r"(?:list\[|dict\(str, )(\w+)[\])]", kind):
-        items = enumerate(value) if isinstance(value, list) else value.items()
-        return [found for key, one in items for found in unknown(one, inner[1], f"{at}.{key}")]
-    model = getattr(kubernetes, kind, None)
-    if model is None or not isinstance(value, dict):
-        return []
-    names = {wire: model.openapi_types[name] for name, wire in model.attribute_map.items()}
-    strange = [f"{at}.{key}" for key in value if key not in names]
-    return strange + [f for k, v in value.items() if k in names for f in unknown(v, names[k], f"{at}.{k}")]
