@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # uv resolves the pinned set in seconds, pip in minutes; where uv cannot reach the index, pip does it.
 QUICK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help install demo up rehearse test check bench damage faults pictures compose-check audit gpu-check clean
+.PHONY: help install demo up rehearse quick test test-all check bench damage faults pictures compose-check audit gpu-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -45,10 +45,17 @@ $(REHEARSAL): $(STAMP) tests/benchmarks/catalogue.py
 rehearse: $(STAMP) $(REHEARSAL)  ## both reports against simulators of OpenAI and Vertex, at no cost
 	@$(BIN)/shardtune rehearse --catalogue $(REHEARSAL)
 
-test: $(STAMP)  ## format, lint, types, every test but the long ones of `make faults`
-	@$(MAKE) --no-print-directory check
-	@# One thread each: two test processes that train with two threads on two processors wait for each other.
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+# One thread each: two test processes that train with two threads on two processors wait for each other.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: check  ## format, lint, types, and the tests that load neither torch nor Prefect nor MLflow (a minute)
+	@$(TESTS) -m quick
+
+test: check  ## quick, and the tests that start no service (five minutes)
+	@$(TESTS) -m "not whole and not long"
+
+test-all: check  ## every test but the long ones of `make faults`; what CI runs (twenty minutes)
+	@$(TESTS) -m "not long"
 
 check: $(STAMP)  ## format, lint, types
 	@$(BIN)/ruff format --check .

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,55 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["SHARDTUNE_IDLE"] = "0"  # no command of a test leaves a server in the background
 for name in (*SECRETS, "PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
     os.environ.pop(name, None)
+
+# A test's tier follows from what it needs. `quick`: it lies in one of QUICK, and importing its module loads none of
+# HEAVY. `whole`: it uses a fixture that starts services, or it says so. `long`: it says so. `make test` adds others.
+TOP = Path(__file__).parent.parent
+QUICK = [TOP / "tests/tasks" / name for name in ("", "catalogue", "examples", "answers")]
+HEAVY = {"torch", "transformers", "trl", "peft", "prefect", "mlflow"}
+SERVICES = {"orchestrator", "service", "running", "chromium"}
+
+
+@functools.cache
+def loads(path: Path) -> frozenset[str]:
+    """The packages that importing a module of ours loads, by its own imports and by those of our modules it imports."""
+    found, ours = set(), set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            file = TOP / f"{name.replace('.', '/')}.py"
+            ours |= {file} if file.exists() else set()
+            found.add(name.partition(".")[0])
+    return frozenset(found.union(*(loads(file) for file in ours if file != path)))
+
+
+def quick(path: Path) -> bool:
+    return path.parent in QUICK and not loads(path) & HEAVY
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m quick` does not even import what is not quick: that would cost more than the tests."""
+    if config.getoption("markexpr") == "quick" and collection_path.name.startswith("test_"):
+        return not quick(collection_path) or None
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SERVICES & {*getattr(item, "fixturenames", ())}:
+            item.add_marker("whole")
+        elif quick(item.path) and not item.get_closest_marker("whole"):
+            item.add_marker("quick")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The tests of `-m quick` load neither torch nor Prefect nor MLflow."""
+    yield
+    if request.config.getoption("markexpr") == "quick":
+        assert {"torch", "prefect", "mlflow"} & {*sys.modules} == set()
 
 
 def pytest_runtest_setup() -> None:

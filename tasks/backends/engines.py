@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,11 @@ from tasks.models import Finding
 from tasks.tuning import LocalTune
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "unsloth", "unsloth_zoo")
+# Functions that look once for a package that `lean` hides.
+ASKED = {
+    "peft.import_utils": ("is_bnb_available", "is_bnb_4bit_available"),
+    "transformers.utils.import_utils": ("is_bitsandbytes_available", "is_sklearn_available"),
+}
 UNSLOTH_ON_CPU = (2026, 10, 9)  # the first that imports, and trains, without a GPU
 
 
@@ -41,6 +47,26 @@ def apart(tune: LocalTune) -> bool:
     interpreter with torch costs more than most answers. Nothing here is patched by Unsloth, which only trainers import.
     """
     return tune.trust_remote_code or has_gpu()
+
+
+@contextmanager
+def lean(tune: LocalTune) -> Iterator[None]:
+    """Imports inside find no package that a model of this tuning does without: they cost three CPU seconds.
+
+    transformers imports scikit-learn for a way of decoding that nobody here uses, and peft imports bitsandbytes, which
+    brings torch's compiler, for layers in 4 bits.
+    """
+    unused = ["sklearn"] + ["bitsandbytes"] * (not tune.load_in_4bit)
+    hidden = [name for name in unused if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python's way to say that there is none
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+        for module, asked in ASKED.items():  # they remember that there was none, and a later model may be in 4 bits
+            for name in asked if module in sys.modules else ():
+                getattr(sys.modules[module], name).cache_clear()
 
 
 def quiet() -> None:

@@ -205,8 +205,9 @@ class Local:
 
 
 def _here(asked: sampler.Asked) -> list[list[Answer]]:
-    engines.quiet()
-    return sampler.answers(asked)
+    with engines.lean(asked.tune):
+        engines.quiet()
+        return sampler.answers(asked)
 
 
 def _elsewhere(asked: sampler.Asked, folder: str) -> list[list[Answer]]:

@@ -107,8 +107,9 @@ def asked(folder: Folder, adapter: str) -> Parity | None:
     try:
         if engines.apart(link.tune):
             return _elsewhere(folder, adapter)
-        engines.quiet()
-        return proved(link, adapter, said)
+        with engines.lean(link.tune):
+            engines.quiet()
+            return proved(link, adapter, said)
     except Exception as error:
         raise BackendError(f"adapter {adapter!r} cannot be compared with the model in training: {error}") from error
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def main(path: str) -> int:
     try:
         _say(folder, state="running", detail="loading")
         try:
-            run(folder)
+            with nullcontext() if folder.link.tune.engine == "unsloth" else engines.lean(folder.link.tune):
+                run(folder)
         except Exception:
             ranks.linger()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks import settings
-from tasks.record import names
+from tasks.record import names, reader
 from tasks.record.ledger import client
 
 
@@ -12,7 +12,7 @@ def of(run: str) -> str | None:
     uri = settings.pages()
     if not uri.startswith("http"):
         return None
-    return f"{uri}/#/experiments/{client().get_run(run).info.experiment_id}/runs/{run}"
+    return f"{uri}/#/experiments/{reader.experiment_of(run)}/runs/{run}"
 
 
 def flow_run(run: str) -> str | None:

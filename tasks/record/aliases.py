@@ -9,16 +9,17 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from typing import TYPE_CHECKING
 
-import mlflow
 from filelock import FileLock
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from tasks import settings
 from tasks.errors import AnswerError
 from tasks.models import Finetuned, Promotion
 from tasks.record import ledger, names
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 HISTORY = "shardtune.champions"  # versions that were champion, oldest first
@@ -27,6 +28,8 @@ REASON, DECIDED = "shardtune.reason", "shardtune.promotion"
 
 def register(name: str, result: Finetuned) -> str:
     """The version of `name` that this run's model is, as NAME/VERSION; made where there is none. One per run."""
+    import mlflow
+
     api = ledger.client()
     with _turn(name):
         for held in api.search_model_versions(f"name = '{name}'"):
@@ -57,6 +60,8 @@ def decided(name: str, run_id: str) -> bool:
 
 def champion(name: str) -> str | None:
     """The version that is champion, as NAME/VERSION; None where none is."""
+    from mlflow.exceptions import MlflowException
+
     try:
         return f"{name}/{ledger.client().get_model_version_by_alias(name, CHAMPION).version}"
     except MlflowException:

@@ -7,13 +7,14 @@ one before, and the tag says where each begins.
 from __future__ import annotations
 
 import json
-from typing import Any
-
-from mlflow import MlflowClient
-from mlflow.entities import Run
+from typing import TYPE_CHECKING, Any
 
 from tasks.record import names
 from tasks.record.names import ATTEMPTS, JOB, REASON, SPENT, STATE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 
 def ended(run: Run) -> list[dict[str, Any]]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
-from mlflow.entities import Run
 
 from tasks import settings
 from tasks.answers.forgetting import Forgetting
@@ -22,6 +21,9 @@ from tasks.models import CleanShard, Finetuned, Prepared
 from tasks.recipe import Recipe
 from tasks.record import ledger, names, turns
 from tasks.record.names import FORGOTTEN, JOINED, KEY, LINES, PARENT, RECIPE
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 PATIENCE = 5.0  # seconds; longer than it takes from a last look at the catalogue to giving up the turn
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from mlflow.entities import Metric, RunTag
-from mlflow.utils.time import get_current_time_millis
 from pydantic import ValidationError
 
 from tasks import store
@@ -39,6 +37,9 @@ def finished(key: str) -> Compared | None:
 
 def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
     """Put a comparison into MLflow; returns it with its run and where its report is."""
+    from mlflow.entities import Metric, RunTag
+    from mlflow.utils.time import get_current_time_millis
+
     page, picture = report.html(compared, marks), report.picture(compared)
     api = ledger.client()
     tags = {KEY: compared.key, "mlflow.runName": f"compare {compared.recipe} {compared.key[:8]}"}

@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
+from typing import TYPE_CHECKING, Any
 
 from tasks import processes
 from tasks.backends.contract import Link
 from tasks.models import Export
 from tasks.record.names import BACKEND, ENDPOINT, LINES, MODEL, NEAR, PARENT, RECIPE, SHARDS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Param, Run
 
 LIBRARIES = (
     "torch transformers trl peft bitsandbytes unsloth datasets pyarrow prefect mlflow openai google-genai".split()
@@ -28,6 +29,8 @@ LONGEST = 5_000  # characters of a tag or parameter that MLflow surely takes
 
 def describe(api: MlflowClient, run_id: str, link: Link, tags: dict[str, str]) -> None:
     """Every hyperparameter as resolved, versions of libraries, the tags, and the exports as inputs, each once."""
+    from mlflow.entities import RunTag
+
     known = _flat(link.tune.model_dump(mode="json"))
     known |= {"style": link.style, "seed": link.seed, "backend": link.backend, "heldout_rows": link.heldout_rows}
     known |= {f"library.{name}": found for name in LIBRARIES if (found := library(name))}
@@ -43,6 +46,8 @@ def describe(api: MlflowClient, run_id: str, link: Link, tags: dict[str, str]) -
 
 def params(run: Run, known: Mapping[str, Any]) -> list[Param]:
     """Those that the run has not got: a parameter cannot change, and what does not decide the result may."""
+    from mlflow.entities import Param
+
     return [Param(name, str(value)[:LONGEST]) for name, value in known.items() if name not in run.data.params]
 
 
@@ -67,6 +72,8 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 def _input(export: Export) -> DatasetInput:
     """An export as MLflow's data set: its digest, counts and place."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
     dataset = Dataset(
         name=f"shard {export.shard} {export.split}",
         digest=export.digest,

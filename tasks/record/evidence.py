@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+import time
 import warnings
 from pathlib import Path
-from typing import Any
-
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Run, RunTag
-from mlflow.models import Model
-from mlflow.utils.time import get_current_time_millis
+from typing import TYPE_CHECKING, Any
 
 from tasks import settings, store
 from tasks.answers import picture
@@ -42,6 +38,10 @@ from tasks.record.names import (
 )
 from tasks.redaction import redacted
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
 log = logging.getLogger(__name__)
 DEFAULT = Decoding()  # how a served model answers where nobody says otherwise
 TRUE = "the row's own text"
@@ -60,8 +60,10 @@ SPEED = ("seconds", "seconds_per_step", "tokens_per_second", "examples_per_secon
 
 def progress(run_id: str, status: Status) -> None:
     """Take in the state, and the loss points and events that the run has not got yet, each once."""
+    from mlflow.entities import Metric
+
     api = client()
-    run, now = api.get_run(run_id), get_current_time_millis()
+    run, now = api.get_run(run_id), _now()
     first = attempts.offset(run)
     last = max((m.step for m in api.get_metric_history(run_id, "loss")), default=0)
     metrics = [
@@ -86,8 +88,15 @@ def progress(run_id: str, status: Status) -> None:
     _tag(api, run, tags)
 
 
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow counts."""
+    return time.time_ns() // 1_000_000
+
+
 def _tag(api: MlflowClient, run: Run, tags: dict[str, str]) -> None:
     """Set those tags that have another value, in one go."""
+    from mlflow.entities import RunTag
+
     new = [RunTag(name, value[:LONGEST]) for name, value in tags.items() if told(run.data.tags, name) != value]
     if new:
         api.log_batch(run.info.run_id, tags=new)
@@ -153,10 +162,12 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
 
 def _ends(api: MlflowClient, run: Run, result: Finetuned, last: int) -> list[Metric]:
     """What was measured before and after, as the first and the last point of a line: held-out loss, and answers."""
+    from mlflow.entities import Metric
+
     found = {"loss_heldout": (result.heldout_loss.get("before"), result.heldout_loss.get("after"))}
     for group, arms in result.scores.items():
         found[f"sample_chrf_{group}"] = (arms.get("before", {}).get("chrf"), arms.get("after", {}).get("chrf"))
-    metrics, now = [], get_current_time_millis()
+    metrics, now = [], _now()
     for name, ends in found.items():
         had = {(m.step, m.value) for m in api.get_metric_history(run.info.run_id, name)}
         both = zip((0, last), ends, strict=True)
@@ -166,10 +177,12 @@ def _ends(api: MlflowClient, run: Run, result: Finetuned, last: int) -> list[Met
 
 def _once(run: Run, status: Status, result: Finetuned) -> list[Metric]:
     """What is known once: the price, by which runs can be sorted, and how fast the machine was."""
+    from mlflow.entities import Metric
+
     found = {f"system/{name}": status.facts[name] for name in SPEED if isinstance(status.facts.get(name), int | float)}
     usd = result.cost.get("usd")
     found |= {"usd": usd} if isinstance(usd, int | float) else {}
-    now = get_current_time_millis()
+    now = _now()
     return [Metric(name, float(value), now, 0) for name, value in found.items() if name not in run.data.metrics]
 
 
@@ -186,6 +199,7 @@ def keep(run_id: str, link: Link, model: str | None) -> str | None:
 def fetched(uri: str, into: str) -> str | None:
     """The adapter of a kept model as a folder under `into`, as MLflow hands it out; None for a provider's model."""
     import mlflow
+    from mlflow.models import Model
 
     mlflow.set_tracking_uri(settings.tracking_uri())
     place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=into))

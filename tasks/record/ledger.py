@@ -12,14 +12,10 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from filelock import FileLock
-from mlflow import MlflowClient
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DatabaseError
 
 from tasks import settings, store
 from tasks.answers.asking import Exam
@@ -29,8 +25,12 @@ from tasks.errors import AnswerError, DamagedError
 from tasks.examples.overlap import Overlap
 from tasks.models import Finetuned, Frozen, Prepared
 from tasks.recipe import Recipe
-from tasks.record import attempts, describe, names, note, turns, view
+from tasks.record import attempts, describe, names, note, reader, turns, view
 from tasks.record.names import EXPERIMENT, JOB, KEY, NOTE, STATE, UNATTENDED, UNTIL
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
@@ -41,7 +41,11 @@ for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):
 
 
 def client() -> MlflowClient:
-    """A client of the store that the settings name."""
+    """A client of the store that the settings name. Only who needs one imports MLflow: that takes seconds."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DatabaseError
+
     uri = settings.tracking_uri()
     if uri.startswith("sqlite") and uri not in _made:
         # MLflow makes the tables of a new file without looking whether another process is making them.
@@ -150,6 +154,8 @@ class MlflowLedger:
 
 def made(api: MlflowClient) -> str:
     """The id of our experiment, made where there is none."""
+    from mlflow.exceptions import MlflowException
+
     kind = {"mlflow.experimentKind": "finetuning"}  # which of MLflow's views opens first
     try:
         return str(api.create_experiment(EXPERIMENT, artifact_location=settings.artifact_location(), tags=kind))
@@ -162,11 +168,12 @@ def made(api: MlflowClient) -> str:
 
 def finished(key: str) -> Finetuned | None:
     """The recorded result of a key whose run is FINISHED and whose model is still there, or None."""
-    run = run_of(key)
-    if run is None or run.info.status != "FINISHED":
+    run = next(iter(reader.rows(reader.Wanted(value=key), patient=True)), None)
+    if run is None or run.status != "FINISHED":
         return None
     try:
-        told = read(run.info.run_id, "result.json")
+        kept = reader.artifact(run, "result.json")
+        told = read(run.run_id, "result.json") if kept is None else _opened(run.run_id, "result.json", kept)
         result = Finetuned.model_validate(told | {"trained": False}) if told else None
     except (DamagedError, ValidationError) as error:  # the evidence is made anew from the job
         log.warning("%s", " ".join(str(error).split()))
@@ -224,8 +231,12 @@ def read(run_id: str, name: str) -> Any:
     """A JSON artifact of a run; None where the run has none of that name. DamagedError where it is not as written."""
     if name not in {a.path for a in client().list_artifacts(run_id)}:
         return None
+    return _opened(run_id, name, text(run_id, name))
+
+
+def _opened(run_id: str, name: str, told: str | bytes) -> Any:
     try:
-        return store.opened(text(run_id, name))
+        return store.opened(told)
     except (ValueError, RecursionError) as error:
         raise _damaged(run_id, name, str(error)) from error
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
-
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING, Any
 
 from tasks.answers.compared import GUARD, Compared
 from tasks.answers.report import told
@@ -16,6 +13,9 @@ from tasks.examples.export import read_rows
 from tasks.models import Export, Frozen
 from tasks.record import aliases, attempts, comparisons, ledger, names, registry
 from tasks.record.names import JOB, KEY, PARENT
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 
 class LinkTold(Frozen):
@@ -135,6 +135,8 @@ def _verdicts(key: str) -> tuple[str, ...]:
 
 def versions(run_id: str) -> list[Version]:
     """The registered versions of this run's model."""
+    from mlflow.exceptions import MlflowException
+
     api = ledger.client()
     try:
         held = api.search_model_versions(f"run_id = '{run_id}'")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tasks.record import ledger
 from tasks.record.names import KEY, OWING
+from tasks.record.reader import Wanted, rows
 
 
 def owe(key: str) -> None:
@@ -15,10 +16,7 @@ def owe(key: str) -> None:
 
 def owed() -> list[str]:
     """Keys of the runs that ended well and that nobody went on from yet."""
-    api = ledger.client()
-    place = ledger.experiment(api)
-    asked = f"tags.`{OWING}` = 'owed' and attributes.status = 'FINISHED'"
-    return [run.data.tags[KEY] for run in api.search_runs([place], asked)] if place else []
+    return [run.tags[KEY] for run in rows(Wanted("FINISHED", tag=OWING, value="owed"), patient=True)]
 
 
 def done(keys: Iterable[str]) -> None:

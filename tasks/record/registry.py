@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING
 
 from tasks.answers.reply import Target
 from tasks.backends import get_backend
@@ -14,6 +12,9 @@ from tasks.errors import AnswerError, RecipeError
 from tasks.models import Finetuned
 from tasks.recipe import Recipe
 from tasks.record import ledger
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 NAMED = re.compile(r"(?:(?P<name>[\w.-]+)@)?(?P<alias>champion|challenger)|(?P<model>[\w.-]+)/(?P<version>\d+)")
 
@@ -52,6 +53,8 @@ def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
 
 def _run(spec: str, recipe: Recipe | None) -> tuple[Run, str | None]:
     """The run behind a name, and the registered version that led to it."""
+    from mlflow.exceptions import MlflowException
+
     api = ledger.client()
     if ledger.KEYS.fullmatch(spec):
         spec = f"run:{ledger.run_id(ledger.whole(spec))}"

@@ -16,12 +16,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING
 
 from tasks import settings
 from tasks.errors import LimitError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ def turn(api: MlflowClient, experiment: str, key: str, lasting: bool = False) ->
 
 def _renew(api: MlflowClient, experiment: str, tag: str, mine: dict[str, str], over: threading.Event) -> None:
     """Say again and again that the holder lives. A store that is away for a while is asked again."""
+    from mlflow.exceptions import MlflowException
+
     while not over.wait(RENEWED):
         try:
             api.set_experiment_tag(experiment, tag, json.dumps(mine | {"until": _after(LEASE)}))

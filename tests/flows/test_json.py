@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import mlflow
 import pytest
-import uvicorn
 
 from flows.cli import cli
-from tasks import recipes, settings
+from tasks import recipes
 from tasks.answers.asking import Exam
 from tasks.backends.contract import Job, Status
 from tasks.backends.jobs import Folder
@@ -22,6 +17,7 @@ from tasks.errors import ShardtuneError
 from tests.benchmarks import catalogue
 from tests.tasks.backends.models import build, tune
 from tests.tasks.links import result
+from tests.tasks.record import served
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 PATIENCE = 120.0
@@ -39,28 +35,8 @@ REFUSED = {
 @pytest.fixture
 def server(own_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """MLflow's own server, in a thread, on the store of this test."""
-    own_root.mkdir()
-    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{own_root}/mlflow.db")
-    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", (own_root / "mlartifacts").as_uri())
-    from mlflow.server.fastapi_app import app
-
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port = door.getsockname()[1]
-    made = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=made.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + PATIENCE
-    while not made.started:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    # Not by the environment: the server in this process writes its own store into it.
-    monkeypatch.setattr(settings, "tracking_uri", lambda: f"http://127.0.0.1:{port}")
-    yield f"http://127.0.0.1:{port}"
-    made.should_exit = True
-    thread.join()
-    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
-    mlflow.set_registry_uri("")  # the server names its own store to the whole process
+    with served.server(own_root, monkeypatch) as place:
+        yield place
 
 
 def words(place: Path) -> tuple[str, ...]:

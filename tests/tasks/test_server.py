@@ -57,6 +57,7 @@ def asked(url: str, **headers: str) -> int:
         return error.code
 
 
+@pytest.mark.whole
 def test_two_commands_at_once_share_one_server_that_ends_when_both_have(tmp_path, own_root):
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     env |= {server.IDLE_VARIABLE: "2", "OPENAI_API_KEY": "sk-not-for-a-server"}

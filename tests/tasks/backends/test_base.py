@@ -190,17 +190,20 @@ def tree(home: Path) -> dict[str, tuple[int, int]]:
     return {str(p): (p.stat().st_ino, p.stat().st_mtime_ns) for p in sorted(home.rglob("*")) if p.suffix != ".lock"}
 
 
+@pytest.mark.whole
 def test_two_resolvers_at_once_make_one_directory(converted):
     made = [p for p in (converted.home / "models").iterdir() if p.suffix != ".lock"]
     assert converted.told == [str(made[0])] * 2 and len(made) == 1
 
 
+@pytest.mark.whole
 def test_a_second_resolve_makes_nothing_new(converted):
     before = tree(converted.home)
     assert resolve(tune(SMOLLM2), str(converted.home)) == converted.told[0]
     assert tree(converted.home) == before
 
 
+@pytest.mark.whole
 def test_a_converted_model_has_its_template_and_special_tokens(converted, monkeypatch):
     monkeypatch.setenv("SHARDTUNE_ROOT", str(converted.home))
     from tasks.examples.templates import ending, load_tokenizer
@@ -216,6 +219,7 @@ def test_a_converted_model_has_its_template_and_special_tokens(converted, monkey
     assert "quantization_config" not in known
 
 
+@pytest.mark.whole
 def test_a_converted_model_says_sensible_things(converted):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -109,3 +111,24 @@ def test_weights_that_are_pickles_are_not_opened(tmp_path):
 def test_versions_name_what_decides_the_training():
     assert engines.versions()["torch"] == importlib.metadata.version("torch")
     assert set(engines.versions()) <= set(engines.LIBRARIES)
+
+
+def test_a_model_without_4_bits_loads_neither_bitsandbytes_nor_sklearn_and_one_in_4_bits_still_works(tmp_path):
+    path = build(tmp_path / "llama", "llama")
+    script = f"""
+import sys
+from tasks.backends import engines
+from tasks.tuning import LocalTune
+path = {path!r}
+def adapted(bits):
+    with engines.lean(LocalTune(base_model=path, load_in_4bit=bits)):
+        from peft import LoraConfig, get_peft_model
+        model = engines.base(path, bits, False)
+        layers = engines.targets(model, "auto")
+        return get_peft_model(model, LoraConfig(r=2, target_modules=layers, task_type="CAUSAL_LM"))
+adapted(False)
+print([name for name in ("sklearn", "bitsandbytes", "torch") if name in sys.modules])
+print(sorted({{type(m).__name__ for m in adapted(True).modules() if type(m).__name__ == "Linear4bit"}}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-2:]) == (0, ["['torch']", "['Linear4bit']"]), done.stderr[-800:]

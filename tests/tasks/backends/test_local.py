@@ -52,6 +52,7 @@ class TestLocal(BackendContract):
         return Local()
 
 
+@pytest.mark.whole
 def test_a_trainer_outlives_the_process_that_submitted_it(lasting, tmp_path):
     link = tmp_path / "link.json"
     link.write_text(lasting.model_dump_json())
@@ -71,6 +72,7 @@ def test_a_trainer_outlives_the_process_that_submitted_it(lasting, tmp_path):
     assert not psutil.pid_exists(trainer.pid) or trainer.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.whole
 def test_a_killed_trainer_is_interrupted_and_goes_on(tiny, tmp_path):
     local, link = Local(), linked(tmp_path, tune(tiny, max_steps=400, checkpoint_steps=1))
     job = local.submit(link)
@@ -98,6 +100,7 @@ def test_a_job_whose_submitter_died_before_the_trainer_started_is_interrupted(qu
     assert (status.state, status.interrupted) == ("failed", True)
 
 
+@pytest.mark.whole
 def test_a_trainer_ended_with_its_machine_is_interrupted_and_not_cancelled(lasting):
     local = Local()
     job = local.submit(lasting)
@@ -216,6 +219,7 @@ def test_a_model_that_is_no_adapter_is_named(tiny, tmp_path, quick):
         Local().answer(str(tmp_path), quick.tune, [()], Decoding())
 
 
+@pytest.mark.whole
 def test_an_adapter_on_a_remote_root_is_fetched_to_be_asked(quick, monkeypatch):
     monkeypatch.chdir(Path(quick.train[0].uri).parent)
     monkeypatch.setenv("SHARDTUNE_ROOT", "file://" + str(Path(quick.train[0].uri).parent / "bucket"))

@@ -17,6 +17,8 @@ from tasks.tuning import Lora
 from tests.tasks.backends.contract import ended, until
 from tests.tasks.backends.models import build, linked, tune
 
+pytestmark = pytest.mark.whole  # it trains, again and again
+
 STEPS = 6
 
 

@@ -17,6 +17,8 @@ from tasks.backends.jobs import Folder
 from tasks.errors import BackendError, TrainingError
 from tests.tasks.backends.models import ARCHITECTURES, ROWS, build, linked, tune
 
+pytestmark = pytest.mark.whole  # it trains, again and again
+
 
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
