@@ -6,6 +6,7 @@ Debian's PostgreSQL does what the entry point of its image does, and moto's serv
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import shutil
@@ -19,17 +20,17 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 
 from tests.deployments import compose
+from tests.deployments.clients import Clients
 
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
 PATIENCE = 300  # seconds: a first start makes a database, slowly on a busy machine
 
 
-class Running(compose.Stack):
+class Running(compose.Stack, Clients):
     """A stack whose services are started by name."""
 
     def __init__(self, place: Path) -> None:
@@ -74,49 +75,13 @@ class Running(compose.Stack):
             process.terminate()  # all at once, and then one after another is waited for
         self._ends.close()
 
-    def prefect(self, method: str, path: str, auth: Any = "own", **more: Any) -> httpx.Response:
-        """A request to Prefect's API, as the admin unless said otherwise."""
-        return self._asked(method, "4200", f"/api{path}", "PREFECT_PASSWORD", auth, more)
+    def output(self, name: str) -> str:
+        """What a service has printed."""
+        return self.log(name).read_text(errors="replace") if self.log(name).exists() else ""
 
-    def mlflow(self, method: str, path: str, auth: Any = "own", **more: Any) -> httpx.Response:
-        """A request to MLflow, as the admin unless said otherwise."""
-        return self._asked(method, "5000", path, "MLFLOW_PASSWORD", auth, more)
-
-    def _asked(self, method: str, port: str, path: str, word: str, auth: Any, more: dict[str, Any]) -> httpx.Response:
-        who = ("admin", self.values[word]) if auth == "own" else auth
-        return httpx.request(method, f"http://127.0.0.1:{self.port(port)}{path}", auth=who, timeout=60, **more)
-
-    def bucket(self) -> Any:
-        """A client of the object store with the keys of .env."""
-        return boto3.client(
-            "s3",
-            endpoint_url=f"http://127.0.0.1:{self.port('7070')}",
-            region_name="us-east-1",
-            aws_access_key_id=self.values["STORE_ACCESS_KEY"],
-            aws_secret_access_key=self.values["STORE_SECRET_KEY"],
-        )
-
-    def objects(self, bucket: str, prefix: str = "") -> list[str]:
-        """Names of what lies in a bucket."""
-        pages = self.bucket().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return [found["Key"] for page in pages for found in page.get("Contents", [])]
-
-    def ran(self, deployment: str, parameters: dict[str, Any], seconds: float = PATIENCE) -> dict[str, Any]:
-        """A run of the deployment `flow/name`, made as the UI makes it and watched to its end."""
-        flow, name = deployment.split("/")
-        found = self.prefect("GET", f"/deployments/name/{flow}/{name}").raise_for_status().json()
-        made = self.prefect("POST", f"/deployments/{found['id']}/create_flow_run", json={"parameters": parameters})
-        run, until = made.raise_for_status().json(), time.monotonic() + seconds
-        while run["state_type"] not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            assert time.monotonic() < until, f"{deployment} is {run['state']['name']} after {seconds} s"
-            time.sleep(0.5)
-            run = self.prefect("GET", f"/flow_runs/{run['id']}").raise_for_status().json()
-        return dict(run)
-
-    def told(self, run: dict[str, Any]) -> str:
-        """The log that Prefect keeps of a run."""
-        asked = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
-        return "\n".join(line["message"] for line in self.prefect("POST", "/logs/filter", json=asked).json())
+    def has(self, name: str, pattern: str) -> bool:
+        """Whether a file of this pattern, as the service's container names it, is there."""
+        return bool(glob.glob(self._here(pattern, name)))
 
 
 @contextmanager
