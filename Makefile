@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # uv resolves the pinned set in seconds, pip in minutes; where uv cannot reach the index, pip does it.
 QUICK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help install demo up rehearse quick test test-all check bench damage faults pictures compose-check audit gpu-check clean
+.PHONY: help install demo up rehearse quick test test-all check bench damage faults pictures compose-check container-faults audit gpu-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -82,8 +82,11 @@ faults: $(STAMP)  ## every fault for real in the middle of a retrain, as a table
 pictures: $(STAMP)  ## the browser tests, their pictures kept in build/pictures
 	@$(BIN)/python -m pytest -q tests/browser
 
-compose-check: $(STAMP)  ## the services of docker-compose.yml as processes, and the demo and a rehearsal through them
-	@$(BIN)/python -m tests.benchmarks.compose
+compose-check: $(STAMP)  ## docker-compose.yml as containers (as processes without an engine): demo, retrain, rehearsal
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.benchmarks.compose
+
+container-faults: $(STAMP)  ## each container killed, cut off and remade in the middle of a paid chain, as a table
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.benchmarks.containers
 
 audit: $(STAMP)  ## known vulnerabilities of the pinned packages; fails where it cannot look every one of them up
 	@$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off

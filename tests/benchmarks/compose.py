@@ -8,11 +8,12 @@ runs in MLflow behind its password. tests/deployments/test_stack.py has what eve
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,14 @@ def main() -> int:
 
 
 @contextmanager
-def contained(words: list[str]) -> Iterator[Contained]:
-    """The stack as containers of a project of its own, which goes with everything it made."""
+def contained(words: list[str], simulators: Sequence[str] = ()) -> Iterator[Contained]:
+    """The stack as containers of a project of its own, which goes with everything it made.
+
+    `simulators` are further options of the simulated providers.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing is left behind
     with tempfile.TemporaryDirectory(prefix="shardtune-compose-") as folder:
-        running = Contained(words, Path(folder))
+        running = Contained(words, Path(folder), simulators)
         for name, size, stands_for in running.images():
             print(f"image {name:28} {size:>9}  {f'stand-in: {stands_for}' if stands_for else ''}")
         try:

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.deployments import compose
 from tests.deployments.clients import Clients
 
 PATIENCE = 300  # seconds until a service is well, or has ended
+REVIVED = 60  # seconds in which an engine starts a dead container again
 STANDIN = "shardtune.standin"  # label of an image that stands for one of a registry: what it is
 RESET = "services:\n" + "".join(
     f"  {name}: {{depends_on: !reset {{}}}}\n"
@@ -39,7 +41,7 @@ def engine() -> list[str] | None:
 class Contained(Clients):
     """One project of its own: its containers, networks and volumes go with it."""
 
-    def __init__(self, words: list[str], place: Path) -> None:
+    def __init__(self, words: list[str], place: Path, simulators: Sequence[str] = ()) -> None:
         self.words, self.place = words, place
         self.tool = "docker" if words[0] == "docker" else "podman"
         self.project = f"check{secrets.token_hex(3)}"
@@ -50,14 +52,19 @@ class Contained(Clients):
         self.values |= {name: str(_free()) for name in self.ports.values()}
         self.values |= {"WORKER_CPUS": "2", "WORKER_MEMORY": "6g"}
         (place / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.values.items()))
-        (place / "order.yaml").write_text(RESET)
         self.services: dict[str, Any] = compose.interpolated(compose.declared()["services"], self.values)
+        changes: dict[str, dict[str, Any]] = {
+            "simulators": {"command": self.services["simulators"]["command"] + [*simulators]}
+        }
+        (place / "changes.json").write_text(json.dumps({"services": changes}))
+        (place / "order.yaml").write_text(RESET)
 
     def port(self, number: str) -> int:
         return int(self.values[self.ports[number]])
 
     def compose(self, *words: str) -> str:
-        files = ["--file", str(compose.FILE)] + ["--file", str(self.place / "order.yaml")] * (self.tool == "podman")
+        files = ["--file", str(compose.FILE), "--file", str(self.place / "changes.json")]
+        files += ["--file", str(self.place / "order.yaml")] * (self.tool == "podman")
         profiles = [word for name in ("rehearsal",) for word in ("--profile", name)]
         command = [*self.words, "--env-file", str(self.place / ".env"), "-p", self.project, *files, *profiles, *words]
         return _run(command)
@@ -105,6 +112,18 @@ class Contained(Clients):
             return bool(self.state(name).get("Health", {}).get("Status") == "healthy")
         found = subprocess.run(["podman", "healthcheck", "run", self.container(name)], capture_output=True)
         return found.returncode == 0
+
+    def revive(self, name: str) -> None:
+        """Wait until a container that has died is well again; the engine starts it, as the file tells it to."""
+        until = time.monotonic() + REVIVED
+        while self.state(name)["Status"] != "running" and time.monotonic() < until:
+            time.sleep(0.5)
+        assert self.state(name)["Status"] == "running", f"{name} was not started again"
+        self.wait(name)
+
+    def networks(self, name: str) -> list[str]:
+        """The names of the networks that a container is in."""
+        return sorted(self.inspected(name)["NetworkSettings"]["Networks"])
 
     def output(self, name: str) -> str:
         done = subprocess.run([self.tool, "logs", self.container(name)], capture_output=True, text=True)

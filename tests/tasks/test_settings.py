@@ -110,3 +110,14 @@ def test_no_proxy_stands_before_the_servers_of_this_machine(given, own, monkeypa
     settings.find()
     assert (os.environ["no_proxy"] or os.environ["NO_PROXY"] or None) == own
     assert not own or urllib.request.proxy_bypass_environment("127.0.0.1:4200")
+
+
+def test_artifacts_come_through_mlflows_server_and_never_from_the_stores_own_address(monkeypatch):
+    monkeypatch.delenv("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", raising=False)
+    settings.enter()
+    script = (
+        "from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository as Repository\n"
+        "print(Repository('mlflow-artifacts:/1/run', tracking_uri='http://127.0.0.1:9')._is_multipart_download_enabled())"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"  # a server that says it can is not even asked
