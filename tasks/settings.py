@@ -42,7 +42,7 @@ EVERYWHERE = {
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Artifacts come through MLflow's server. Its address of the store itself is one that only the stack may know; a client
+    # Artifacts come through MLflow's server. The store's own address is one that only the stack may know, and a client
     # elsewhere would try it for minutes.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # a command that says --json prints nothing else
