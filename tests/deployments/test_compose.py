@@ -1,4 +1,4 @@
-"""docker-compose.yml, its Dockerfile and .env.example, as files: what the specification asks, and what safety asks."""
+"""docker-compose.yml and .env.example, as files: what the specification asks, and what safety asks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ SERVICES: dict[str, Any] = compose.declared()["services"]
 ONE_SHOT = {"buckets", "deploy", "deploy-rehearsal"}
 WORKERS = ("worker", "worker-gpu", "worker-rehearsal")
 SECRET = re.compile("PASSWORD|SECRET|AUTH_STRING|_KEY")
-DOCKERFILE = (compose.TOP / "deployments/Dockerfile").read_text()
-IGNORED = (compose.TOP / ".dockerignore").read_text().splitlines()
 
 
 def variables(text: str) -> dict[str, str]:
@@ -146,22 +144,3 @@ def test_a_rehearsal_knows_no_key_of_a_provider():
     environment = SERVICES["worker-rehearsal"]["environment"]
     assert None not in environment.values() and environment["OPENAI_API_KEY"] == "sk-simulated"
     assert environment["SHARDTUNE_ROOT"] != SERVICES["worker"]["environment"]["SHARDTUNE_ROOT"]
-
-
-def test_no_secret_can_get_into_an_image():
-    copied = [w for line in DOCKERFILE.splitlines() if line.startswith("COPY ") for w in line.split()[1:-1]]
-    named = [w for w in copied if not w.startswith("--")]
-    assert named and all(w.startswith("/") or (compose.TOP / w).exists() for w in named)
-    assert not re.search(r"(?mi)^(?:ARG|ENV|ADD) .*(?:PASSWORD|SECRET|TOKEN|KEY|\.env)", DOCKERFILE)
-    assert IGNORED[1] == "*" and {"**/.env*", "**/account.json"} <= set(IGNORED)
-    let_through = [line[1:] for line in IGNORED if line.startswith("!")]
-    assert set(let_through) == {w for w in named if not w.startswith("/")}
-    assert ".env" in (compose.TOP / ".gitignore").read_text().splitlines()
-
-
-def test_images_end_as_somebody_and_are_pinned():
-    froms = re.findall(r"(?m)^FROM (\S+) AS (\w+)", DOCKERFILE)
-    assert [stage for _, stage in froms] == ["packages", "shardtune", "store"]
-    assert re.search(r"(?m)^ARG PYTHON=3\.11\.\d+-", DOCKERFILE) and "versity/versitygw:v1.8.0" in froms[2][0]
-    for stage in DOCKERFILE.split("\nFROM ")[2:]:
-        assert re.findall(r"(?m)^USER (\S+)", stage)[-1] == "10001:10001"
