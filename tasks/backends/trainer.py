@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tasks import settings, store
-from tasks.backends import base, engines, jobs, memory, ranks, rows
+from tasks.backends import base, engines, jobs, local, memory, ranks, rows
 from tasks.backends.contract import Status
 from tasks.errors import BackendError, ShardtuneError
 from tasks.examples.templates import load_tokenizer
@@ -102,7 +103,10 @@ def run(folder: jobs.Folder) -> None:
         "versions": engines.versions(),
     }
     _say(folder, facts, steps=plan)
-    model = engines.load(link, path, link.tune.engine)
+    with tempfile.TemporaryDirectory(prefix="shardtune-") as place:
+        # Where the root lies in object storage, so does the parent's adapter.
+        parent = local.fetched(link.parent, Path(place)) if link.parent and "://" in link.parent else link.parent
+        model = engines.load(link.model_copy(update={"parent": parent}), path, link.tune.engine)
     _say(folder, _described(model, link, max(trained.lengths)))
     pad = pad_token(tokenizer)
     trainer, watch = _assembled(folder, link, model, tokenizer, trained, pad)

@@ -219,9 +219,11 @@ def test_a_layer_that_is_not_there_is_named_with_those_that_are(bases, tmp_path)
         trained(linked(tmp_path, tune(bases["llama"], lora={"r": 4, "target_modules": ["nope"]})))
 
 
-def test_a_link_starts_from_its_parents_adapter(bases, tmp_path):
+@pytest.mark.parametrize("place", ["on this machine", "in object storage"])
+def test_a_link_starts_from_its_parents_adapter(place, bases, tmp_path):
     first = trained(linked(tmp_path, tune(bases["llama"])))
-    parent = {"parent": str(first.adapter), "parent_key": first.path.name}
+    named = first.adapter.as_uri() if place == "in object storage" else str(first.adapter)
+    parent = {"parent": named, "parent_key": first.path.name}
     second = trained(linked(tmp_path, tune(bases["llama"], learning_rate=1e-3), **parent))
     assert second.status.heldout_before == pytest.approx(first.status.heldout_after, rel=1e-3)
     with pytest.raises(BackendError, match="make them equal"):
