@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from deployments.compose.requirements import requirements
@@ -82,6 +83,18 @@ def test_a_linter_finds_nothing(file):
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_workflow_builds_what_the_dockerfile_has():
+    text = (compose.TOP / ".github/workflows/images.yml").read_text()
+    assert text.startswith("# Never run here")
+    read = yaml.safe_load(text)
+    for one in read["jobs"]["image"]["strategy"]["matrix"]["include"]:
+        assert one.get("target", "shardtune") in STAGES
+        words = [word for word in one.get("arguments", "").split("\n") if word]
+        assert all(f"ARG {word.partition('=')[0]}=" in DOCKERFILE for word in words)
+        extras = [word.partition("=")[2] for word in words if word.startswith(("EXTRAS", "GROUP"))]
+        assert not extras or requirements(extras[0].split(","), PROJECT)
 
 
 def imported(module: str, seen: dict[str, set[str]]) -> None:
