@@ -25,12 +25,11 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	@$(QUICK) --constraint constraints.txt --editable '.[local,rehearsal,dev]' tyro || \
 	  $(PIP) --constraint constraints.txt --editable '.[local,rehearsal,dev]' tyro
 	@$(PIP) --no-deps $(BARE)
-	@$(BIN)/python -m deployments.warm
+	@$(BIN)/python -m deployments.service.warm
 	@touch $@
 
-$(DEMO): $(STAMP) tests/benchmarks/catalogue.py
-	@mkdir -p $(dir $@)
-	@$(BIN)/python -m tests.benchmarks.catalogue --rows 6000 --out $@
+$(DEMO): $(STAMP) deployments/demo/catalogue.py
+	@$(BIN)/shardtune sample --out $@
 
 demo: $(STAMP) $(DEMO)  ## the main job: a small made-up catalogue, a tuned model, its evidence
 	@$(BIN)/shardtune finetune --recipe demo
@@ -38,9 +37,8 @@ demo: $(STAMP) $(DEMO)  ## the main job: a small made-up catalogue, a tuned mode
 up: $(STAMP) $(DEMO)  ## Prefect, MLflow and workers on this machine, until Ctrl-C
 	@$(BIN)/shardtune up
 
-$(REHEARSAL): $(STAMP) tests/benchmarks/catalogue.py
-	@mkdir -p $(dir $@)
-	@$(BIN)/python -m tests.benchmarks.catalogue --rows 64248 --out $@
+$(REHEARSAL): $(STAMP) deployments/demo/catalogue.py
+	@$(BIN)/shardtune sample --rows 64248 --out $@
 
 rehearse: $(STAMP) $(REHEARSAL)  ## both reports against simulators of OpenAI and Vertex, at no cost
 	@$(BIN)/shardtune rehearse --catalogue $(REHEARSAL)
@@ -72,21 +70,21 @@ bench: $(STAMP)  ## speed and memory, side by side with other ways to do the sam
 	@$(BIN)/python -m tests.benchmarks.waits
 
 damage: $(STAMP)  ## every kind of state file damaged in five ways, as a table; then every kill of a paid job, as another
-	@$(BIN)/python -m tests.benchmarks.damage
+	@$(BIN)/python -m tests.drills.damage
 	@$(BIN)/python -m pytest -q -s tests/tasks/backends/test_exactly_once.py
 
 faults: $(STAMP)  ## every fault for real in the middle of a retrain, as a table; then the long tests (half an hour)
-	@$(BIN)/python -m tests.benchmarks.faults
+	@$(BIN)/python -m tests.drills.faults
 	@$(BIN)/python -m pytest -q -m long
 
 pictures: $(STAMP)  ## the browser tests, their pictures kept in build/pictures
 	@$(BIN)/python -m pytest -q tests/browser
 
 compose-check: $(STAMP)  ## docker-compose.yml as containers (as processes without an engine): demo, retrain, rehearsal
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.benchmarks.compose
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.drills.compose
 
 container-faults: $(STAMP)  ## each container killed, cut off and remade in the middle of a paid chain, as a table
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.benchmarks.containers
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.drills.containers
 
 audit: $(STAMP)  ## known vulnerabilities of the pinned packages; fails where it cannot look every one of them up
 	@$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off

@@ -1,1 +1,1 @@
-"""Deployments: recipes, and later Prefect deployments, simulators and containers."""
+"""Deployments: what runs the flows: recipes, Prefect deployments, the service, simulators, the demo, containers."""

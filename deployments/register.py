@@ -1,7 +1,7 @@
 """Register: work pools and deployments of prefect.yaml on the Prefect server of the settings, where they have changed.
 
 python -m deployments.register           # what `prefect deploy --all` does, and what people switched stays
-python -m deployments.register --begin   # then what a start of the service begins with: see tasks.runs
+python -m deployments.register --begin   # then what a start of the service begins with: see tasks.orchestrator.runs
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from uuid import UUID
 import yaml
 
 from deployments import steps
-from tasks import recipes, settings, switches
+from tasks.core import settings
+from tasks.orchestrator import switches
+from tasks.recipe import loader
 
 TOP = Path(__file__).parent.parent
 FILE = Path(__file__).parent / "prefect.yaml"
@@ -28,10 +30,14 @@ PROCESS = Path(__file__).parent / "pools" / "process.json"
 SOURCES = (
     "deployments/*.yaml",
     "deployments/*.py",
+    "deployments/service/*.py",
     "deployments/pools/*.json",
     "deployments/recipes/*.yaml",
     "flows/*.py",
     "tasks/*.py",
+    "tasks/core/*.py",
+    "tasks/orchestrator/*.py",
+    "tasks/recipe/*.py",
 )
 TIMES = ("cron", "interval", "anchor_date", "timezone")
 
@@ -222,7 +228,7 @@ def declared() -> dict[str, Any]:
 
 def digest() -> str:
     """What tells one state of the deployments from another; the folder is part of it, since flow runs work there."""
-    there = [steps.recipe(name)["there"] for name in recipes.names()]
+    there = [steps.recipe(name)["there"] for name in loader.names()]
     hasher = hashlib.sha256(f"{os.getcwd()}{there}".encode())
     for path in sorted(path for pattern in SOURCES for path in TOP.glob(pattern)):
         hasher.update(path.read_bytes())
@@ -231,7 +237,7 @@ def digest() -> str:
 
 def listening() -> None:
     """Wait until the Prefect server of the settings answers; `up` starts it at the same moment as this process."""
-    from deployments.children import answers
+    from deployments.service.children import answers
 
     url = f"{os.environ['PREFECT_API_URL']}/health"
     while not answers(url):
@@ -242,7 +248,7 @@ def main(begin: bool) -> None:
     """Register at the server of the environment, or the one of this root; with `begin`, as a process of `up`."""
     settings.find()
     if begin:
-        from tasks import runs
+        from tasks.orchestrator import runs
 
         if not (Path(os.environ["PREFECT_HOME"]) / "prefect.db").exists():
             deployments()  # a first start registers all: load the flows while the server makes its database

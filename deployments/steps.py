@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from tasks import recipes, settings, store
 from tasks.catalogue import arrival
+from tasks.core import settings, store
+from tasks.recipe import loader
 
 # Heartbeats: by them a sweep on another machine sees that a run is alive.
 ENVIRONMENT = settings.EVERYWHERE | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60"}
@@ -32,7 +33,7 @@ def recipe(name: str | None = None, overrides: Sequence[str] = ()) -> dict[str, 
     `there` says whether its catalogue is a path of this machine where something is: a schedule without one would fail.
     `place` is the resource that an event names where this catalogue has grown.
     """
-    loaded = recipes.load(name, overrides)
+    loaded = loader.load(name, overrides)
     path = store.local(loaded.catalogue.uri) if loaded.catalogue.uri else None
     there = path is not None and path.exists()
     place = arrival.resource(loaded.catalogue.uri) if loaded.catalogue.uri else f"{arrival.RESOURCE}:(none)"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.prepare import sure
-from tasks import answer, links, runs
+from tasks import links, respond
 from tasks.answers.index import Index
 from tasks.answers.reply import Replied
-from tasks.models import StyleName
-from tasks.recipe import Recipe
+from tasks.core.models import StyleName
+from tasks.orchestrator import runs
+from tasks.recipe.model import Recipe
 from tasks.record import registry, traces
 
 
@@ -27,9 +28,9 @@ def ask(
         target = target.model_copy(update={"style": style})
     recipe = links.exporting(recipe)
     prepared = sure(recipe, links.rendering(recipe))
-    opened = Index(answer.index(recipe, prepared))
-    replies = answer.replies(questions, target, opened, recipe)
+    opened = Index(respond.index(recipe, prepared))
+    replies = respond.replies(questions, target, opened, recipe)
     traces.write(replies, target.run_id)
     replied = Replied(target=target, catalogue=prepared.catalogue, replies=tuple(replies))
-    answer.show(replied)
+    respond.show(replied)
     return replied

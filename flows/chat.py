@@ -7,13 +7,14 @@ from collections.abc import Callable
 from prefect import flow
 
 from flows.prepare import sure
-from tasks import answer, links, runs
+from tasks import links, respond
 from tasks.answers import ask
 from tasks.answers.index import Index
 from tasks.answers.reply import Reply
-from tasks.backends.resident import resident
-from tasks.models import StyleName
-from tasks.recipe import Recipe
+from tasks.backends.local.resident import resident
+from tasks.core.models import StyleName
+from tasks.orchestrator import runs
+from tasks.recipe.model import Recipe
 from tasks.record import registry, traces
 
 
@@ -35,4 +36,4 @@ def opened(model: str, recipe: Recipe | None, style: StyleName | None) -> Callab
 @flow(name="index", flow_run_name="index {recipe.name}", on_running=[runs.sign])
 def indexed(recipe: Recipe) -> str:
     """Catalogue -> clean shards -> index; returns its folder."""
-    return answer.index(recipe, sure(recipe, links.rendering(recipe)))
+    return respond.index(recipe, sure(recipe, links.rendering(recipe)))

@@ -6,11 +6,12 @@ from prefect import flow
 
 from flows.prepare import sure
 from tasks import check as verbs
-from tasks import links, runs
+from tasks import links
 from tasks.backends.contract import Link
-from tasks.models import Checked
-from tasks.quotes import Quoted
-from tasks.recipe import Recipe
+from tasks.core.models import Checked
+from tasks.core.quotes import Quoted
+from tasks.orchestrator import runs
+from tasks.recipe.model import Recipe
 from tasks.record import ledger
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.prepare import sure
-from tasks import answer, links, runs
 from tasks import compare as verbs
-from tasks.answers.compared import Compared
+from tasks import links, respond
 from tasks.answers.index import Index
-from tasks.errors import AnswerError
-from tasks.models import Prepared
-from tasks.recipe import Recipe
+from tasks.core.errors import AnswerError
+from tasks.core.models import Prepared
+from tasks.evaluation.comparison import Compared
+from tasks.orchestrator import runs
+from tasks.recipe.model import Recipe
 from tasks.record import comparisons, registry
 
 
@@ -38,7 +39,7 @@ def between(recipe: Recipe, models: tuple[str, ...], prepared: Prepared, backend
     targets = [t for t in targets if not backends or t.tune.kind in backends]
     if not targets:
         raise AnswerError(f"no model to compare: {models!r} have none of the backends {backends!r}")
-    opened = Index(answer.index(recipe, prepared))
+    opened = Index(respond.index(recipe, prepared))
     asked = verbs.questions(recipe, prepared, opened)
     compared = comparisons.finished(verbs.key_of(recipe, targets, asked))
     compared = compared or verbs.run(recipe, targets, asked, opened, prepared.catalogue)

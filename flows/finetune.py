@@ -9,11 +9,12 @@ from prefect import flow
 
 from flows.prepare import sure
 from flows.promote import promote
-from tasks import check, forgetting, links, runs, tune
-from tasks.forgetting import So
-from tasks.links import Step
-from tasks.models import Finetuned, Prepared
-from tasks.recipe import Recipe
+from tasks import check, forgetting, links, train
+from tasks.core.models import Finetuned, Prepared
+from tasks.forgetting import ChainState
+from tasks.links import PlannedLink
+from tasks.orchestrator import runs
+from tasks.recipe.model import Recipe
 from tasks.record import ledger, owing
 
 
@@ -28,20 +29,20 @@ def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetune
     """
     recipe = links.exporting(recipe)
     prepared = sure(recipe, links.rendering(recipe))
-    steps = [Step(link, recipe, prepared) for link in links.chain(recipe, prepared)]
-    results, so = follow(steps, recipe, prepared, So(), again, wait, "finetune")
+    steps = [PlannedLink(link, recipe, prepared) for link in links.chain(recipe, prepared)]
+    results, so = follow(steps, recipe, prepared, ChainState(), again, wait, "finetune")
     if results[-1].state != "succeeded":
         return results[-1]  # it is not waited for
     assert so.parent is not None  # a chain has a link, and the first one forgets nothing
-    tune.show(so.parent)
+    train.show(so.parent)
     done = promote(recipe, so.parent, prepared, so.known) if recipe.promote else so.parent
     owing.done(key for key, _ in so.links)
     return done
 
 
 def follow(
-    steps: Sequence[Step], recipe: Recipe, prepared: Prepared, so: So, again: bool, wait: bool, by: str
-) -> tuple[list[Finetuned], So]:
+    steps: Sequence[PlannedLink], recipe: Recipe, prepared: Prepared, so: ChainState, again: bool, wait: bool, by: str
+) -> tuple[list[Finetuned], ChainState]:
     """Link after link from where the chain is; ends early at one that is not waited for."""
     results: list[Finetuned] = []
     for step in steps:
@@ -52,22 +53,24 @@ def follow(
             break
         chain = (*so.links, (link.key, link))
         known = forgetting.after(recipe, prepared, chain, result, so.known)
-        so = So(chain, known, forgetting.goes_on(recipe, known, result, so.parent), so.spent + check.spent(result))
+        so = ChainState(
+            chain, known, forgetting.goes_on(recipe, known, result, so.parent), so.spent + check.spent(result)
+        )
     return results, so
 
 
-def one(step: Step, spent: float, again: bool, wait: bool, by: str) -> Finetuned:
+def one(step: PlannedLink, spent: float, again: bool, wait: bool, by: str) -> Finetuned:
     """One link that is not done yet: check -> quote -> start -> watch -> conclude."""
     link, recipe, prepared = step
-    questions = tune.exam(recipe, link, prepared)
+    questions = train.exam(recipe, link, prepared)
     cost = check.quote(link, recipe)
-    if again or not tune.known(link):
+    if again or not train.known(link):
         check.passes(link, recipe, questions)
         check.affordable(link, cost, recipe, spent + ledger.spent(link.key))
-    job = tune.start(link, recipe, questions, cost, again, wait, tune.beside(recipe, link, prepared))
+    job = train.start(link, recipe, questions, cost, again, wait, train.beside(recipe, link, prepared))
     if job is None or not wait:
-        return tune.pending(link, job, cost, by)
+        return train.pending(link, job, cost, by)
     began = time.monotonic()
-    status = tune.watch(job, link)
+    status = train.watch(job, link)
     watched = time.monotonic() - began
-    return tune.conclude(link, recipe, questions, status, cost).model_copy(update={"watched": watched})
+    return train.conclude(link, recipe, questions, status, cost).model_copy(update={"watched": watched})

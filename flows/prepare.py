@@ -5,14 +5,15 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks import prepare as verbs
-from tasks import runner, runs, settings
 from tasks.catalogue import batch, card
 from tasks.catalogue.decode import ChangedError
 from tasks.catalogue.totals import total
-from tasks.errors import CatalogueError
+from tasks.core import settings
+from tasks.core.errors import CatalogueError
+from tasks.core.models import Plan, Prepared
 from tasks.examples.templates import Rendering
-from tasks.models import Plan, Prepared
-from tasks.recipe import Recipe
+from tasks.orchestrator import runner, runs
+from tasks.recipe.model import Recipe
 
 ATTEMPTS = 3
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.compare import between
-from tasks import runs
-from tasks.answers import gate
-from tasks.answers.forgetting import Forgetting
-from tasks.errors import AnswerError
-from tasks.models import Finetuned, Prepared
-from tasks.recipe import Recipe
+from tasks.core.errors import AnswerError
+from tasks.core.models import Finetuned, Prepared
+from tasks.evaluation import gate
+from tasks.evaluation.forgetting import Forgetting
+from tasks.orchestrator import runs
+from tasks.recipe.model import Recipe
 from tasks.record import aliases
 
 ATTEMPTS = 5

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tasks import recipes
-from tasks.models import Rehearsed
-from tasks.recipe import Recipe
+from tasks.core.models import Rehearsed
+from tasks.recipe import loader
+from tasks.recipe.model import Recipe
 
 # Both reports: what was done at OpenAI, the two versions on Gemini, and the local one.
 REPORTS = ("gpt-4o-mini", "gemini-describe", "gemini-with-source", "tinyllama-unsloth")
@@ -32,7 +32,8 @@ def rehearse(chosen: tuple[Recipe, ...]) -> Rehearsed:
     from prefect import flow
 
     from flows.finetune import finetune
-    from tasks import check, runs
+    from tasks import check
+    from tasks.orchestrator import runs
 
     @flow(name="rehearse", on_running=[runs.sign])
     def run(recipes: tuple[Recipe, ...]) -> Rehearsed:
@@ -47,9 +48,9 @@ def load(names: Sequence[str], catalogue: str, overrides: Sequence[str] = ()) ->
     """The recipes on this catalogue, local ones shortened to minutes."""
     loaded = []
     for name in names or REPORTS:
-        tune = recipes.load(name).tune
+        tune = loader.load(name).tune
         short = SHORT if tune and tune.kind == "local" else ()
-        loaded.append(recipes.load(name, [f"catalogue.uri={catalogue}", *short, *overrides]))
+        loaded.append(loader.load(name, [f"catalogue.uri={catalogue}", *short, *overrides]))
     return tuple(loaded)
 
 

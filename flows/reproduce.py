@@ -7,9 +7,10 @@ import tempfile
 from prefect import flow
 
 from flows.prepare import under
-from tasks import links, runs
-from tasks.errors import AnswerError
-from tasks.models import Frozen
+from tasks import links
+from tasks.core.errors import AnswerError
+from tasks.core.models import Frozen
+from tasks.orchestrator import runs
 from tasks.record import lineage, registry
 
 

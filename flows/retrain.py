@@ -9,10 +9,11 @@ from prefect import flow
 from flows.finetune import follow
 from flows.prepare import sure
 from flows.promote import promote
-from tasks import links, resume, runs
+from tasks import links, resume
 from tasks import retrain as verbs
-from tasks.models import Retrained
-from tasks.recipe import Recipe
+from tasks.core.models import Retrained
+from tasks.orchestrator import runs
+from tasks.recipe.model import Recipe
 from tasks.record import chain
 from tasks.retrain import Done, Look
 

@@ -10,14 +10,15 @@ from prefect import flow
 
 from flows.finetune import finetune
 from flows.retrain import retrain
-from tasks import check, pages, runs, tune
+from tasks import check, train
 from tasks.backends import get_backend, lifecycle, patience
 from tasks.backends.contract import ENDED, Job
-from tasks.errors import BackendError, LimitError, ShardtuneError, TransientError
-from tasks.models import Swept
-from tasks.recipe import Recipe
+from tasks.core.errors import BackendError, LimitError, ShardtuneError, TransientError
+from tasks.core.models import Swept
+from tasks.core.redaction import redacted
+from tasks.orchestrator import pages, runs
+from tasks.recipe.model import Recipe
 from tasks.record import evidence, ledger, owing
-from tasks.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +49,13 @@ def sweep() -> tuple[Swept, ...]:
 
 def look(key: str) -> Swept:
     """One open run: take in what is new, and finish it where its job has ended."""
-    if tune.busy(key):
+    if train.busy(key):
         return Swept(key=key, state="running", concluded=False, detail="somebody is at work on it")
     run, known = ledger.run_id(key), ledger.known(key)
     if known is None:
         return unstarted(key, run)
     try:
-        job = tune.found(known.link, known.job) or due(key, known)
+        job = train.found(known.link, known.job) or due(key, known)
     except LimitError as limit:
         return Swept(key=key, state="waiting", concluded=False, detail=str(limit))
     if job is None:
@@ -76,7 +77,7 @@ def look(key: str) -> Swept:
     if follows:
         owing.owe(key)
     try:
-        tune.conclude(known.link, known.recipe, known.questions, status, cost)
+        train.conclude(known.link, known.recipe, known.questions, status, cost)
     except TransientError:
         raise  # the run is open still, and the next sweep tries it again
     except ShardtuneError as error:
@@ -115,7 +116,7 @@ def due(key: str, known: ledger.Known) -> Job | None:
     if until > datetime.now(UTC).isoformat():
         raise LimitError("its provider takes no job now", until)
     cost = known.quote or check.quote(known.link, known.recipe)
-    job = tune.start(known.link, known.recipe, known.questions, cost, again=False, wait=False)
+    job = train.start(known.link, known.recipe, known.questions, cost, again=False, wait=False)
     if job is None:
         raise LimitError("its provider takes no job now", ledger.waiting(key) or "")
     return job
@@ -133,7 +134,7 @@ def cancel(key: str) -> str:
     """Cancel the job of `key` (or of what begins with it) and end its run KILLED; returns the state it ended in."""
     key = ledger.whole(key)
     known = ledger.known(key)
-    job = known and tune.found(known.link, known.job)
+    job = known and train.found(known.link, known.job)
     if known and job is None and ledger.waiting(key):
         evidence.fail(ledger.run_id(key), "cancelled", "cancelled before its provider took it")
         return "cancelled"
@@ -144,5 +145,5 @@ def cancel(key: str) -> str:
     status = lifecycle.look(backend, job)
     if status.state == "cancelled":
         cost = known.quote or check.quote(known.link, known.recipe)
-        evidence.fail(ledger.run_id(key), "cancelled", "cancelled on demand", tune.lost(status, cost))
+        evidence.fail(ledger.run_id(key), "cancelled", "cancelled on demand", train.lost(status, cost))
     return status.state

@@ -1,1 +1,5 @@
-"""Verbs are Prefect tasks (`prepare`, `tune`, `evaluate`, `record`); nouns (the folders) are plain libraries."""
+"""Tasks: a module here is Prefect policy (caching, retries, names, artifacts); a folder is a library.
+
+Libraries know neither Prefect nor MLflow. Two folders are named for what they do know: `orchestrator` is Prefect's own
+side, `record` is MLflow.
+"""

@@ -14,18 +14,19 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
-from tasks import plain, results, store
-from tasks.answers import asking
-from tasks.answers.asking import Exam
 from tasks.backends import get_backend
 from tasks.backends.contract import Link, Quote
-from tasks.errors import BackendError
+from tasks.core import plain, store
+from tasks.core.errors import BackendError
+from tasks.core.models import Checked, Export, Finding, Finetuned, Prepared
+from tasks.core.quotes import Priced, Quoted
+from tasks.evaluation import exams
+from tasks.evaluation.exams import Exam
 from tasks.examples import lint, overlap
 from tasks.examples.overlap import Apart
-from tasks.models import Checked, Export, Finding, Finetuned, Prepared
-from tasks.quotes import Priced, Quoted
-from tasks.recipe import Recipe
-from tasks.tuning import OpenAITune, Tune
+from tasks.orchestrator import results
+from tasks.recipe.model import Recipe
+from tasks.recipe.tuning import OpenAITune, Tune
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ TOLD = 10  # findings named in an error
 
 def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     values = to_jsonable_python(parameters)
-    return store.digest_of([context.task.name, VERSION, values])
+    return store.digest_of([context.task.name, results.LAYOUT, VERSION, values])
 
 
 CACHED: dict[str, Any] = {"cache_key_fn": _key, **results.KEPT}
@@ -86,7 +87,7 @@ def findings(link: Link, recipe: Recipe) -> list[Finding]:
 def passes(link: Link, recipe: Recipe, questions: Exam) -> None:
     """Stop before the start where something speaks against it, also questions that would be asked by other prompts than
     the exports hold; warn of the rest."""
-    asking.same_prompts(questions, link.tune)
+    exams.same_prompts(questions, link.tune)
     found = findings(link, recipe)
     errors = [_told(f) for f in found if f.level == "error"]
     warnings = [f for f in found if f.level == "warning"]

@@ -6,22 +6,24 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact
 
-from tasks import answer, evaluate, links, progress, settings, store
-from tasks.answers import ask, report, trial
-from tasks.answers.compared import RATES, Compared, arms, verdicts
+from tasks import evaluate, links, respond
+from tasks.answers import ask
 from tasks.answers.index import Index
 from tasks.answers.reply import Target
-from tasks.answers.trial import Asked, Mark
 from tasks.backends import get_backend
-from tasks.models import Export, Prepared
-from tasks.recipe import Recipe
+from tasks.core import progress, settings, store
+from tasks.core.models import Export, Prepared
+from tasks.core.redaction import redacted
+from tasks.evaluation import report, trial
+from tasks.evaluation.comparison import RATES, Compared, arms, verdicts
+from tasks.evaluation.trial import Mark, TrialQuestion
+from tasks.recipe.model import Recipe
 from tasks.record import address, comparisons
-from tasks.redaction import redacted
 
 VERSION = 1  # bump it when what is asked, or how it is marked, changes
 
 
-def questions(recipe: Recipe, prepared: Prepared, opened: Index) -> list[Asked]:
+def questions(recipe: Recipe, prepared: Prepared, opened: Index) -> list[TrialQuestion]:
     """The fixed questions of this recipe's comparisons: on what it trains on, and on what it holds out."""
     mine = [e for e in prepared.exports if e.examples and (recipe.shards is None or e.shard in recipe.shards)]
 
@@ -33,7 +35,7 @@ def questions(recipe: Recipe, prepared: Prepared, opened: Index) -> list[Asked]:
     return trial.asked(exam, opened)
 
 
-def key_of(recipe: Recipe, targets: Sequence[Target], asked: Sequence[Asked]) -> str:
+def key_of(recipe: Recipe, targets: Sequence[Target], asked: Sequence[TrialQuestion]) -> str:
     """32 hex digits of all that decides a comparison: which models, which questions, how they are asked and judged."""
     models = [t.model_dump(mode="json", include={"name", "model", "digest", "endpoint", "tune"}) for t in targets]
     rows = [[a.group, a.row.uid, a.row.digest, a.question.prompt_hash] for a in asked]
@@ -41,7 +43,9 @@ def key_of(recipe: Recipe, targets: Sequence[Target], asked: Sequence[Asked]) ->
     return store.digest_of([VERSION, models, rows, recipe.compare.measure, recipe.ask.model_dump(), drawn, recipe.seed])
 
 
-def run(recipe: Recipe, targets: Sequence[Target], asked: Sequence[Asked], opened: Index, catalogue: str) -> Compared:
+def run(
+    recipe: Recipe, targets: Sequence[Target], asked: Sequence[TrialQuestion], opened: Index, catalogue: str
+) -> Compared:
     """Every arm asked, marked and judged, and all of it recorded."""
     marks: list[Mark] = trial.quoting(asked, opened, recipe)
     own, rendering = get_backend(links.of(recipe)), links.of(recipe)
@@ -50,9 +54,9 @@ def run(recipe: Recipe, targets: Sequence[Target], asked: Sequence[Asked], opene
         backend = get_backend(target.tune)
         hashed = (target.tune.kind, backend.rendering(target.tune)) == at
         progress.report("answers", 2 * number, 2 * len(targets), target.name)
-        alone = trial.alone(target, asked, recipe, answer.generate, hashed)
+        alone = trial.alone(target, asked, recipe, respond.generate, hashed)
         progress.report("answers", 2 * number + 1, 2 * len(targets), f"{target.name} with rows")
-        marks += [*alone, *trial.retrieving(target, asked, opened, recipe, answer.generate)]
+        marks += [*alone, *trial.retrieving(target, asked, opened, recipe, respond.generate)]
     progress.report("answers", 1, 1)
     like = [t.name for t in targets if (t.tune.kind, get_backend(t.tune).rendering(t.tune)) == at]
     for way in ("alone", "retrieval"):

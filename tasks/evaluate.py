@@ -9,11 +9,12 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
-from tasks import plain, results, store
-from tasks.answers import asking
 from tasks.backends.contract import Decoding
-from tasks.models import Asked, Finetuned
-from tasks.recipe import Evaluation
+from tasks.core import plain, store
+from tasks.core.models import Asked, Finetuned
+from tasks.evaluation import exams
+from tasks.orchestrator import results
+from tasks.recipe.model import Evaluation
 
 VERSION, LOCAL = 2, 1  # LOCAL: of what a model on this machine makes of a prompt
 # What of a recipe's `tune` decides how an un-tuned base answers; the rest is about training.
@@ -25,7 +26,7 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     values["tune"] = {name: values["tune"][name] for name in PROMPTING if name in values["tune"]}
     values.pop("model")  # where it lies does not matter, its digest does
     local = [LOCAL] if values["tune"]["kind"] == "local" else []
-    return store.digest_of([context.task.name, VERSION, values, *local])
+    return store.digest_of([context.task.name, results.LAYOUT, VERSION, values, *local])
 
 
 def _name() -> str:
@@ -34,9 +35,9 @@ def _name() -> str:
     return f"ask the {'tuned model' if asked['model'] else 'base'}, temperature {drawn}"
 
 
-ask = task(name="ask", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(asking.ask)
-answers = task(name="answers", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(asking.answers)
-draw_exam = task(name="draw questions")(asking.exam)
+ask = task(name="ask", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(exams.ask)
+answers = task(name="answers", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(exams.answers)
+draw_exam = task(name="draw questions")(exams.exam)
 
 
 def decodings(wanted: Evaluation, seed: int) -> tuple[Decoding, Decoding]:

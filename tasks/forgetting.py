@@ -9,20 +9,20 @@ from typing import NamedTuple
 from prefect.artifacts import create_markdown_artifact
 
 from tasks import evaluate
-from tasks.answers import forgetting
-from tasks.answers.asking import Exam
-from tasks.answers.forgetting import Forgetting
 from tasks.backends.contract import Link
-from tasks.errors import TrainingError
-from tasks.models import Finetuned, Prepared
-from tasks.recipe import Recipe
+from tasks.core.errors import TrainingError
+from tasks.core.models import Finetuned, Prepared
+from tasks.evaluation import forgetting
+from tasks.evaluation.exams import Exam
+from tasks.evaluation.forgetting import Forgetting
+from tasks.recipe.model import Recipe
 from tasks.record import evidence
 
 log = logging.getLogger(__name__)
 Ended = tuple[Link, Finetuned]
 
 
-class So(NamedTuple):
+class ChainState(NamedTuple):
     """A chain so far: every link with its key, in order; what it forgot, what it goes on from, dollars spent on it."""
 
     links: tuple[tuple[str, Link], ...] = ()

@@ -11,11 +11,11 @@ from prefect.cache_policies import NO_CACHE
 from tasks import check
 from tasks.backends import get_backend
 from tasks.backends.contract import Link
-from tasks.errors import BackendError, RecipeError
+from tasks.core.errors import BackendError, RecipeError
+from tasks.core.models import Export, Finetuned, Prepared
 from tasks.examples.templates import Rendering
-from tasks.models import Export, Finetuned, Prepared
-from tasks.recipe import Recipe
-from tasks.tuning import LocalTune, Tune
+from tasks.recipe.model import Recipe
+from tasks.recipe.tuning import LocalTune, Tune
 
 
 def of(recipe: Recipe) -> Tune:
@@ -37,7 +37,7 @@ def exporting(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"export": recipe.export.model_copy(update={"formats": (wanted,)})})
 
 
-class Step(NamedTuple):
+class PlannedLink(NamedTuple):
     """A link with the recipe and the shards that it is made from."""
 
     link: Link

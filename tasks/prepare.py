@@ -12,15 +12,16 @@ from prefect.context import TaskRunContext
 from prefect.tasks import Task
 from pydantic_core import to_jsonable_python
 
-from tasks import results, store
 from tasks.catalogue import batch, clean, settle, split
 from tasks.catalogue.plan import plan as make_plan
 from tasks.catalogue.records import Cleaned, Finished, Repeats, Rules
-from tasks.models import Prepared
-from tasks.runner import Runner
+from tasks.core import store
+from tasks.core.models import Prepared
+from tasks.orchestrator import results
+from tasks.orchestrator.runner import Runner
 
 # Bump or change any of these, and no cached batch is served again.
-VERSIONS = (clean.VERSION, split.VERSION, settle.VERSION)
+VERSIONS = (results.LAYOUT, clean.VERSION, split.VERSION, settle.VERSION)
 
 
 def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from tasks import forgetting, links, store
+from tasks import forgetting, links
 from tasks.backends import get_backend
-from tasks.errors import RecipeError
-from tasks.forgetting import So
-from tasks.models import CleanShard, Prepared
-from tasks.recipe import Recipe
+from tasks.core import store
+from tasks.core.errors import RecipeError
+from tasks.core.models import CleanShard, Prepared
+from tasks.forgetting import ChainState
+from tasks.recipe.model import Recipe
 from tasks.record import ledger
-from tasks.record.chain import Past, Taught
+from tasks.record.chain import ChainHistory, LearnedLink
 
 
-def same_base(recipe: Recipe, newest: Taught) -> None:
+def same_base(recipe: Recipe, newest: LearnedLink) -> None:
     """A chain goes on at the backend, and from the base model, with which it began."""
     wanted = links.of(recipe)
     mine = (wanted.kind, wanted.base_model, get_backend(wanted).endpoint(wanted))
@@ -28,7 +29,7 @@ def _place(where: tuple[str, str, str | None]) -> str:
     return f"{where[0]} ({where[2]})" if where[2] else where[0]
 
 
-def unjudged(recipe: Recipe, past: Past) -> bool:
+def unjudged(recipe: Recipe, past: ChainHistory) -> bool:
     """Whether the last link was not measured yet, or the present bound decides otherwise than was decided."""
     if recipe.forgetting is None or len(past.taught) < 2:
         return False
@@ -39,9 +40,9 @@ def unjudged(recipe: Recipe, past: Past) -> bool:
     return forgot if recipe.forgetting.then == "stop" else forgot == past.taught[-1].kept
 
 
-def resumed(recipe: Recipe, past: Past, prepared: Prepared) -> So:
+def resumed(recipe: Recipe, past: ChainHistory, prepared: Prepared) -> ChainState:
     """The chain as it stands, its last link measured and judged. TrainingError where it forgot more than is allowed."""
-    so = So(tuple((one.key, one.link) for one in past.taught), past.forgetting, past.last)
+    so = ChainState(tuple((one.key, one.link) for one in past.taught), past.forgetting, past.last)
     if recipe.forgetting is None or not past.taught:
         return so._replace(known=None)
     newest = past.taught[-1]
@@ -57,7 +58,7 @@ def resumed(recipe: Recipe, past: Past, prepared: Prepared) -> So:
     return so._replace(known=known, parent=forgetting.goes_on(recipe, known, result, before))
 
 
-def recalled(past: Past, prepared: Prepared) -> Prepared:
+def recalled(past: ChainHistory, prepared: Prepared) -> Prepared:
     """What was prepared, with the shards that the chain has learned as they were then: old questions are about them."""
     then: dict[int, CleanShard] = {s.index: s for one in past.taught for s in one.prepared.shards}
     held = {n: s for n, s in then.items() if store.exists(s.uri)}

@@ -10,16 +10,18 @@ from typing import NamedTuple
 
 from prefect.artifacts import create_markdown_artifact
 
-from tasks import check, links, pages, prepare, resume, settings, store, tune
+from tasks import check, links, prepare, resume, train
 from tasks.catalogue import growth
 from tasks.catalogue.growth import Growth
-from tasks.errors import BackendError
-from tasks.forgetting import So
-from tasks.links import Step
-from tasks.models import Finetuned, Prepared, Retrained, Waiting
-from tasks.recipe import Recipe
+from tasks.core import settings, store
+from tasks.core.errors import BackendError
+from tasks.core.models import Finetuned, Prepared, Retrained, Waiting
+from tasks.forgetting import ChainState
+from tasks.links import PlannedLink
+from tasks.orchestrator import pages
+from tasks.recipe.model import Recipe
 from tasks.record import aliases, chain, ledger
-from tasks.record.chain import Past
+from tasks.record.chain import ChainHistory
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ class Look(NamedTuple):
     """A chain's past beside its catalogue as it is now; `recipe` is cut as the chain has learned."""
 
     recipe: Recipe
-    past: Past
+    past: ChainHistory
     found: Growth
 
     @property
@@ -81,22 +83,26 @@ def _too_few(recipe: Recipe, prepared: Prepared, shard: int) -> bool:
     return any(f.rule == "examples" and f.level == "error" for f in found)
 
 
-def steps(look: Look, prepared: Prepared, so: So, first: bool) -> list[Step]:
+def steps(look: Look, prepared: Prepared, so: ChainState, first: bool) -> list[PlannedLink]:
     """The links to work on: those under way as they were begun, then new ones, as many as the budget holds together.
 
     Raises BackendError where it does not hold even one, and this is the first round of a retrain.
     """
-    begun = [Step(one.link, one.recipe, one.prepared) for one in look.past.underway]
+    begun = [PlannedLink(one.link, one.recipe, one.prepared) for one in look.past.underway]
     parent = begun[-1].link.key if begun else so.parent.key if so.parent else None
     many = len(so.links) + len(begun)
     made = links.further(look.recipe, prepared, look.found.new, parent, many) if look.found.new else ()
-    wanted, kept, spent = [*begun, *(Step(link, look.recipe, prepared) for link in made)], list[Step](), so.spent
+    wanted, kept, spent = (
+        [*begun, *(PlannedLink(link, look.recipe, prepared) for link in made)],
+        list[PlannedLink](),
+        so.spent,
+    )
     for step in wanted:
         if not ledger.finished(step.link.key):
             cost = check.quote(step.link, step.recipe)
             before = spent + ledger.spent(step.link.key)
             try:
-                if not tune.known(step.link):  # else it is paid for already
+                if not train.known(step.link):  # else it is paid for already
                     check.affordable(step.link, cost, step.recipe, before)
             except BackendError as error:
                 if first and not kept:
@@ -109,13 +115,13 @@ def steps(look: Look, prepared: Prepared, so: So, first: bool) -> list[Step]:
     return [step if step in begun else step._replace(recipe=recipe) for step in kept]
 
 
-def named(look: Look, chosen: Sequence[Step]) -> Recipe:
+def named(look: Look, chosen: Sequence[PlannedLink]) -> Recipe:
     """The recipe with the shards that the chain will have learned by then, so that its record names no other."""
     shards = {s.index for s in look.past.shards} | {n for step in chosen for n in taught(step)}
     return look.recipe.model_copy(update={"shards": tuple(sorted(shards))})
 
 
-def taught(step: Step) -> tuple[int, ...]:
+def taught(step: PlannedLink) -> tuple[int, ...]:
     """The shards that a link is tuned on."""
     return tuple(e.shard for e in step.link.train)
 

@@ -23,7 +23,10 @@ for name in (*SECRETS, "PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
 # A test's tier follows from what it needs. `quick`: it lies in one of QUICK, and importing its module loads none of
 # HEAVY. `whole`: it uses a fixture that starts services, or it says so. `long`: it says so. `make test` adds others.
 TOP = Path(__file__).parent.parent
-QUICK = [TOP / "tests/tasks" / name for name in ("", "catalogue", "examples", "answers")]
+QUICK = [
+    TOP / "tests/tasks" / name
+    for name in ("", "answers", "catalogue", "core", "evaluation", "examples", "orchestrator", "recipe")
+]
 HEAVY = {"torch", "transformers", "trl", "peft", "prefect", "mlflow"}
 SERVICES = {"orchestrator", "service", "running", "chromium"}
 

@@ -1,7 +1,7 @@
 """Keys of links stay what they are: a key that moves pays for a finished job again, and every chain loses its past.
 
 The keys in `keys.json` were recorded with the code of 2026-11-26 (0d4b7d1). Never record one anew to make this pass: a
-field that did not exist then stays out of the key while it has its default (`tasks.tuning.SINCE`, `Link.key`).
+field that did not exist then stays out of the key while it has its default (`tasks.recipe.tuning.SINCE`, `Link.key`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, get_args
 
 import pytest
 
-from tasks import recipes
 from tasks.backends import get_backend
 from tasks.backends.contract import Link
-from tasks.models import Export, Format, Split, StyleName
-from tasks.recipe import Recipe
-from tasks.tuning import GeminiTune, LocalTune, OpenAITune, Tune
+from tasks.core.models import Export, Format, Split, StyleName
+from tasks.recipe import loader
+from tasks.recipe.model import Recipe
+from tasks.recipe.tuning import GeminiTune, LocalTune, OpenAITune, Tune
 
 KEYS: dict[str, str] = json.loads((Path(__file__).parent / "keys.json").read_text())
 TUNES: dict[str, Tune] = {
@@ -52,7 +52,7 @@ def of_recipe(recipe: Recipe) -> Link:
 
 def keys() -> dict[str, str]:
     """What `keys.json` holds, by the code as it is."""
-    made = {f"recipe {name}": of_recipe(recipes.load(name)).key for name in recipes.names()}
+    made = {f"recipe {name}": of_recipe(loader.load(name)).key for name in loader.names()}
     made |= {f"{kind} {style}": link(t, style).key for kind, t in TUNES.items() for style in get_args(StyleName)}
     for kind, tune in TUNES.items():
         made[f"{kind} after a parent"] = link(tune, "describe", parent_key="d" * 32, parent="left").key

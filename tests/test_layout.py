@@ -1,35 +1,21 @@
-"""The house stands as described: nouns know no orchestrator, and importing the packages loads no SDK."""
+"""The layout holds: libraries know no orchestrator, imports run one way, and importing the packages loads no SDK."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 TOP = Path(__file__).parent.parent
-VERBS = {
-    "prepare.py",
-    "runner.py",
-    "links.py",
-    "check.py",
-    "tune.py",
-    "evaluate.py",
-    "answer.py",
-    "compare.py",
-    "forgetting.py",
-    "vault.py",
-    "results.py",
-    "retrain.py",
-    "resume.py",
-    "pages.py",
-    "runs.py",
-    "status.py",
-    "__init__.py",
-}
-NOUNS = ("catalogue", "examples", "backends", "answers")
+TASKS = TOP / "tasks"
+ORCHESTRATOR, RECORD = TASKS / "orchestrator", TASKS / "record"  # the two folders that may know Prefect, or MLflow
+LIBRARIES = sorted(p for p in TASKS.iterdir() if (p / "__init__.py").exists() and p not in (ORCHESTRATOR, RECORD))
+SECRETS = "tasks.orchestrator.secrets"
 HEAVY = {
     "torch",
     "transformers",
@@ -42,47 +28,85 @@ HEAVY = {
     "mlflow",
     "prefect",
 }
-
-# Imported by nothing but the process that trains.
-TRAINER = {"sft.py", "batches.py", "feed.py", "measure.py", "watch.py"}
-# Imported by nothing but the backend whose SDK they need.
-REMOTE = {"openai.py", "refusals.py", "account.py", "standing.py", "prompting.py"}
-REMOTE |= {"gemini.py", "vertex.py", "bucket.py", "generating.py", "stage.py"}
+# Imported by nothing but the process that trains, or by the backend whose SDK they need.
+APART = [TASKS / "backends" / name for name in ("local/training", "openai", "gemini")]
 
 
-def imports(path: Path) -> set[str]:
-    """Every module that `path` imports, at any depth of the file."""
+def modules(*folders: Path) -> Iterator[Path]:
+    """Every module under these folders."""
+    for folder in folders:
+        yield from sorted(folder.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(TOP).with_suffix("").parts).removesuffix(".__init__")
+
+
+OURS = {name_of(p): p for p in modules(TOP / "tasks", TOP / "flows", TOP / "deployments")}
+
+
+def imports(path: Path, lazy: bool = True) -> set[str]:
+    """Full names of what `path` imports: anywhere in the file, or only when it is imported itself."""
+    tree = ast.parse(path.read_text())
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree) if lazy else tree.body:
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
+            found |= {
+                f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in OURS else node.module for a in node.names
+            }
     return found
 
 
-@pytest.mark.parametrize("noun", NOUNS)
-def test_a_noun_imports_neither_prefect_nor_mlflow(noun):
-    guilty = {str(p): imports(p) & {"prefect", "mlflow"} for p in (TOP / "tasks" / noun).rglob("*.py")}
-    assert guilty, f"no module in tasks/{noun}"
+def roots(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("folder", LIBRARIES, ids=lambda p: p.name)
+def test_a_library_imports_neither_prefect_nor_mlflow_nor_what_does(folder):
+    """`core.settings` alone reaches for the orchestrator, inside a function, when it is asked for a secret."""
+    guilty = {name_of(p): roots(p) & {"prefect", "mlflow", "flows", "deployments"} for p in modules(folder)}
+    assert guilty, f"no module in {folder}"
     assert {p: names for p, names in guilty.items() if names} == {}
+    outside = {name_of(p) for p in [*TASKS.glob("*.py"), *modules(ORCHESTRATOR, RECORD)]} - {"tasks"}
+    reached = {name_of(p): imports(p) & outside for p in modules(folder)}
+    assert {p: names for p, names in reached.items() if names} in ({}, {"tasks.core.settings": {SECRETS}})
 
 
 def test_only_record_knows_mlflow():
-    modules = [p for folder in ("tasks", "flows") for p in (TOP / folder).rglob("*.py")]
-    knows = {str(p.relative_to(TOP)) for p in modules if "mlflow" in imports(p)}
-    assert knows and all(name.startswith("tasks/record/") for name in knows)
+    knows = {p for p in modules(TASKS, TOP / "flows") if "mlflow" in roots(p)}
+    assert knows and all(p.is_relative_to(RECORD) for p in knows)
+
+
+def test_core_stands_alone():
+    folders = {f"tasks.{p.name}" for p in [*LIBRARIES, ORCHESTRATOR, RECORD]} - {"tasks.core"}
+    for path in modules(TASKS / "core"):
+        assert not {n for n in imports(path, lazy=False) if ".".join(n.split(".")[:2]) in folders}, path
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {name: {n for n in imports(path, lazy=False) if n in OURS} - {name} for name, path in OURS.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as circle:
+        pytest.fail(" -> ".join(circle.args[1]))
 
 
 def test_importing_the_packages_loads_no_sdk():
-    names = [
-        ".".join(p.relative_to(TOP).with_suffix("").parts)
-        for p in (TOP / "tasks").rglob("*.py")
-        if p.name not in VERBS | TRAINER | REMOTE and p.parent.name != "record"
-    ]
+    apart = [p for p in modules(*LIBRARIES) if not any(p.is_relative_to(folder) for folder in APART)]
+    names = [name_of(p) for p in apart]
     script = f"import sys, importlib; [importlib.import_module(n) for n in {names!r}]; print('\\n'.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", script], cwd=TOP, capture_output=True, text=True, check=True)
     assert HEAVY & set(loaded.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("folder", APART, ids=lambda p: p.name)
+def test_what_stands_apart_is_imported_by_nobody_when_imported(folder):
+    """Modules elsewhere import it inside the function that needs it."""
+    prefix = f"{name_of(folder)}."
+    beside = [p for p in modules(*LIBRARIES) if not p.is_relative_to(folder)]
+    assert {name_of(p) for p in beside if any(n.startswith(prefix) for n in imports(p, lazy=False))} == set()
 
 
 def test_every_module_says_what_it_is_for():

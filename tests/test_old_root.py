@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks import store
 from tasks.backends import get_backend
 from tasks.backends.contract import Job, Link
-from tasks.models import Prepared
+from tasks.core import store
+from tasks.core.models import Prepared
 from tasks.record import aliases, chain, ledger, lineage, registry
 
 TOP = Path(__file__).parent.parent

@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from deployments.simulators import azure, openai, storage, vertex
 from deployments.simulators.guard import guarded
+from deployments.simulators.openai import azure, routes
 from deployments.simulators.state import State
+from deployments.simulators.vertex import routes as vertex
+from deployments.simulators.vertex import storage
 
 KEY = "sk-simulated"
 
@@ -67,8 +69,8 @@ def application(state: State, store: str) -> Flask:
     """All services, and the control of their faults and their clock."""
     app = Flask("simulators")
     app.config["PROPAGATE_EXCEPTIONS"] = True  # so that a closed connection is not answered
-    app.register_blueprint(openai.blueprint(state, "openai", "/openai/v1", KEY))
-    app.register_blueprint(openai.blueprint(state, "azure", "/azure/openai/v1", KEY))
+    app.register_blueprint(routes.blueprint(state, "openai", "/openai/v1", KEY))
+    app.register_blueprint(routes.blueprint(state, "azure", "/azure/openai/v1", KEY))
     app.register_blueprint(azure.blueprint(state, KEY))
     app.register_blueprint(vertex.blueprint(state, store))
 

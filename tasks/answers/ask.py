@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from tasks.answers import sources
-from tasks.answers.asking import answers
 from tasks.answers.index import Candidate, Index
-from tasks.answers.reply import Reply, Source, State, Step, Target
+from tasks.answers.reply import Reply, ReplyStep, SourceRow, State, Target
 from tasks.answers.words import subject
 from tasks.backends.contract import Answer, Decoding
+from tasks.core.models import Frozen, Message, StyleName
+from tasks.evaluation.exams import answers
 from tasks.examples.styles import STYLES, conversation
-from tasks.models import Frozen, Message, StyleName
-from tasks.recipe import Answering, Recipe
+from tasks.recipe.model import Answering, Recipe
 
 NONE_FITS = "No row of the catalogue is the product asked about."
 Talks = Sequence[tuple[Message, ...]]
@@ -66,13 +66,13 @@ def replies(
         if found.fits:
             start = time.time_ns()
             talks[number] = prompt(question, found, target.style, wanted.rows)
-            prompted[number] = Step(name="prompt", start=start, end=time.time_ns())
+            prompted[number] = ReplyStep(name="prompt", start=start, end=time.time_ns())
     start = time.time_ns()
     told = dict(zip(talks, generate(target, list(talks.values()), drawn) if talks else (), strict=True))
-    generated = Step(name="generate", start=start, end=time.time_ns())
+    generated = ReplyStep(name="generate", start=start, end=time.time_ns())
     made = []
     for number, (question, (found, step)) in enumerate(zip(questions, looked, strict=True)):
-        near = tuple(Source.of(c.row, wanted.product_url) for c in found.rows[: wanted.rows])
+        near = tuple(SourceRow.of(c.row, wanted.product_url) for c in found.rows[: wanted.rows])
         bare = Reply(question=question, state="abstained", text=NONE_FITS, style=target.style, model=target.name)
         bare = bare.model_copy(update={"near": near, "steps": (step,)})
         if number in told:
@@ -83,12 +83,12 @@ def replies(
     return made
 
 
-def retrieve(question: str, index: Index, wanted: Answering, hidden: str | None = None) -> tuple[Found, Step]:
+def retrieve(question: str, index: Index, wanted: Answering, hidden: str | None = None) -> tuple[Found, ReplyStep]:
     """The rows that the question may mean, and how long it took to find them."""
     start = time.time_ns()
     about = subject(question)
     rows = tuple(index.candidates(about, max(wanted.rows, 5), hidden))
-    return Found(subject=about, rows=rows), Step(name="retrieve", start=start, end=time.time_ns())
+    return Found(subject=about, rows=rows), ReplyStep(name="retrieve", start=start, end=time.time_ns())
 
 
 def prompt(question: str, found: Found, style: StyleName, rows: int) -> tuple[Message, ...]:
@@ -121,9 +121,9 @@ def checked(bare: Reply, found: Found, answer: Answer, url: str) -> Reply:
             "state": state,
             "text": text,
             "said": said,
-            "source": None if state == "abstained" else Source.of(row, url),
+            "source": None if state == "abstained" else SourceRow.of(row, url),
             "problems": tuple(f"{p.rule}: {p.said}" for p in problems),
-            "steps": (*bare.steps, Step(name="check", start=start, end=time.time_ns())),
+            "steps": (*bare.steps, ReplyStep(name="check", start=start, end=time.time_ns())),
             **{name: getattr(answer, name) for name in kept},
         }
     )

@@ -17,13 +17,13 @@ import tantivy
 import xxhash
 from filelock import FileLock
 
-from tasks import settings, store
 from tasks.answers import matching
 from tasks.answers.words import telling, words
 from tasks.catalogue.split import normalised
-from tasks.errors import AnswerError
-from tasks.models import CleanShard, Frozen
-from tasks.recipe import Recipe
+from tasks.core import settings, store
+from tasks.core.errors import AnswerError
+from tasks.core.models import CleanShard, Frozen
+from tasks.recipe.model import Recipe
 
 VERSION = 2  # bump when the schema, or what is put into it, changes
 COLUMNS = ["uid", "title", "content", "line", "row_hash"]
@@ -32,7 +32,7 @@ RAREST, LOOKED_AT, AT_ONCE = 6, 32, 4_096
 RANKED = 10  # rows read of a ranking: 32 find no more right ones, in 1.5 times the time, and touch more of the files
 
 
-class Row(Frozen):
+class IndexedRow(Frozen):
     """One product as the index has it; `also` are uids of other rows with the same title and content."""
 
     uid: str
@@ -47,12 +47,12 @@ class Row(Frozen):
 class Candidate(Frozen):
     """A row that may be the one asked about. `fits`: the question names it; else it is only the nearest."""
 
-    row: Row
+    row: IndexedRow
     score: float  # 0 to 1: how much of the question the title has, and how much of the title the question
     fits: bool
 
 
-class Held(Frozen):
+class IndexRecord(Frozen):
     """What an index holds: the number of each clean shard, by its digest."""
 
     shards: dict[str, int]
@@ -89,7 +89,7 @@ def update(folder: Path, shards: Sequence[CleanShard]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     listed = str(folder / "shards.json")
     with FileLock(folder / "lock"):
-        known = store.kept(listed, Held)
+        known = store.kept(listed, IndexRecord)
         held = known.shards if known else {}
         wanted = {s.digest: s for s in shards}
         missing = [s for digest, s in wanted.items() if digest not in held]
@@ -99,7 +99,7 @@ def update(folder: Path, shards: Sequence[CleanShard]) -> int:
                 shutil.rmtree(folder / "rows", ignore_errors=True)
             _write(folder / "rows", missing, gone)
             files = [str(p) for p in (folder / "rows").iterdir() if p.is_file() and p.suffix != ".lock"]
-            store.keep(listed, Held(shards={digest: s.index for digest, s in wanted.items()}), *files)
+            store.keep(listed, IndexRecord(shards={digest: s.index for digest, s in wanted.items()}), *files)
     return len(missing)
 
 
@@ -146,12 +146,12 @@ class Index:
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
 
-    def by_uid(self, uid: str) -> Row | None:
+    def by_uid(self, uid: str) -> IndexedRow | None:
         """The row with this uid, or None."""
         found = self._found(tantivy.Query.term_query(self._schema, "uid", uid), 1)
         return found[0] if found else None
 
-    def by_title(self, title: str) -> list[Row]:
+    def by_title(self, title: str) -> list[IndexedRow]:
         """All rows of this very title, but for case and signs."""
         return self._found(tantivy.Query.term_query(self._schema, "key", key_of(title)), LOOKED_AT)
 
@@ -181,7 +181,7 @@ class Index:
         counted = [(word, self._searcher.doc_freq("title", word)) for word in dict.fromkeys(asked)]
         return sorted(counted, key=lambda told: told[1])[: RAREST + 2]
 
-    def _ranked(self, field: str, rarest: Sequence[tuple[str, int]], every: bool = False) -> list[Row]:
+    def _ranked(self, field: str, rarest: Sequence[tuple[str, int]], every: bool = False) -> list[IndexedRow]:
         """Rows whose `field` has the words, by BM25: every word, or as many as may be with misspelt ones looked for."""
         query, parts = tantivy.Query, []
         for word, titles in rarest if every else rarest[:RAREST]:
@@ -193,20 +193,23 @@ class Index:
             parts.append((occur, term or query.term_query(self._schema, field, word, "freq")))
         return self._found(query.boolean_query(parts), RANKED) if parts else []
 
-    def _found(self, query: Any, limit: int) -> list[Row]:
+    def _found(self, query: Any, limit: int) -> list[IndexedRow]:
         """The rows of a query, best first; those with the same title and content are one."""
-        folded: dict[str, Row] = {}
+        folded: dict[str, IndexedRow] = {}
         for _, address in self._searcher.search(query, limit, count=False).hits:
             held = self._searcher.doc(address).to_dict()
-            row_hash, values = held["row_hash"][0], {name: held[name][0] for name in Row.model_fields if name in held}
+            row_hash, values = (
+                held["row_hash"][0],
+                {name: held[name][0] for name in IndexedRow.model_fields if name in held},
+            )
             if row_hash in folded:
                 first = folded[row_hash]
                 folded[row_hash] = first.model_copy(update={"also": (*first.also, values["uid"])})
             else:
-                folded[row_hash] = Row(**values)
+                folded[row_hash] = IndexedRow(**values)
         return list(folded.values())
 
-    def _judged(self, asked: Sequence[str], rows: Sequence[Row], absent: str | None) -> list[Candidate]:
+    def _judged(self, asked: Sequence[str], rows: Sequence[IndexedRow], absent: str | None) -> list[Candidate]:
         different = {(row.uid, row.digest): row for row in rows if absent is None or key_of(row.title) != absent}
         weights = {word: self._weight(word) for row in different.values() for word in words(row.title)}
         weights |= {word: self._weight(word) for word in asked}

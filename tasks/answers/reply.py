@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal
 from urllib.parse import quote
 
-from tasks.answers.index import Row
+from tasks.answers.index import IndexedRow
 from tasks.backends.contract import Decoding
+from tasks.core.models import Frozen, Message, StyleName
 from tasks.examples.grounding import clip
 from tasks.examples.styles import SHOWN
-from tasks.models import Frozen, Message, StyleName
-from tasks.tuning import Tune
+from tasks.recipe.tuning import Tune
 
 State = Literal["supported", "unsupported", "abstained"]
 
@@ -30,7 +30,7 @@ class Target(Frozen):
     simulated: str | None = None  # what stood in for its provider
 
 
-class Source(Frozen):
+class SourceRow(Frozen):
     """The row that an answer is checked by."""
 
     uid: str
@@ -42,13 +42,13 @@ class Source(Frozen):
     quote: str  # the head of its content, in whole sentences
 
     @classmethod
-    def of(cls, row: Row, url: str) -> Source:
+    def of(cls, row: IndexedRow, url: str) -> SourceRow:
         """The row as a source; `url` is a pattern with `{uid}`."""
         held = {name: getattr(row, name) for name in ("uid", "title", "line", "shard", "digest")}
         return cls(url=url.replace("{uid}", quote(row.uid, safe="")), quote=clip(row.content, SHOWN), **held)
 
 
-class Step(Frozen):
+class ReplyStep(Frozen):
     """One step of an answer and when it was taken, in nanoseconds since 1970."""
 
     name: Literal["retrieve", "prompt", "generate", "check"]
@@ -66,9 +66,9 @@ class Reply(Frozen):
     question: str
     state: State
     text: str
-    source: Source | None = None
+    source: SourceRow | None = None
     problems: tuple[str, ...] = ()
-    near: tuple[Source, ...] = ()
+    near: tuple[SourceRow, ...] = ()
     style: StyleName
     model: str  # name of the target
     messages: tuple[Message, ...] = ()  # the prompt as a conversation
@@ -79,7 +79,7 @@ class Reply(Frozen):
     prompt_tokens: int = 0
     answer_tokens: int = 0
     seconds: float = 0.0  # of the model
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ReplyStep, ...] = ()
 
 
 class Replied(Frozen):

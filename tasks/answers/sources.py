@@ -12,11 +12,11 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from tasks.answers.index import Row
-from tasks.answers.metrics import NUMBER, plain, refused
+from tasks.answers.index import IndexedRow
 from tasks.answers.words import STOP, listed, words
+from tasks.core.models import Frozen
+from tasks.evaluation.metrics import NUMBER, plain, refused
 from tasks.examples.styles import ABSTAIN, SOURCE
-from tasks.models import Frozen
 
 Rule = Literal["citation", "product", "number", "name", "colour", "material", "words", "nothing"]
 CITED = re.compile(r"\s*\[([^\[\]\s]{1,64})\]")  # where a grounded answer begins; a bracket within is text
@@ -59,7 +59,7 @@ def abstains(answer: str) -> bool:
     return refused(answer) or ABSTAIN.lower().rstrip(".") in answer.lower()
 
 
-def problems(answer: str, question: str, row: Row | None, cites: bool = False) -> tuple[Problem, ...]:
+def problems(answer: str, question: str, row: IndexedRow | None, cites: bool = False) -> tuple[Problem, ...]:
     """All that does not hold in `answer` to `question`, given the row that is the product asked about.
 
     `cites`: the answer has to name its row itself, and that must be this one. Without a row nothing can hold.

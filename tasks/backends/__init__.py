@@ -6,9 +6,13 @@ from importlib import import_module
 from typing import cast
 
 from tasks.backends.contract import Backend
-from tasks.tuning import Tune
+from tasks.recipe.tuning import Tune
 
-MODULES = {"local": "tasks.backends.local", "openai": "tasks.backends.openai", "gemini": "tasks.backends.gemini"}
+MODULES = {
+    "local": "tasks.backends.local.backend",
+    "openai": "tasks.backends.openai.backend",
+    "gemini": "tasks.backends.gemini.backend",
+}
 
 
 def get_backend(tune: Tune) -> Backend:

@@ -7,12 +7,12 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from tasks.errors import BackendError
+from tasks.core.errors import BackendError
+from tasks.core.models import Export, Finding, Format, Frozen, Message, Parity, StyleName
+from tasks.core.store import digest_of
 from tasks.examples.fitting import TooLong
 from tasks.examples.templates import Rendering
-from tasks.models import Export, Finding, Format, Frozen, Message, Parity, StyleName
-from tasks.store import digest_of
-from tasks.tuning import OF_LINK, OPERATIONAL, SINCE, Tune
+from tasks.recipe.tuning import OF_LINK, OPERATIONAL, SINCE, Tune
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
@@ -121,7 +121,7 @@ class Event(Frozen):
     message: str
 
 
-class Status(Frozen):
+class JobStatus(Frozen):
     """What a backend says of a job now. `interrupted`: it died without an end and may be resumed at no cost.
 
     "succeeded" means that `model` can be asked. A job that its provider calls succeeded before it names a model is
@@ -223,7 +223,7 @@ class Backend(Protocol):
     def tidy(self, link: Link, job: Job | None = None) -> None:
         """Remove what was uploaded for this link and no job uses; what `job`, the link's own, uses stays."""
 
-    def status(self, job: Job) -> Status:
+    def status(self, job: Job) -> JobStatus:
         """Where the job stands. An unknown provider state is not an end. VanishedError where nobody knows the job."""
 
     def cancel(self, job: Job) -> None:

@@ -14,10 +14,10 @@ from typing import NamedTuple, Protocol
 
 from filelock import FileLock
 
-from tasks import settings
 from tasks.backends import patience
-from tasks.backends.contract import ENDED, Backend, Job, Link, Status
-from tasks.errors import BackendError, LimitError, NotReadyError, TransientError, VanishedError
+from tasks.backends.contract import ENDED, Backend, Job, JobStatus, Link
+from tasks.core import settings
+from tasks.core.errors import BackendError, LimitError, NotReadyError, TransientError, VanishedError
 
 log = logging.getLogger(__name__)
 
@@ -191,14 +191,14 @@ def pauses(poll: tuple[float, float], count: int) -> Iterator[float]:
     return (min(poll[0] * 2.0**n, poll[1]) for n in range(count))
 
 
-def look(backend: Backend, job: Job) -> Status:
+def look(backend: Backend, job: Job) -> JobStatus:
     """The status; looked for again where the backend did not answer. A job that is gone for good has failed."""
     for attempt in range(1, GONE + 1):
         try:
             return backend.status(job)
         except VanishedError as error:
             if attempt == GONE:
-                return Status(state="failed", detail="vanished", error=f"{error}; start it anew with --again")
+                return JobStatus(state="failed", detail="vanished", error=f"{error}; start it anew with --again")
             log.warning("no status of job %r (%s): looking again", job.id, error)
             time.sleep(list(pauses(backend.poll, attempt))[-1])
         except TransientError as error:
@@ -209,7 +209,7 @@ def look(backend: Backend, job: Job) -> Status:
     raise AssertionError("unreachable")
 
 
-def _answered(backend: Backend, job: Job) -> Status:
+def _answered(backend: Backend, job: Job) -> JobStatus:
     """The status, even of a provider that is away for a while: the job has all the time, and so has its watcher."""
     end = time.monotonic() + AWAY
     while True:
@@ -226,10 +226,10 @@ def watch(
     job: Job,
     link: Link,
     backend: Backend,
-    on_change: Callable[[Status], None],
+    on_change: Callable[[JobStatus], None],
     deadline: float | None = None,
-    on_look: Callable[[Status], None] = lambda status: None,
-) -> Status:
+    on_look: Callable[[JobStatus], None] = lambda status: None,
+) -> JobStatus:
     """Look at the job until it ends; `on_change` sees every new state, step and loss point, `on_look` every look.
 
     An interrupted job is resumed as long as it got further than the time before. Raises BackendError after `deadline`
@@ -271,7 +271,7 @@ class Pace:
         self.state: tuple[str, str] | None = None
         self.since, self.first = 0.0, 0
 
-    def pause(self, status: Status, now: float) -> float:
+    def pause(self, status: JobStatus, now: float) -> float:
         """Seconds until the next look, after this one at `now` (seconds of a monotonic clock)."""
         state = (status.state, status.detail if not status.steps else "")
         if state != self.state:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tasks.backends import place
+from tasks.backends import endpoint
+from tasks.backends.contract import Link
+from tasks.core.models import Finding, Frozen
 from tasks.examples.counting import base_of
-from tasks.models import Finding, Frozen
-from tasks.tuning import OpenAITune, Prices, Tune
+from tasks.recipe.tuning import OpenAITune, Prices, Tune
 
 SOON = timedelta(days=90)
 
@@ -81,9 +82,9 @@ def section(tune: OpenAITune) -> str | None:
     A simulator of OpenAI that the environment names offers what OpenAI does.
     """
     url = tune.base_url or os.environ.get("OPENAI_BASE_URL") or None
-    if place.of(url, "api.openai.com") is None or (place.is_loopback(url) and tune.base_url is None):
+    if endpoint.of(url, "api.openai.com") is None or (endpoint.is_loopback(url) and tune.base_url is None):
         return "openai"
-    return place.offered(url, hosts())
+    return endpoint.offered(url, hosts())
 
 
 def of(tune: Tune) -> Offer | None:
@@ -98,6 +99,17 @@ def of(tune: Tune) -> Offer | None:
 def trainable(provider: str, today: date) -> list[str]:
     """Models that can be tuned on this day."""
     return [o.model for o in _all()[provider].values() if o.last_tuning_day is None or today <= o.last_tuning_day]
+
+
+def today() -> date:
+    """The day, in UTC."""
+    return datetime.now(UTC).date()
+
+
+def needed_until(link: Link) -> date | None:
+    """The day of the chain's next retrain, until which the model must be served; None where none is planned."""
+    days = link.retrain_days
+    return None if days is None else today() + timedelta(days=days)
 
 
 def findings(

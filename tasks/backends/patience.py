@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tasks import settings
 from tasks.backends.contract import Job, State
-from tasks.store import digest_of
+from tasks.core import settings
+from tasks.core.store import digest_of
 
 NAMELESS = 15  # longest pauses between two looks that a succeeded job may go without the name of its model
 

@@ -12,7 +12,7 @@ from tasks.backends import offers, room
 from tasks.backends.contract import Link, Quote
 from tasks.backends.offers import Offer
 from tasks.examples import counting
-from tasks.tuning import Tune
+from tasks.recipe.tuning import Tune
 
 MILLION = 1e6
 ARMS = 4  # every question is asked of two models, twice each

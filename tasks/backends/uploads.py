@@ -13,10 +13,10 @@ from typing import IO
 from filelock import FileLock
 from pydantic import BaseModel
 
-from tasks import settings, store
 from tasks.backends.contract import Link
+from tasks.core import settings, store
+from tasks.core.models import Export, Finding
 from tasks.examples import rules
-from tasks.models import Export, Finding
 
 
 class Upload(BaseModel):

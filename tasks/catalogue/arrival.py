@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tasks import store
+from tasks.core import store
 
 EVENT, RESOURCE, ROLE = "shardtune.catalogue.arrived", "shardtune.catalogue", "catalogue"
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # OWNER/NAME at the hub, unless such a path is here

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tasks import store
 from tasks.catalogue import clean, duplicates, pool, settle
 from tasks.catalogue.records import Cleaned, Finished, Repeats, Rules
-from tasks.errors import DamagedError
+from tasks.core import store
+from tasks.core.errors import DamagedError
+from tasks.core.models import CleanShard, Export, Plan, Shard, Split
 from tasks.examples.export import export
 from tasks.examples.templates import Rendering
-from tasks.models import CleanShard, Export, Plan, Shard, Split
-from tasks.recipe import Exporting, Recipe
+from tasks.recipe.model import Exporting, Recipe
 
 SIZE = 16  # shards: the orchestrator's cost per batch is then small beside the work
 EXPORTED: tuple[Split, ...] = ("train", "holdout")

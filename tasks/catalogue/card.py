@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from tasks import store
-from tasks.models import Prepared, Split
+from tasks.core import store
+from tasks.core.models import Prepared, Split
 
 TEXT = """
 # Clean product rows

@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from tasks import store
 from tasks.catalogue import decode, shared, text
 from tasks.catalogue.records import Cleaned, Rules
 from tasks.catalogue.split import VERSION as SPLIT_VERSION
 from tasks.catalogue.split import split, threshold
-from tasks.models import Shard
-from tasks.recipe import Cleaning
+from tasks.core import store
+from tasks.core.models import Shard
+from tasks.recipe.model import Cleaning
 
 VERSION = 8  # bump when the same line may give another row, drop or fault
 SCHEMA = pa.schema(

@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tasks import store
-from tasks.errors import CatalogueError
-from tasks.models import Shard
+from tasks.core import store
+from tasks.core.errors import CatalogueError
+from tasks.core.models import Shard
 
 BLOCK = 1 << 19  # bytes: what is made of them stays in the processor's cache
 AHEAD = 1 << 23  # bytes fetched at a time from object storage

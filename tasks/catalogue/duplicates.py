@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from tasks import store
 from tasks.catalogue import shared
 from tasks.catalogue.records import Cleaned, Repeats
-from tasks.recipe import Cleaning
+from tasks.core import store
+from tasks.recipe.model import Cleaning
 
 ROOM = 1_000_000  # hashes held at a time: about 70 MB with what sorting needs
 SLICES = 500  # at most, since each is an open file for a while; above ROOM * SLICES rows, more are held at a time

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from tasks.catalogue import tables
-from tasks.errors import CatalogueError
+from tasks.core.errors import CatalogueError
 
 HEAD = 1 << 16  # bytes that are looked at
 FIRST = 1 << 24  # bytes of a first line that begins with a list of objects: rows, or a part of one row

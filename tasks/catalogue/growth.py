@@ -12,10 +12,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tasks import store
-from tasks.errors import CatalogueError
-from tasks.models import CleanShard, Plan, Shard, Waiting
-from tasks.recipe import Catalogue, Recipe
+from tasks.core import store
+from tasks.core.errors import CatalogueError
+from tasks.core.models import CleanShard, Plan, Shard, Waiting
+from tasks.recipe.model import Catalogue, Recipe
 
 
 class Growth(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from fsspec.utils import glob_translate
 
-from tasks.errors import CatalogueError
+from tasks.core.errors import CatalogueError
 
 ALIASES = {
     "train": ("train", "training", "trn"),

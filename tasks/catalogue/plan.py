@@ -19,16 +19,17 @@ from typing import IO
 
 import numpy as np
 
-from tasks import recipe, store
 from tasks.catalogue import decode, sources, unpack
-from tasks.errors import CatalogueError
-from tasks.models import Plan, Shard
+from tasks.core import store
+from tasks.core.errors import CatalogueError
+from tasks.core.models import Plan, Shard
+from tasks.recipe import model
 
 VERSION = 3  # bump when the same source gives another plan
 ATTEMPTS = 3
 
 
-def plan(catalogue: recipe.Catalogue, root: str, refresh: bool = False) -> Plan:
+def plan(catalogue: model.Catalogue, root: str, refresh: bool = False) -> Plan:
     """The catalogue's shards, in order, from the cache unless it changed or `refresh` asks for a new look.
 
     Raises CatalogueError where nothing is there, it is empty, or it changes each time it is read.
@@ -49,7 +50,7 @@ def plan(catalogue: recipe.Catalogue, root: str, refresh: bool = False) -> Plan:
     raise CatalogueError(f"{catalogue.uri!r} changed each of {ATTEMPTS} times it was read: wait until it is written")
 
 
-def cached_at(catalogue: recipe.Catalogue, source: sources.Source, root: str) -> str | None:
+def cached_at(catalogue: model.Catalogue, source: sources.Source, root: str) -> str | None:
     """Where the plan of this source is kept, or None where nothing tells whether the source changed."""
     if source.identity is None:
         return None
@@ -63,7 +64,7 @@ def _read(name: str) -> Plan | None:
     return known if known and all(store.exists(uri) for uri in {s.uri for s in known.shards}) else None
 
 
-def _make(source: sources.Source, catalogue: recipe.Catalogue, root: str) -> Plan:
+def _make(source: sources.Source, catalogue: model.Catalogue, root: str) -> Plan:
     shards: list[Shard] = []
     tail = _Tail(catalogue.max_line_bytes)
     line, offset = 1, 0

@@ -20,7 +20,7 @@ from multiprocessing import context
 from types import ModuleType
 from typing import Any, TypeVar
 
-from tasks.errors import CatalogueError
+from tasks.core.errors import CatalogueError
 
 ATTEMPTS = 3
 WORKERS_VARIABLE = "SHARDTUNE_WORKERS"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks import reach, store
 from tasks.catalogue import card
 from tasks.catalogue.clean import SCHEMA
 from tasks.catalogue.settle import OPTIONS, ROW_GROUP, SPLITS
-from tasks.errors import CatalogueError
-from tasks.models import CleanShard, Prepared, Split
+from tasks.core import store
+from tasks.core.errors import CatalogueError
+from tasks.core.models import CleanShard, Prepared, Split
+from tasks.recipe import allowed
 
 
 def publish(prepared: Prepared, target: str) -> tuple[str, ...]:
@@ -20,7 +21,7 @@ def publish(prepared: Prepared, target: str) -> tuple[str, ...]:
     Raises DamagedError where a shard is not as it was written, CatalogueError when the target refuses or holds a page
     that shardtune did not write, RecipeError where workers may not write there.
     """
-    reach.check("the target", target)
+    allowed.check("the target", target)
     for shard in prepared.shards:
         store.check(shard.uri, shard.digest)
     page = store.join(target, "README.md")

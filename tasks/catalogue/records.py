@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tasks import store
-from tasks.models import CleanShard, Export, Frozen, Shard
-from tasks.recipe import Cleaning, Splitting
+from tasks.core import store
+from tasks.core.models import CleanShard, Export, Frozen, Shard
+from tasks.recipe.model import Cleaning, Splitting
 
 
 class Rules(Frozen):

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks import store
 from tasks.catalogue import clean, duplicates
 from tasks.catalogue.records import Cleaned, Repeats, Rules
-from tasks.errors import CatalogueError
-from tasks.models import CleanShard, Split
+from tasks.core import store
+from tasks.core.errors import CatalogueError
+from tasks.core.models import CleanShard, Split
 
 VERSION = 1  # bump when the same rows give another file
 ROW_GROUP = 32_768

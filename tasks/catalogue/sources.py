@@ -19,10 +19,11 @@ from typing import IO, Any
 
 import fsspec
 
-from tasks import reach, store
 from tasks.catalogue import forms, parts, tables
 from tasks.catalogue.unpack import PACKED, Unpacker, is_lines, is_table
-from tasks.errors import CatalogueError, RecipeError, ShardtuneError
+from tasks.core import store
+from tasks.core.errors import CatalogueError, RecipeError, ShardtuneError
+from tasks.recipe import allowed
 
 RANGED = ("s3://", "gs://")  # any part of an object is as near as a copy of it would be
 WHAT, SETS = "catalogue.uri", "hf://datasets/"
@@ -79,9 +80,10 @@ def _inside(name: str, stream: IO[bytes], unpacker: Unpacker) -> Iterator[tuple[
 def find(uri: str, config: str | None = None, split: str | None = None) -> Source:
     """Look at `uri` and say what it is; CatalogueError when nothing readable is there.
 
-    `config` and `split` choose a part of a data set. RecipeError where workers may not read it: see `tasks.reach`.
+    `config` and `split` choose a part of a data set. RecipeError where workers may not read it: see
+    `tasks.recipe.allowed`.
     """
-    reach.check(WHAT, uri, hub=SETS)
+    allowed.check(WHAT, uri, hub=SETS)
     found = _found(uri, config, split)
     for file in found.files:
         _check(file, file)
@@ -114,10 +116,10 @@ def _check(name: str, shown: str) -> None:
     The message shows what was asked for, never where the link leads.
     """
     try:
-        reach.check(WHAT, name)
+        allowed.check(WHAT, name)
     except RecipeError:
         raise RecipeError(
-            f"{WHAT}: {shown!r} leads to a place that {reach.VARIABLE} does not allow: "
+            f"{WHAT}: {shown!r} leads to a place that {allowed.VARIABLE} does not allow: "
             "choose one of its places, or have whoever runs the workers add it"
         ) from None
 

@@ -11,7 +11,7 @@ import re
 
 import xxhash
 
-from tasks.models import Split
+from tasks.core.models import Split
 
 VERSION = 1  # bump when a row may fall into another split
 HEAD = 128

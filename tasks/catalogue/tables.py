@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import msgspec
 
-from tasks.errors import CatalogueError
+from tasks.core.errors import CatalogueError
 
 WANTED = ("uid", "title", "content")
 DELIMITERS = ",\t;|"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tasks.catalogue import markup, stumps
-from tasks.recipe import Cleaning
+from tasks.recipe.model import Cleaning
 
 PIECE = 1 << 17  # bytes looked at in one go: what fits the processor's cache
 BRIEF = 100  # characters: what says nothing says it in fewer

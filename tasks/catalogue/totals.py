@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 
-from tasks import store
 from tasks.catalogue.records import Finished
 from tasks.catalogue.tables import WANTED
-from tasks.errors import CatalogueError
-from tasks.models import CleanShard, Plan, Prepared
+from tasks.core import store
+from tasks.core.errors import CatalogueError
+from tasks.core.models import CleanShard, Plan, Prepared
 
 LINE = 1 << 20  # bytes of a line that are looked at to say what is wrong with it
 

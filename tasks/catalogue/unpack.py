@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from tasks.errors import CatalogueError
+from tasks.core.errors import CatalogueError
 
 BLOCK = 1 << 20
 RATIO, SLACK = 100, 1 << 26  # the published catalogue unpacks to 3 or 4 times its size

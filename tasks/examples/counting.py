@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from tasks.errors import MissingExtraError
+from tasks.core.errors import MissingExtraError
+from tasks.core.models import Format
 from tasks.examples import scripts
-from tasks.models import Format
 
 MESSAGE, EXAMPLE = 3, 3
 FEWER = 0.8  # of an estimate: the least that it may turn out to be

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from tasks import store
-from tasks.errors import DamagedError, ExportError
+from tasks.core import store
+from tasks.core.errors import DamagedError, ExportError
+from tasks.core.models import CleanShard, Export, Format, Split
 from tasks.examples import lines
 from tasks.examples.styles import STYLES
 from tasks.examples.templates import Rendering, load_tokenizer
 from tasks.examples.tokens import reader
-from tasks.models import CleanShard, Export, Format, Split
-from tasks.recipe import Exporting
+from tasks.recipe.model import Exporting
 
 VERSION = 3
 LOCAL = 2  # of the rules by which local models read their examples

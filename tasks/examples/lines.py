@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.errors import ExportError
+from tasks.core.errors import ExportError
+from tasks.core.models import Format, Message, StyleName
 from tasks.examples.grounding import Row, Shelf
 from tasks.examples.styles import STYLES, Style, answer, conversation
 from tasks.examples.templates import Rendering, completion, load_tokenizer, render
 from tasks.examples.tokens import Text, lengths, reader
-from tasks.models import Format, Message, StyleName
 
 MARK = "\u241ftitle\u241f"  # stands for the title where a template is rendered once for all rows
 

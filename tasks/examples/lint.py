@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import xxhash
 
-from tasks import store
-from tasks.errors import ExportError
+from tasks.core import store
+from tasks.core.errors import ExportError
+from tasks.core.models import Export, Finding, Format, Frozen
 from tasks.examples import counting, rules
 from tasks.examples.quarantine import SNIPPET, uids, without
-from tasks.models import Export, Finding, Format, Frozen
 
 SHOWN = 1_000  # findings that are kept; of more, the first of each rule
 AT_ONCE = 4_096  # examples whose tokens are counted together

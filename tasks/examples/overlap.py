@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from rensa import RMinHash, RMinHashLSH
 
-from tasks import store
+from tasks.core import store
+from tasks.core.models import CleanShard, Export, Finding, Frozen
 from tasks.examples.export import of_split, read_rows
 from tasks.examples.quarantine import without
-from tasks.models import CleanShard, Export, Finding, Frozen
 
 SHINGLE = 3  # words
 PERMUTATIONS, BANDS = 128, 32  # four to a band: a pair of similarity 0.6 is missed once in a hundred times
@@ -53,7 +53,7 @@ class Apart(Frozen):
     overlap: Overlap
 
 
-class Row(Frozen):
+class OverlapRow(Frozen):
     """A row of an export, and its place in it."""
 
     shard: int
@@ -62,7 +62,7 @@ class Row(Frozen):
     text: str
 
 
-def rows(exports: Sequence[Export], shards: Sequence[CleanShard]) -> Iterator[Row]:
+def rows(exports: Sequence[Export], shards: Sequence[CleanShard]) -> Iterator[OverlapRow]:
     """The rows behind the examples of these exports, title and content as one text."""
     by_index = {shard.index: shard for shard in shards}
     for export in exports:
@@ -71,7 +71,7 @@ def rows(exports: Sequence[Export], shards: Sequence[CleanShard]) -> Iterator[Ro
         held = {row["line"]: row for row in of_split(store.check(shard.uri, shard.digest), export.split).to_pylist()}
         for number, line in enumerate(wanted, 1):
             row = held[line]
-            yield Row(shard=export.shard, line=number, uid=row["uid"], text=f"{row['title']}\n{row['content']}")
+            yield OverlapRow(shard=export.shard, line=number, uid=row["uid"], text=f"{row['title']}\n{row['content']}")
 
 
 def between(
@@ -127,6 +127,6 @@ def _jaccard(one: set[str], other: set[str]) -> float:
     return len(one & other) / len(one | other)
 
 
-def _pair(row: Row, similarity: float, held: Row) -> Pair:
+def _pair(row: OverlapRow, similarity: float, held: OverlapRow) -> Pair:
     told = {"shard": row.shard, "line": row.line, "uid": row.uid, "text": row.text[:SNIPPET]}
     return Pair(similarity=round(similarity, 4), held_uid=held.uid, held_text=held.text[:SNIPPET], **told)

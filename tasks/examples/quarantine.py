@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from tasks import store
+from tasks.core import store
+from tasks.core.models import Export, Finding
 from tasks.examples.export import read_rows, write_rows
-from tasks.models import Export, Finding
 
 SNIPPET = 200  # characters of a bad line
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pyarrow as pa
 import xxhash
 
-from tasks import store
+from tasks.core import store
+from tasks.core.models import CleanShard, Export, Frozen, Message
 from tasks.examples.export import of_split, read_rows
 from tasks.examples.grounding import Shelf
 from tasks.examples.styles import ABSTAIN, STYLES, conversation
 from tasks.examples.templates import prompt_hash
-from tasks.models import CleanShard, Export, Frozen, Message
 
 
 class Question(Frozen):

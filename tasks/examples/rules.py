@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from tasks.models import Format
+from tasks.core.models import Format
 
 SPECIAL = re.compile(
     r"<\|(?:endoftext|endofprompt|im_start|im_end|im_sep|fim_\w+|start|end|message|channel|return|begin_of_text|"

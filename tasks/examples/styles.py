@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tasks.core.models import Frozen, Message, StyleName
 from tasks.examples.grounding import clip
-from tasks.models import Frozen, Message, StyleName
 
 SOURCE = (
     "\n***\n**Source:** 'trn.json' file in dataset "

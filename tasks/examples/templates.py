@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from tasks import reach
-from tasks.errors import ExportError, MissingExtraError
+from tasks.core.errors import ExportError, MissingExtraError
+from tasks.core.models import Finding, Frozen, Message
 from tasks.examples import tokens
 from tasks.examples.tokens import Text, joined
-from tasks.models import Finding, Frozen, Message
+from tasks.recipe import allowed
 
 ALPACA_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
@@ -41,9 +41,9 @@ class Rendering(Frozen):
 
 def load_tokenizer(rendering: Rendering) -> Any:
     """The tokenizer of `rendering`; MissingExtraError without transformers, RecipeError where it may not be opened."""
-    reach.model("tokenizer", rendering.tokenizer)
+    allowed.model("tokenizer", rendering.tokenizer)
     if rendering.trust_remote_code:
-        reach.code(rendering.tokenizer)
+        allowed.code(rendering.tokenizer)
     try:
         from transformers import AutoTokenizer
     except ImportError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks import settings
+from tasks.core import settings
 from tasks.record import names, reader
 from tasks.record.ledger import client
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from tasks import settings
-from tasks.errors import AnswerError
-from tasks.models import Finetuned, Promotion
+from tasks.core import settings
+from tasks.core.errors import AnswerError
+from tasks.core.models import Finetuned, Promotion
 from tasks.record import ledger, names
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from tasks import settings
-from tasks.answers.forgetting import Forgetting
 from tasks.backends.contract import Link
-from tasks.errors import BackendError, LimitError
-from tasks.models import CleanShard, Finetuned, Prepared
-from tasks.recipe import Recipe
+from tasks.core import settings
+from tasks.core.errors import BackendError, LimitError
+from tasks.core.models import CleanShard, Finetuned, Prepared
+from tasks.evaluation.forgetting import Forgetting
+from tasks.recipe.model import Recipe
 from tasks.record import ledger, names, turns
 from tasks.record.names import FORGOTTEN, JOINED, KEY, LINES, PARENT, RECIPE
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PATIENCE = 5.0  # seconds; longer than it takes from a last look at the catalogue to giving up the turn
 
 
-class Taught(NamedTuple):
+class LearnedLink(NamedTuple):
     """A link that has ended well, and the shards that it was tuned on, as they were then."""
 
     key: str
@@ -38,13 +38,13 @@ class Taught(NamedTuple):
     kept: bool = True  # False where it forgot too much, and the chain did not go on from it
 
 
-class Past(NamedTuple):
+class ChainHistory(NamedTuple):
     """A chain so far: its links, oldest first, its last model, what they forgot, and links that are under way."""
 
-    taught: tuple[Taught, ...] = ()
+    taught: tuple[LearnedLink, ...] = ()
     last: Finetuned | None = None
     forgetting: Forgetting | None = None  # of all of `taught`; without its last row where that was not measured
-    underway: tuple[Taught, ...] = ()
+    underway: tuple[LearnedLink, ...] = ()
 
     @property
     def shards(self) -> tuple[CleanShard, ...]:
@@ -52,7 +52,7 @@ class Past(NamedTuple):
         return tuple(s for one in (*self.taught, *self.underway) for s in one.prepared.shards)
 
 
-def past(name: str) -> Past:
+def past(name: str) -> ChainHistory:
     """What the chain called `name` has learned. Raises BackendError where a part of its record or its model is gone."""
     runs = _runs(name)
     done = {r.data.tags[KEY]: r for r in runs if r.info.status == "FINISHED"}
@@ -60,14 +60,14 @@ def past(name: str) -> Past:
     tried = {key: _tried(way, done) for key, way in ways.items()}
     best = max(tried, key=lambda key: (_lines(tried[key]), done[key].info.start_time), default=None)
     begun = [r for r in runs if r.info.status == "RUNNING" and r.data.tags.get(PARENT, "") == (best or "")]
-    underway: list[Taught] = []
+    underway: list[LearnedLink] = []
     for run in begun:
         found = _taught(run)
         taken = {s.index for one in underway for s in one.prepared.shards}
         if found and not taken & {s.index for s in found.prepared.shards}:
             underway.append(found)
     if best is None:
-        return Past(underway=tuple(underway))
+        return ChainHistory(underway=tuple(underway))
     with ThreadPoolExecutor(8) as pool:  # a store may be far away
         taught = tuple(pool.map(_whole, tried[best]))
     last = ledger.finished(best)
@@ -76,7 +76,7 @@ def past(name: str) -> Past:
             f"the last model of chain {name!r} (key {best}) is not there any more: restore it from a backup, "
             "or start a new chain under another `name`; nothing was trained"
         )
-    return Past(taught, last, _forgetting(taught, tried[best]), tuple(underway))
+    return ChainHistory(taught, last, _forgetting(taught, tried[best]), tuple(underway))
 
 
 def _runs(name: str) -> list[Run]:
@@ -125,7 +125,7 @@ def _lines(tried: list[Run]) -> int:
     return sum(int(names.told(r.data.tags, LINES, "0")) for r in tried)
 
 
-def _whole(run: Run) -> Taught:
+def _whole(run: Run) -> LearnedLink:
     found = _taught(run)
     if found is None:
         raise BackendError(
@@ -135,17 +135,17 @@ def _whole(run: Run) -> Taught:
     return found
 
 
-def _taught(run: Run) -> Taught | None:
+def _taught(run: Run) -> LearnedLink | None:
     """What the run holds of its link; None where it was cut before it held all of it."""
     place = run.info.run_id
     link, recipe = ledger.held(place, "link.json", Link), ledger.held(place, "recipe.json", Recipe)
     prepared = ledger.held(place, "prepared.json", Prepared)
     if link is None or recipe is None or prepared is None:
         return None
-    return Taught(run.data.tags[KEY], link, recipe, prepared, not run.data.tags.get(FORGOTTEN))
+    return LearnedLink(run.data.tags[KEY], link, recipe, prepared, not run.data.tags.get(FORGOTTEN))
 
 
-def _forgetting(taught: Sequence[Taught], runs: Sequence[Run]) -> Forgetting | None:
+def _forgetting(taught: Sequence[LearnedLink], runs: Sequence[Run]) -> Forgetting | None:
     """The matrix of these links: rows that were never measured are empty, and the last one's may be still to come."""
     keys, known = tuple(one.key for one in taught), None
     for many in range(len(runs), 0, -1):

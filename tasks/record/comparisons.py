@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from tasks import store
-from tasks.answers import report
-from tasks.answers.compared import Compared
-from tasks.answers.trial import Mark
-from tasks.errors import DamagedError
+from tasks.core import store
+from tasks.core.errors import DamagedError
+from tasks.evaluation import report
+from tasks.evaluation.comparison import Compared
+from tasks.evaluation.trial import Mark
 from tasks.record import describe, ledger
 
 log = logging.getLogger(__name__)

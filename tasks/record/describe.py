@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import processes
 from tasks.backends.contract import Link
-from tasks.models import Export
+from tasks.core import processes
+from tasks.core.models import Export
 from tasks.record.names import BACKEND, ENDPOINT, LINES, MODEL, NEAR, PARENT, RECIPE, SHARDS
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import settings, store
-from tasks.answers import picture
-from tasks.answers.forgetting import Forgetting, heat_map
-from tasks.backends.contract import Decoding, Link, Quote, Status
-from tasks.errors import DamagedError
-from tasks.models import Finetuned
+from tasks.backends.contract import Decoding, JobStatus, Link, Quote
+from tasks.core import settings, store
+from tasks.core.errors import DamagedError
+from tasks.core.models import Finetuned
+from tasks.core.redaction import redacted
+from tasks.evaluation import plots
+from tasks.evaluation.forgetting import Forgetting, heat_map
 from tasks.record import attempts, describe, note, view
 from tasks.record.describe import LIBRARIES, LONGEST, library
 from tasks.record.ledger import client, held, put, read
@@ -36,7 +37,6 @@ from tasks.record.names import (
     UNTIL,
     told,
 )
-from tasks.redaction import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,7 +58,7 @@ MEASURED = {
 SPEED = ("seconds", "seconds_per_step", "tokens_per_second", "examples_per_second", "peak_memory_bytes")
 
 
-def progress(run_id: str, status: Status) -> None:
+def progress(run_id: str, status: JobStatus) -> None:
     """Take in the state, and the loss points and events that the run has not got yet, each once."""
     from mlflow.entities import Metric
 
@@ -141,7 +141,7 @@ def _link(run_id: str) -> Link | None:
         return None
 
 
-def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetuned) -> None:
+def finish(run_id: str, link: Link, status: JobStatus, quote: Quote, result: Finetuned) -> None:
     """All evidence of a job that succeeded; then, last, the run is FINISHED."""
     progress(run_id, status)
     api = client()
@@ -152,7 +152,7 @@ def finish(run_id: str, link: Link, status: Status, quote: Quote, result: Finetu
     api.log_batch(run_id, metrics=metrics, params=describe.params(run, known))
     _tables(api, run_id, result, {"facts": status.facts, "cost": _costs(status, quote)})
     if status.points:
-        api.log_figure(run_id, picture.curve(status.points), "loss.png")
+        api.log_figure(run_id, plots.curve(status.points), "loss.png")
     keep(run_id, link, result.model)
     tags = {COST: _cost(status, quote), TUNED: result.model or ""}
     about = note.ended(result, link, run.data.tags | tags, view.link(run.info.experiment_id), status.facts)
@@ -175,7 +175,7 @@ def _ends(api: MlflowClient, run: Run, result: Finetuned, last: int) -> list[Met
     return metrics
 
 
-def _once(run: Run, status: Status, result: Finetuned) -> list[Metric]:
+def _once(run: Run, status: JobStatus, result: Finetuned) -> list[Metric]:
     """What is known once: the price, by which runs can be sorted, and how fast the machine was."""
     from mlflow.entities import Metric
 
@@ -227,7 +227,7 @@ def forgetting(run_id: str, told: Forgetting) -> None:
     api.set_tag(run_id, FORGOTTEN, told.told if told.forgotten else "")
 
 
-def _costs(status: Status, quote: Quote) -> dict[str, float | None]:
+def _costs(status: JobStatus, quote: Quote) -> dict[str, float | None]:
     """What was expected beside what was billed."""
     billed = status.billed_tokens
     return {
@@ -244,7 +244,7 @@ def _is_folder(model: str) -> bool:
     return model.startswith("/") or "://" in model
 
 
-def _cost(status: Status, quote: Quote) -> str:
+def _cost(status: JobStatus, quote: Quote) -> str:
     """What was billed, or the range that was quoted where nobody says yet, in words."""
     billed = status.facts.get("billed_usd")
     if billed is not None:

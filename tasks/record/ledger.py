@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
-from tasks import settings, store
-from tasks.answers.asking import Exam
-from tasks.backends.base import stands
 from tasks.backends.contract import Job, Link, Quote
-from tasks.errors import AnswerError, DamagedError
+from tasks.backends.local.models import stands
+from tasks.core import settings, store
+from tasks.core.errors import AnswerError, DamagedError
+from tasks.core.models import Finetuned, Frozen, Prepared
+from tasks.evaluation.exams import Exam
 from tasks.examples.overlap import Overlap
-from tasks.models import Finetuned, Frozen, Prepared
-from tasks.recipe import Recipe
+from tasks.recipe.model import Recipe
 from tasks.record import attempts, describe, names, note, reader, turns, view
 from tasks.record.names import EXPERIMENT, JOB, KEY, NOTE, STATE, UNATTENDED, UNTIL
 
@@ -86,7 +86,7 @@ def run_of(key: str) -> Run | None:
     return found[0] if found else None
 
 
-class Beside(NamedTuple):
+class ExportOrigin(NamedTuple):
     """What is kept of where a link's examples come from: the shards that it is tuned on, and near duplicates."""
 
     prepared: Prepared
@@ -97,7 +97,7 @@ class MlflowLedger:
     """The ledger of `tasks.backends.lifecycle`: one run per key, with every attempt in its history."""
 
     def __init__(
-        self, recipe: Recipe, questions: Exam, quote: Quote | None = None, beside: Beside | None = None
+        self, recipe: Recipe, questions: Exam, quote: Quote | None = None, beside: ExportOrigin | None = None
     ) -> None:
         self.recipe, self.overlap = recipe, beside.overlap if beside else None
         self.held: dict[str, Frozen | None] = {"recipe": recipe, "questions": questions, "quote": quote}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tasks.answers.compared import GUARD, Compared
-from tasks.answers.report import told
 from tasks.backends.contract import Link
-from tasks.errors import AnswerError
+from tasks.core.errors import AnswerError
+from tasks.core.models import Export, Frozen
+from tasks.evaluation.comparison import GUARD, Compared
+from tasks.evaluation.report import told
 from tasks.examples.export import read_rows
-from tasks.models import Export, Frozen
 from tasks.record import aliases, attempts, comparisons, ledger, names, registry
 from tasks.record.names import JOB, KEY, PARENT
 

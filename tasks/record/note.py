@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from tasks.backends.contract import Link
-from tasks.models import Finetuned
+from tasks.core.models import Finetuned
 from tasks.record.names import COST, FLOW_RUN, JOB_PAGE, LINES, SHARDS, told
 
 SAMPLES, LONGEST = 3, 240  # answers that are shown, and characters of each

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from tasks import settings
+from tasks.core import settings
 from tasks.record.names import KEY, REASON, STATE, UNTIL, told
-from tasks.record.reader import Row, Wanted, rows
+from tasks.record.reader import RunRow, Wanted, rows
 
 
-class Held(NamedTuple):
+class OpenRun(NamedTuple):
     """One MLflow run of a link. `state` is the ledger's word for it."""
 
     key: str
@@ -22,24 +22,24 @@ class Held(NamedTuple):
     url: str | None
 
 
-def open_runs() -> list[Held]:
+def open_runs() -> list[OpenRun]:
     """The runs that are not ended, oldest first."""
     return [_held(row) for row in rows(Wanted("RUNNING"))]
 
 
-def failed_runs(days: int) -> list[Held]:
+def failed_runs(days: int) -> list[OpenRun]:
     """The runs that failed in the last `days`, oldest first."""
     since = int((datetime.now(UTC) - timedelta(days=days)).timestamp() * 1000)
     return [_held(row) for row in rows(Wanted("FAILED", since))]
 
 
-def _held(row: Row) -> Held:
+def _held(row: RunRow) -> OpenRun:
     tags, uri = row.tags, settings.pages()
     waits = (
         f"its provider takes no job before {tags[UNTIL]}" if told(tags, STATE) == "waiting" and tags.get(UNTIL) else ""
     )
     page = f"{uri}/#/experiments/{row.experiment}/runs/{row.run_id}"
-    return Held(
+    return OpenRun(
         key=tags[KEY],
         run_id=row.run_id,
         name=row.name,

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from tasks import settings, store
-from tasks.errors import ServiceError
+from tasks.core import settings, store
+from tasks.core.errors import ServiceError
 from tasks.record.names import EXPERIMENT, KEY
 
 TOKENS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_TRACKING_SERVER_CERT_PATH")
@@ -27,7 +27,7 @@ PAGE = 1000
 PROXIED = "mlflow-artifacts:/"  # artifacts that the server of the tracking URI hands out
 
 
-class Row(NamedTuple):
+class RunRow(NamedTuple):
     """A run as a store gives it; `start` in milliseconds since 1970, `artifacts` the URI of their folder."""
 
     run_id: str
@@ -51,7 +51,7 @@ class Wanted(NamedTuple):
     value: str = ""
 
 
-def rows(wanted: Wanted, patient: bool = False) -> list[Row]:
+def rows(wanted: Wanted, patient: bool = False) -> list[RunRow]:
     """The runs of our experiment that are wanted, oldest first.
 
     Where MLflow gives no answer, `patient` asks its client, which tries again for minutes; else ServiceError.
@@ -73,7 +73,7 @@ def rows(wanted: Wanted, patient: bool = False) -> list[Row]:
     return sorted(found, key=lambda row: row.start)
 
 
-def artifact(row: Row, name: str) -> bytes | None:
+def artifact(row: RunRow, name: str) -> bytes | None:
     """A file among the artifacts of a run; None where there is none, or where only MLflow's client can read it."""
     if row.artifacts.startswith(PROXIED):  # a path under the server's own folder, whose address it does not tell
         uri = settings.tracking_uri()
@@ -102,7 +102,7 @@ def _plain(uri: str) -> bool:
     return uri.startswith("http://") and "@" not in uri and not any(os.environ.get(name) for name in TOKENS)
 
 
-def _in_file(path: Path, wanted: Wanted) -> Iterator[Row]:
+def _in_file(path: Path, wanted: Wanted) -> Iterator[RunRow]:
     if not path.exists():
         return
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
@@ -116,10 +116,10 @@ def _in_file(path: Path, wanted: Wanted) -> Iterator[Row]:
         for run_id, name, *rest in file.execute(asked, wanted._asdict() | {"experiment": EXPERIMENT}).fetchall():
             tags = dict(file.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)).fetchall())
             start, experiment, status, artifacts = rest
-            yield Row(run_id, name or "", start, str(experiment), status, artifacts, tags)
+            yield RunRow(run_id, name or "", start, str(experiment), status, artifacts, tags)
 
 
-def _at_server(uri: str, wanted: Wanted) -> Iterator[Row]:
+def _at_server(uri: str, wanted: Wanted) -> Iterator[RunRow]:
     try:
         told = json.loads(_ask(f"{uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"))
     except urllib.error.HTTPError as error:
@@ -136,7 +136,7 @@ def _at_server(uri: str, wanted: Wanted) -> Iterator[Row]:
         for run in page.get("runs", ()):
             info, tags = run["info"], {tag["key"]: tag["value"] for tag in run["data"].get("tags", ())}
             where = (int(info["start_time"]), info["experiment_id"], info["status"], info["artifact_uri"])
-            yield Row(info["run_id"], info.get("run_name", ""), *where, tags)
+            yield RunRow(info["run_id"], info.get("run_name", ""), *where, tags)
         if not page.get("next_page_token"):
             return
         body["page_token"] = page["next_page_token"]
@@ -160,7 +160,7 @@ def _ask(url: str, body: dict[str, Any] | None = None) -> bytes:
         return bytes(reply.read())
 
 
-def _by_client(wanted: Wanted) -> Iterator[Row]:
+def _by_client(wanted: Wanted) -> Iterator[RunRow]:
     from tasks.record import ledger
 
     api = ledger.client()
@@ -170,4 +170,4 @@ def _by_client(wanted: Wanted) -> Iterator[Row]:
     for run in api.search_runs([place], _filter(wanted), max_results=50_000):
         info = run.info
         where = (info.start_time, place, info.status, info.artifact_uri)
-        yield Row(info.run_id, info.run_name or "", *where, dict(run.data.tags))
+        yield RunRow(info.run_id, info.run_name or "", *where, dict(run.data.tags))

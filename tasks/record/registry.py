@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from tasks.answers.reply import Target
 from tasks.backends import get_backend
 from tasks.backends.contract import Link
-from tasks.errors import AnswerError, RecipeError
-from tasks.models import Finetuned
-from tasks.recipe import Recipe
+from tasks.core.errors import AnswerError, RecipeError
+from tasks.core.models import Finetuned
+from tasks.recipe.model import Recipe
 from tasks.record import ledger
 
 if TYPE_CHECKING:

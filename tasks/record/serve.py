@@ -17,11 +17,11 @@ from tasks.answers import ask
 from tasks.answers.index import Index, folder_of
 from tasks.answers.reply import Target
 from tasks.backends.contract import Decoding
-from tasks.backends.resident import resident
+from tasks.backends.local.resident import resident
+from tasks.core.models import Message
 from tasks.examples.styles import STYLES
-from tasks.models import Message
-from tasks.recipe import Recipe
-from tasks.tuning import Tune
+from tasks.recipe.model import Recipe
+from tasks.recipe.tuning import Tune
 
 
 class Answering(PythonModel):

@@ -9,8 +9,8 @@ from typing import Any
 import mlflow
 from mlflow.entities import Document, SpanType
 
-from tasks import settings
-from tasks.answers.reply import Reply, Step
+from tasks.answers.reply import Reply, ReplyStep
+from tasks.core import settings
 from tasks.record import ledger
 
 # It says in a person's terminal that it writes; that it could not is a warning.
@@ -54,7 +54,7 @@ def _trace(reply: Reply, place: str, metadata: dict[str, str]) -> None:
     root.end(outputs=result, end_time_ns=reply.steps[-1].end)
 
 
-def _told(step: Step, reply: Reply) -> tuple[Any, Any, dict[str, Any]]:
+def _told(step: ReplyStep, reply: Reply) -> tuple[Any, Any, dict[str, Any]]:
     """What a step was given, what it gave, and what else is known of it."""
     turns = [m.model_dump() for m in reply.messages]
     if step.name == "retrieve":

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tasks import settings
-from tasks.errors import LimitError
+from tasks.core import settings
+from tasks.core.errors import LimitError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,1 +1,1 @@
-"""Benchmarks, run by `make bench`: `python -m tests.benchmarks.catalogue`, `.prepare`, `.train`."""
+"""Benchmarks, run by `make bench`: `python -m tests.benchmarks.prepare`, `.train`, `.waits` and others."""

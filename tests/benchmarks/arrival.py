@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from deployments.demo import catalogue
 from deployments.simulators import serve
-from tasks import recipes
 from tasks.catalogue import arrival
-from tests.benchmarks import catalogue
-from tests.deployments.running import ENDED, Service, until
-from tests.tasks.backends import models
+from tasks.recipe import loader
+from tests.kit import models
+from tests.kit.running import ENDED, Service, until
 
 SHARDS = 70
 SMALL = (
@@ -77,7 +77,7 @@ def work(service: Service, simulators: serve.Simulators, place: Path, per: int) 
     for name, changes in CHAINS.items():
         local = (f"tune.base_model={tiny}",) if name == "demo" else ()
         overrides = [f"catalogue.uri={source}", f"catalogue.lines_per_shard={per}", *SMALL, *changes, *local]
-        told(service, name, recipes.load(name, overrides).model_dump(mode="json"))
+        told(service, name, loader.load(name, overrides).model_dump(mode="json"))
     before, jobs = shards(service), created(simulators)
     with source.open("ab") as stream:
         stream.write(b"".join(lines[per * SHARDS :]))

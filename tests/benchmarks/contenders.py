@@ -85,7 +85,7 @@ def duckdb(catalogue: str, folder: Path) -> dict[str, Any]:
     """DuckDB SQL. It has no function for entities, so the 26 of the catalogue are replaced by name."""
     import duckdb as db
 
-    from tests.benchmarks import words
+    from deployments.demo import words
 
     names = [pair.split()[0] for pair in words.ENTITIES.split("|")] + list(words.WINDOWS)
     text = "t"
@@ -137,7 +137,7 @@ def flow(catalogue: str, folder: Path) -> dict[str, Any]:
     """Ours as a Prefect flow: start-up apart, then in full, then with nothing to do, then with one shard more."""
     os.environ["SHARDTUNE_ROOT"] = str(folder)
     started = time.perf_counter()
-    from tasks import settings
+    from tasks.core import settings
 
     settings.enter()
     os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"
@@ -199,7 +199,7 @@ def _grow(catalogue: str, grown: Path, more: bool = False) -> None:
 
 
 def _recipe(catalogue: str) -> Any:
-    from tasks.recipe import Recipe
+    from tasks.recipe.model import Recipe
 
     # With no holdout every kept row is exported, as with the others.
     return Recipe.model_validate({"name": "bench", "catalogue": {"uri": catalogue}, "split": {"holdout_share": 0.0}})

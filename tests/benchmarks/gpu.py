@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks import recipes
-from tests.benchmarks import catalogue, train
+from deployments.demo import catalogue
+from tasks.recipe import loader
+from tests.benchmarks import train
 
 RECIPE = "tinyllama-unsloth"
 # config.json of TinyLlama 1.1B, as far as it decides time and memory; and the same shrunken to 0.3 million parameters.
@@ -43,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         train.enter(root)
         model = base_model(Path(root), options.rehearse)
-        recipe = recipes.load(RECIPE, [*train.whole(root), f"tune.base_model={model}"])
+        recipe = loader.load(RECIPE, [*train.whole(root), f"tune.base_model={model}"])
         found = train.rows(recipe, steps * train.BATCH, recipe.tune.max_length)
         shown = f"{'shrunken ' * options.rehearse}TinyLlama 1.1B, weights at random" if Path(model).is_dir() else model
         print(f"{name}: {shown}, 4-bit, {steps} steps of {train.BATCH} made-up rows")
@@ -64,7 +65,7 @@ def gpu() -> str:
 
 def base_model(root: Path, shrunken: bool) -> str:
     """The recipe's own base model where the hub gives it, else a folder with a model of its shape."""
-    named = recipes.load(RECIPE).tune.base_model
+    named = loader.load(RECIPE).tune.base_model
     if not shrunken and on_hub(named):
         return named
     os.environ["HF_HUB_OFFLINE"] = "1"  # or Unsloth asks the hub for two minutes whether it is there

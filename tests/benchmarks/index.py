@@ -22,10 +22,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tasks import recipes, settings
+from deployments.demo import catalogue
 from tasks.answers import index
-from tasks.models import CleanShard
-from tests.benchmarks import catalogue
+from tasks.core import settings
+from tasks.core.models import CleanShard
+from tasks.recipe import loader
 
 QUERIES = 2_000
 
@@ -163,7 +164,7 @@ def compare(place: Path, rows: int) -> None:
 
     catalogue.write(str(place / "catalogue.json"), rows)
     prepared = prepare(
-        recipes.load(None, [f"catalogue.uri={place}/catalogue.json", f"catalogue.lines_per_shard={-(-rows // 70)}"])
+        loader.load(None, [f"catalogue.uri={place}/catalogue.json", f"catalogue.lines_per_shard={-(-rows // 70)}"])
     )
     (place / "shards.json").write_text(json.dumps([s.model_dump(mode="json") for s in prepared.shards]))
     (place / "questions.json").write_text(json.dumps(made(place)))

@@ -15,12 +15,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deployments.simulators import tokens
+from deployments.demo import catalogue
+from deployments.simulators.openai import tokens
+from tasks.core.models import Export
 from tasks.examples import lines, lint
 from tasks.examples.export import BESIDE
 from tasks.examples.styles import STYLES
-from tasks.models import Export
-from tests.benchmarks import catalogue
 
 ROWS = 20_000
 MODEL = "gpt-4o-mini-2024-07-18"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.answers import sources
-from tasks.answers.index import Row
+from tasks.answers.index import IndexedRow
 from tasks.answers.words import STOP, listed, words
 from tasks.examples.grounding import clip
 
@@ -25,12 +25,12 @@ class Planted(NamedTuple):
     """An answer to a question about `row`; `altered` says what is wrong with it, None where nothing is."""
 
     question: str
-    row: Row
+    row: IndexedRow
     answer: str
     altered: str | None
 
 
-def planted(rows: Sequence[Row], count: int, seed: int = 1) -> list[Planted]:
+def planted(rows: Sequence[IndexedRow], count: int, seed: int = 1) -> list[Planted]:
     """`count` answers, half of them true; of the false ones as many of each kind as the rows allow."""
     chance = random.Random(seed)
     chosen = [row for row in chance.sample(list(rows), len(rows)) if len(words(row.content)) >= 12]
@@ -48,15 +48,15 @@ def planted(rows: Sequence[Row], count: int, seed: int = 1) -> list[Planted]:
     return [*true, *false]
 
 
-def _planted(row: Row, answer: str, altered: str | None) -> Planted:
+def _planted(row: IndexedRow, answer: str, altered: str | None) -> Planted:
     return Planted(f"What is the {row.title} product?", row, answer, altered)
 
 
-def _said(row: Row) -> str:
+def _said(row: IndexedRow) -> str:
     return clip(row.content, 240)
 
 
-def _true(row: Row, number: int) -> str:
+def _true(row: IndexedRow, number: int) -> str:
     """The row in its own words, with units spelt otherwise, with its sentences turned round, or within a sentence."""
     said = _said(row)
     if number % 4 == 1:
@@ -71,7 +71,7 @@ def _true(row: Row, number: int) -> str:
     return f"[{row.uid}] {said}"
 
 
-def number(row: Row, rows: Sequence[Row], chance: random.Random) -> str | None:
+def number(row: IndexedRow, rows: Sequence[IndexedRow], chance: random.Random) -> str | None:
     """One number is another one, which the row does not have."""
     said = _said(row)
     found = list(re.finditer(r"\d+", said))
@@ -84,7 +84,7 @@ def number(row: Row, rows: Sequence[Row], chance: random.Random) -> str | None:
     return f"[{row.uid}] {said[: place.start()]}{wrong}{said[place.end() :]}"
 
 
-def name(row: Row, rows: Sequence[Row], chance: random.Random) -> str | None:
+def name(row: IndexedRow, rows: Sequence[IndexedRow], chance: random.Random) -> str | None:
     """One capitalised word within a sentence is another name."""
     said = _said(row)
     found = [f for f in re.finditer(r"(?<=[a-z,] )[A-Z][a-z]{3,}", said) if f.group().lower() not in STOP]
@@ -94,7 +94,7 @@ def name(row: Row, rows: Sequence[Row], chance: random.Random) -> str | None:
     return f"[{row.uid}] {said[: place.start()]}{chance.choice(NAMES)}{said[place.end() :]}"
 
 
-def material(row: Row, rows: Sequence[Row], chance: random.Random) -> str | None:
+def material(row: IndexedRow, rows: Sequence[IndexedRow], chance: random.Random) -> str | None:
     """One word for a material or a colour is another one, which the row does not have."""
     said = _said(row)
     for known in (listed("materials"), listed("colours")):
@@ -106,7 +106,7 @@ def material(row: Row, rows: Sequence[Row], chance: random.Random) -> str | None
     return None
 
 
-def other_row(row: Row, rows: Sequence[Row], chance: random.Random) -> str | None:
+def other_row(row: IndexedRow, rows: Sequence[IndexedRow], chance: random.Random) -> str | None:
     """What another row says, under the uid of that row or of this one."""
     other = chance.choice([r for r in rows if r.title != row.title and r.content != row.content])
     return f"[{chance.choice([other.uid, row.uid])}] {_said(other)}"
@@ -128,7 +128,7 @@ def main(catalogue: str, count: int = 200) -> None:
     from tests.benchmarks.retrieval import rows_of
 
     _, found = rows_of(catalogue)
-    rows = [Row(line=n, shard=0, digest="", **row) for n, row in enumerate(found, 1)]
+    rows = [IndexedRow(line=n, shard=0, digest="", **row) for n, row in enumerate(found, 1)]
     answers = planted(rows, count)
     accepted, rejected, wrong = rates(answers)
     print(
@@ -140,7 +140,7 @@ def main(catalogue: str, count: int = 200) -> None:
 
 
 if __name__ == "__main__":
-    from tasks import settings
+    from tasks.core import settings
 
     settings.enter()
     main(sys.argv[1], *map(int, sys.argv[2:]))

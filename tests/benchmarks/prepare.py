@@ -20,7 +20,8 @@ from typing import Any
 
 import psutil
 
-from tests.benchmarks import catalogue, contenders
+from deployments.demo import catalogue
+from tests.benchmarks import contenders
 
 SIZES = (0.1, 1.0)
 

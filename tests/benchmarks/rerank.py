@@ -71,7 +71,7 @@ def main(catalogue: str, model: str, way: str = "") -> None:
 
 
 if __name__ == "__main__":
-    from tasks import settings
+    from tasks.core import settings
 
     settings.enter()
     main(*sys.argv[1:])

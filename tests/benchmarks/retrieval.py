@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tasks import recipes
 from tasks.answers import index
 from tasks.answers.words import STOP, words
-from tasks.models import CleanShard
+from tasks.core.models import CleanShard
+from tasks.recipe import loader
 
 Row = dict[str, str]
 
@@ -80,7 +80,7 @@ def rows_of(catalogue: str) -> tuple[tuple[CleanShard, ...], list[Row]]:
     """The clean shards of a catalogue, and their rows."""
     from flows.prepare import prepare
 
-    shards = prepare(recipes.load(None, [f"catalogue.uri={catalogue}"])).shards
+    shards = prepare(loader.load(None, [f"catalogue.uri={catalogue}"])).shards
     rows = [r for s in shards for r in pq.read_table(s.uri, columns=["uid", "title", "content"]).to_pylist()]
     return shards, rows
 
@@ -96,7 +96,7 @@ def main(catalogue: str, other: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from tasks import settings
+    from tasks.core import settings
 
     settings.enter()
     main(*sys.argv[1:])

@@ -44,7 +44,7 @@ def main() -> None:
 @contextmanager
 def clusters(folder: Path) -> Iterator[dict[int, Any]]:
     """A Dask cluster of one worker and one of two, each worker with one thread."""
-    from tests.flows.cluster import running
+    from tests.kit.cluster import running
 
     with running(folder / "one", "a") as one, running(folder / "two", "a", "b") as two:
         yield {1: one, 2: two}
@@ -52,7 +52,7 @@ def clusters(folder: Path) -> Iterator[dict[int, Any]]:
 
 def work(folder: Path, clusters: dict[int, Any], rows: int, per: int, runs: int) -> None:
     """The table of one and two workers, here and on Dask."""
-    from tests.benchmarks import catalogue
+    from deployments.demo import catalogue
 
     source = folder / "catalogue.json"
     size = catalogue.write(str(source), rows)
@@ -72,8 +72,8 @@ def work(folder: Path, clusters: dict[int, Any], rows: int, per: int, runs: int)
 
 def tiny(folder: Path, clusters: dict[int, Any], runs: int) -> None:
     """Milliseconds a shard, where a shard is two lines: nearly all of it is the engine's."""
+    from deployments.demo import catalogue
     from tasks.catalogue import batch
-    from tests.benchmarks import catalogue
 
     source = folder / "tiny.json"
     catalogue.write(str(source), 2 * TINY)
@@ -105,8 +105,8 @@ def taken(runs: int, run: Any, clusters: dict[int, Any]) -> dict[tuple[str, int]
 def once(folder: Path, source: Path, cluster: Any, count: int, per: int) -> Taken:
     """One prepare, from nothing."""
     from flows.prepare import prepare
-    from tasks import settings
-    from tasks.recipe import Recipe
+    from tasks.core import settings
+    from tasks.recipe.model import Recipe
 
     recipe = Recipe.model_validate({"catalogue": {"uri": str(source), "lines_per_shard": per}})
     with tempfile.TemporaryDirectory(dir=folder) as root:

@@ -23,14 +23,15 @@ from typing import Any, NamedTuple
 import psutil
 import pyarrow.parquet as pq
 
-from tasks import recipes, settings, store
-from tasks.backends import base, jobs
+from deployments.demo import catalogue
 from tasks.backends.contract import Link
+from tasks.backends.local import jobs, models
 from tasks.catalogue import batch, pool
 from tasks.catalogue.plan import plan
-from tasks.models import Export
-from tasks.recipe import Recipe
-from tests.benchmarks import catalogue
+from tasks.core import settings, store
+from tasks.core.models import Export
+from tasks.recipe import loader
+from tasks.recipe.model import Recipe
 
 TARGET = 1.2
 BATCH = 8  # examples of one optimizer step, in every way
@@ -61,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         enter(name)
-        recipe = recipes.load("demo", [*whole(name), "tune.max_length=2048"])
+        recipe = loader.load("demo", [*whole(name), "tune.max_length=2048"])
         found = rows(recipe, options.steps * BATCH, options.longest)
         print(f"{recipe.tune.base_model}, {options.steps} steps of {BATCH} made-up rows")
         runs = turns(recipe, found, options.engines, options.rounds)
@@ -91,7 +92,7 @@ def rows(recipe: Recipe, count: int, longest: int) -> Rows:
     planned = plan(recipe.catalogue, root)
     cleaned = batch.cleaned(planned.shards, rules, root)
     pairs = tuple(zip(cleaned, batch.repeats(cleaned, rules, root), strict=True))
-    folder, rendering = batch.folder_of(planned, recipe, root), base.rendering(recipe.tune)
+    folder, rendering = batch.folder_of(planned, recipe, root), models.rendering(recipe.tune)
     exporting = recipe.export.model_copy(update={"formats": (rendering.template,)})
     finished = batch.finished(pairs, rules, exporting, rendering, folder, root)
     return short(next(e for e in finished[0].exports if e.split == "train"), count, longest)
@@ -130,7 +131,7 @@ def measure(link: Link, folder: Path) -> dict[str, Any]:
     job, cpu = jobs.Folder(folder), list[float]()
     job.path.mkdir(parents=True)
     job.write("link.json", link.model_dump(mode="json"))
-    command = [sys.executable, "-m", "tasks.backends.trainer", str(folder / "link.json")]
+    command = [sys.executable, "-m", "tasks.backends.local.training.trainer", str(folder / "link.json")]
     with job.log.open("wb") as log:
         process = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         while process.poll() is None:

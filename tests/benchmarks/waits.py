@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 import psutil
 
-from tests.benchmarks import catalogue
-from tests.tasks.backends import models
+from deployments.demo import catalogue
+from tests.kit import models
 
 TOP = Path(__file__).parent.parent.parent
 LINES = 200

@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.conftest import QUIET
-from tests.deployments.running import PATIENCE, Service
+from tests.kit.running import PATIENCE, Service
 
 FOREIGN = "shop.example.org"  # resolves to this machine in this browser: a page of a rebound name, and of another site
 NAME = "shardtune-other"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
 
-from tests.benchmarks import catalogue
-from tests.deployments.running import Service
-from tests.tasks.backends import models
+from deployments.demo import catalogue
+from tests.kit import models
+from tests.kit.running import Service
 
 PER = 200
 FIELDS = {

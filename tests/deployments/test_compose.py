@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.deployments import compose
+from tests.kit import compose
 
 SERVICES: dict[str, Any] = compose.declared()["services"]
 ONE_SHOT = {"buckets", "deploy", "deploy-rehearsal"}

@@ -17,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from deployments.compose.requirements import requirements
-from tests.deployments import compose
+from tests.kit import compose
 
 PROJECT = compose.TOP / "pyproject.toml"
 DOCKERFILE = (compose.TOP / "deployments/Dockerfile").read_text()
@@ -27,7 +27,7 @@ IMAGE = os.environ.get("SHARDTUNE_IMAGE", "")
 ENGINE = shutil.which(os.environ.get("ENGINE", "podman")) or shutil.which("docker")
 # What the servers' image runs.
 SERVED = (
-    "deployments.door",
+    "deployments.service.door",
     "deployments.compose.alive",
     "deployments.compose.buckets",
     "deployments.simulators.__main__",

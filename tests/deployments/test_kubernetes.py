@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import Flow, FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
-from tests.deployments import compose
+from tests.kit import compose
 
 FOLDER = compose.TOP / "deployments/kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())

@@ -18,7 +18,7 @@ from prefect_docker.worker import DockerWorker, DockerWorkerJobConfiguration
 from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 
 from deployments import register, steps
-from tests.deployments import compose
+from tests.kit import compose
 
 FOLDER = compose.TOP / "deployments/pools"
 WORKERS = {"process": ProcessWorker, "docker": DockerWorker, "kubernetes": KubernetesWorker}

@@ -19,8 +19,9 @@ from prefect.utilities.templating import apply_values
 
 from deployments import register, steps
 from flows.finetune import finetune
-from tasks import recipes, settings
-from tasks.recipe import Recipe
+from tasks.core import settings
+from tasks.recipe import loader
+from tasks.recipe.model import Recipe
 
 DECLARED = register.declared()
 DEPLOYMENTS = {one["name"]: one for one in DECLARED["deployments"]}
@@ -42,14 +43,14 @@ def flow(name: str) -> Flow[..., Any]:
 
 def test_every_recipe_has_a_finetune_deployment_and_no_other():
     made = {name.removeprefix("finetune-") for name in DEPLOYMENTS if name.startswith("finetune-")}
-    assert made == set(recipes.names())
+    assert made == set(loader.names())
 
 
 @pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if name.startswith(("finetune-", "retrain-"))])
 def test_a_recipe_reaches_its_deployment_whole(name):
     given = parameters(name)
-    assert Recipe.model_validate(given["recipe"]) == recipes.load(name.partition("-")[2])
-    assert given["recipe"] == recipes.load(name.partition("-")[2]).model_dump(mode="json")
+    assert Recipe.model_validate(given["recipe"]) == loader.load(name.partition("-")[2])
+    assert given["recipe"] == loader.load(name.partition("-")[2]).model_dump(mode="json")
     local = given["recipe"]["tune"]["kind"] == "local"
     assert given["wait"] is local, "a paid job is left to the sweep"
     assert DEPLOYMENTS[name]["concurrency_limit"]["limit"] == 1

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks import recipes
-from tests.benchmarks import catalogue
-from tests.deployments.stack import Running, stack
+from deployments.demo import catalogue
+from tasks.recipe import loader
+from tests.kit.stack import Running, stack
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_mlflow_refuses_a_stranger_for_reads_and_writes(running, auth):
 
 def test_the_worker_prepares_a_catalogue_from_and_into_the_object_store(running, source):
     changes = [f"catalogue.uri={source}", "catalogue.lines_per_shard=200", "export.formats=[openai, gemini]"]
-    recipe = recipes.load("demo", changes).model_dump(mode="json")
+    recipe = loader.load("demo", changes).model_dump(mode="json")
     run = running.ran("prepare/prepare", {"recipe": recipe})
     assert run["state_type"] == "COMPLETED", running.told(run)
     made = running.objects("shardtune")

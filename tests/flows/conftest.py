@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import settings
+from tasks.core import settings
 
 STARTUP = 300  # seconds: the first start of the server makes its database, slowly on a small machine
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from prefect.settings import PREFECT_API_URL
 
+from deployments.demo import catalogue
 from deployments.simulators import serve
 from flows.ask import ask
 from flows.compare import compare
@@ -26,18 +27,19 @@ from flows.finetune import finetune
 from flows.promote import rollback
 from flows.reproduce import reproduce
 from flows.sweep import sweep
-from tasks import forgetting, recipes, settings
-from tasks.answers.compared import GUARD
+from tasks import forgetting
 from tasks.backends import get_backend
 from tasks.backends.contract import ENDED
-from tasks.errors import AnswerError, TrainingError
-from tasks.models import Finetuned
-from tasks.recipe import Recipe
+from tasks.core import settings
+from tasks.core.errors import AnswerError, TrainingError
+from tasks.core.models import Finetuned
+from tasks.evaluation.comparison import GUARD
+from tasks.recipe import loader
+from tasks.recipe.model import Recipe
 from tasks.record import aliases, ledger, lineage
-from tests.benchmarks import catalogue
-from tests.flows.demo import runs
-from tests.flows.stopped import MOMENTS, killed
-from tests.tasks.backends import paid
+from tests.kit import paid
+from tests.kit.demo import runs
+from tests.kit.stopped import MOMENTS, killed
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 SMALL = (
@@ -72,7 +74,7 @@ def shared(place: Path, simulators: serve.Simulators, own_root: Path, monkeypatc
 
 
 def recipe(place: Path, *more: str) -> Recipe:
-    return recipes.load("gpt-4o-mini", [f"catalogue.uri={place / 'catalogue.json'}", *SMALL, *more])
+    return loader.load("gpt-4o-mini", [f"catalogue.uri={place / 'catalogue.json'}", *SMALL, *more])
 
 
 def grounded(place: Path, *more: str) -> Recipe:

@@ -15,15 +15,16 @@ from distributed import Client
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments.demo import catalogue
 from flows.prepare import prepare, under
-from tasks import runner, settings, store
-from tasks.errors import MissingExtraError, RunnerError
+from tasks.core import settings, store
+from tasks.core.errors import MissingExtraError, RunnerError
+from tasks.core.models import Prepared
 from tasks.examples.templates import Rendering
-from tasks.models import Prepared
-from tasks.recipe import Recipe
-from tests.benchmarks import catalogue
-from tests.flows.cluster import Cluster, running
-from tests.tasks.catalogue.bucket import serving
+from tasks.orchestrator import runner
+from tasks.recipe.model import Recipe
+from tests.kit.bucket import serving
+from tests.kit.cluster import Cluster, running
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 

@@ -11,10 +11,10 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from flows.finetune import finetune
-from tasks import settings
-from tasks.models import Finetuned
+from tasks.core import settings
+from tasks.core.models import Finetuned
 from tasks.record import ledger
-from tests.flows.demo import STEPS, recipe, runs
+from tests.kit.demo import STEPS, recipe, runs
 
 pytestmark = pytest.mark.usefixtures("orchestrator", "shared_root")
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import cli
-from tasks import recipes
-from tasks.answers.asking import Exam
-from tasks.backends.contract import Job, Status
-from tasks.backends.jobs import Folder
-from tasks.errors import ShardtuneError
-from tests.benchmarks import catalogue
-from tests.tasks.backends.models import build, tune
-from tests.tasks.links import result
-from tests.tasks.record import served
+from deployments.demo import catalogue
+from flows.cli.main import cli
+from tasks.backends.contract import Job, JobStatus
+from tasks.backends.local.jobs import Folder
+from tasks.core.errors import ShardtuneError
+from tasks.evaluation.exams import Exam
+from tasks.recipe import loader
+from tests.kit import served
+from tests.kit.links import result
+from tests.kit.models import build, tune
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 PATIENCE = 120.0
@@ -54,7 +54,7 @@ def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch
     from tasks.record import evidence, ledger
 
     chosen = words(tmp_path)
-    recipe = recipes.load(None, [f"catalogue.uri={chosen[1]}", *chosen[3::2]])
+    recipe = loader.load(None, [f"catalogue.uri={chosen[1]}", *chosen[3::2]])
     recipe = links.exporting(recipe)
     prepared = prepare(recipe, links.rendering(recipe))
     (link,) = links.chain(recipe, prepared)
@@ -69,13 +69,13 @@ def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch
         folder = Folder.of(mine.key)
         folder.path.mkdir(parents=True)
         folder.write("job.json", job.model_dump(mode="json"))
-        folder.write("status.json", Status(state="running").model_dump(mode="json"))
+        folder.write("status.json", JobStatus(state="running").model_dump(mode="json"))
         return mine.key, run
 
     (done, run), (open_, _) = ran(recipe.seed), ran(99)
     (tmp_path / "adapter").mkdir()
     told = result(link, run, model=str(tmp_path / "adapter"))
-    evidence.finish(run, link, Status(state="succeeded"), check.quote(link, recipe), told)
+    evidence.finish(run, link, JobStatus(state="succeeded"), check.quote(link, recipe), told)
     called = {
         "recipes": (),
         "prepare": chosen,

@@ -18,11 +18,11 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.finetune import finetune
 from flows.sweep import cancel, sweep
-from tasks.backends.jobs import Folder
-from tasks.backends.local import CANCELLED
-from tasks.errors import AnswerError, BackendError
+from tasks.backends.local.backend import CANCELLED
+from tasks.backends.local.jobs import Folder
+from tasks.core.errors import AnswerError, BackendError
 from tasks.record import ledger
-from tests.flows.demo import STEPS, overrides, recipe, runs
+from tests.kit.demo import STEPS, overrides, recipe, runs
 
 pytestmark = pytest.mark.usefixtures("orchestrator", "shared_root")
 
@@ -32,7 +32,7 @@ PATIENCE = 240.0  # seconds, after which a moment that never came fails the test
 
 def started(place: Path, *more: str) -> subprocess.Popen[str]:
     """`shardtune finetune` in a process of its own, as a person starts it."""
-    call = [sys.executable, "-c", "from flows.cli import main; main()", "finetune", "--recipe", "demo", "--json"]
+    call = [sys.executable, "-c", "from flows.cli.main import main; main()", "finetune", "--recipe", "demo", "--json"]
     for override in overrides(place, *more):
         call += ["--set", override]
     env = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
@@ -42,7 +42,7 @@ def started(place: Path, *more: str) -> subprocess.Popen[str]:
 
 def cancelled(key: str) -> subprocess.CompletedProcess[str]:
     """`shardtune cancel`, beside the flow that watches the job."""
-    call = [sys.executable, "-c", "from flows.cli import main; main()", "cancel", key, "--json"]
+    call = [sys.executable, "-c", "from flows.cli.main import main; main()", "cancel", key, "--json"]
     return subprocess.run(call, env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()}, **PIPES)
 
 
@@ -106,7 +106,7 @@ def test_a_fine_tune_killed_at_every_stage_is_one_job_and_one_run(place):
 def asked(process: subprocess.Popen[str]) -> bool:
     """Whether the flow of this process is asking the models."""
     family = psutil.Process(process.pid).children(recursive=True)
-    return any("tasks.backends.sampler" in " ".join(p.cmdline()) for p in family if p.is_running())
+    return any("tasks.backends.local.sampler" in " ".join(p.cmdline()) for p in family if p.is_running())
 
 
 @pytest.mark.long

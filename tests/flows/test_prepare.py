@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from prefect.client.orchestration import get_client
 
+from deployments.demo import catalogue
 from flows.prepare import prepare
-from tasks.errors import CatalogueError
-from tasks.models import Prepared
-from tasks.recipe import Recipe
-from tests.benchmarks import catalogue
+from tasks.core.errors import CatalogueError
+from tasks.core.models import Prepared
+from tasks.recipe.model import Recipe
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 

@@ -16,18 +16,20 @@ import pytest
 from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL
 
+from deployments.demo import catalogue
 from deployments.simulators import serve
 from flows.check import check, quote
 from flows.finetune import finetune
 from flows.sweep import cancel, sweep
-from tasks import recipes, vault
-from tasks.backends import prompting, vertex
-from tasks.errors import BackendError, TransientError
-from tasks.recipe import Recipe
+from tasks.backends.gemini import client
+from tasks.backends.openai import answers
+from tasks.core.errors import BackendError, TransientError
+from tasks.orchestrator import secrets
+from tasks.recipe import loader
+from tasks.recipe.model import Recipe
 from tasks.record import ledger
-from tests.benchmarks import catalogue
-from tests.flows.demo import runs
-from tests.tasks.backends import paid
+from tests.kit import paid
+from tests.kit.demo import runs
 from tests.tasks.examples import test_lint
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
@@ -56,7 +58,7 @@ def simulators(monkeypatch: pytest.MonkeyPatch, shared: None) -> Iterator[serve.
 
 
 def recipe(shop: Path, name: str, *more: str) -> Recipe:
-    return recipes.load(name, [f"catalogue.uri={shop / 'catalogue.json'}", *SMALL, *more])
+    return loader.load(name, [f"catalogue.uri={shop / 'catalogue.json'}", *SMALL, *more])
 
 
 def made(simulators: serve.Simulators) -> dict[str, int]:
@@ -71,7 +73,7 @@ def untouched(simulators: serve.Simulators) -> bool:
 def command(*arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
     """`shardtune …` in a process of its own; a variable that is None is not set in it."""
     env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()} | environment
-    call = [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
+    call = [sys.executable, "-c", "from flows.cli.main import main; main()", *arguments]
     return subprocess.run(call, env={n: v for n, v in env.items() if v is not None}, **PIPES)
 
 
@@ -205,7 +207,7 @@ def test_a_failed_job_is_paid_again_only_on_demand_in_the_same_run(shop, simulat
 
 
 def test_answers_that_did_not_come_are_asked_for_by_a_later_sweep(shop, simulators, monkeypatch):
-    monkeypatch.setattr(prompting, "RETRIES", 0)
+    monkeypatch.setattr(answers, "RETRIES", 0)
     simulators.state.faults.append({"route": "openai.chat", "fault": "status", "status": 503, "times": None})
     with pytest.raises(TransientError, match="asking"):
         finetune(recipe(shop, "gpt-4o-mini", "shards=[0]", "seed=503"))
@@ -346,7 +348,15 @@ def test_check_is_clean_and_its_exit_status_says_when_it_is_not(shop, simulators
 def test_the_command_killed_while_its_job_runs_pays_once(shop, simulators):
     words = [w for s in (f"catalogue.uri={shop / 'catalogue.json'}", *SMALL, "seed=98") for w in ("--set", s)]
     words += ["--set", "chain=false", "--set", "shards=[0]", "--json"]
-    script = [sys.executable, "-c", "from flows.cli import main; main()", "finetune", "--recipe", "gpt-4o-mini", *words]
+    script = [
+        sys.executable,
+        "-c",
+        "from flows.cli.main import main; main()",
+        "finetune",
+        "--recipe",
+        "gpt-4o-mini",
+        *words,
+    ]
     process = subprocess.Popen(script, env={**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value()}, **PIPES)
     while not made(simulators)["openai"]:
         assert process.poll() is None, process.communicate()
@@ -375,12 +385,12 @@ def test_the_command_finds_thirty_planted_defects_in_a_file_and_none_in_a_clean_
 @pytest.fixture
 def kept(simulators: serve.Simulators) -> Iterator[None]:
     """The simulators' keys as Secret blocks of the Prefect server."""
-    account = Path(os.environ[vertex.CREDENTIALS]).read_text()
-    for variable, value in {"OPENAI_API_KEY": os.environ["OPENAI_API_KEY"], vertex.CREDENTIALS: account}.items():
-        Secret(value=value).save(vault.block(variable), overwrite=True)
+    account = Path(os.environ[client.CREDENTIALS]).read_text()
+    for variable, value in {"OPENAI_API_KEY": os.environ["OPENAI_API_KEY"], client.CREDENTIALS: account}.items():
+        Secret(value=value).save(secrets.block(variable), overwrite=True)
     yield
-    for variable in ("OPENAI_API_KEY", vertex.CREDENTIALS):
-        Secret.delete(vault.block(variable))
+    for variable in ("OPENAI_API_KEY", client.CREDENTIALS):
+        Secret.delete(secrets.block(variable))
 
 
 def told() -> str:

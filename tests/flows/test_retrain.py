@@ -16,19 +16,20 @@ import pyarrow.parquet as pq
 import pytest
 from prefect.settings import PREFECT_API_URL
 
+from deployments.demo import catalogue
 from deployments.simulators import serve
 from flows.finetune import finetune
 from flows.retrain import retrain
 from flows.sweep import sweep
-from tasks import forgetting, recipes
+from tasks import forgetting
 from tasks.backends.contract import Link
-from tasks.errors import BackendError, CatalogueError, RecipeError, TrainingError
-from tasks.models import Retrained
-from tasks.recipe import Recipe
+from tasks.core.errors import BackendError, CatalogueError, RecipeError, TrainingError
+from tasks.core.models import Retrained
+from tasks.recipe import loader
+from tasks.recipe.model import Recipe
 from tasks.record import ledger
-from tests.benchmarks import catalogue
-from tests.flows.demo import runs
-from tests.tasks.backends import paid
+from tests.kit import paid
+from tests.kit.demo import runs
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 PER = 300
@@ -79,7 +80,7 @@ def written(path: Path, data: list[bytes]) -> Path:
 
 
 def recipe(file: Path, name: str, *more: str) -> Recipe:
-    return recipes.load("gpt-4o-mini", [f"catalogue.uri={file}", *SMALL, f"name={name}", own(name), *more])
+    return loader.load("gpt-4o-mini", [f"catalogue.uri={file}", *SMALL, f"name={name}", own(name), *more])
 
 
 def own(name: str) -> str:
@@ -107,7 +108,7 @@ def trained(*done: Retrained) -> list[int]:
 def started(*words: str) -> subprocess.Popen[str]:
     """`shardtune retrain` in a process of its own."""
     env = {**os.environ, "PREFECT_API_URL": PREFECT_API_URL.value() or ""}
-    return subprocess.Popen([sys.executable, "-c", "from flows.cli import main; main()", *words], env=env, **PIPES)
+    return subprocess.Popen([sys.executable, "-c", "from flows.cli.main import main; main()", *words], env=env, **PIPES)
 
 
 def words(file: Path, name: str, *more: str) -> list[str]:

@@ -20,7 +20,8 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
 from prefect.states import Cancelling, Failed, Pending, Running, Scheduled, State
 
-from tasks import flowruns, processes, runs
+from tasks.core import processes
+from tasks.orchestrator import flow_runs, runs
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 
@@ -213,8 +214,8 @@ def test_status_reads_runs_from_prefects_file_as_its_server_tells_them(api, depl
     begun(api, None, Failed(message="Flow run encountered an exception: CatalogueError: no catalogue"), {})
     begun(api, deployment, Scheduled(scheduled_time=datetime.now(UTC) - timedelta(minutes=1)), {"mine": 1})
     monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
-    asked = flowruns.seen(timedelta(days=1)).runs
+    asked = flow_runs.seen(timedelta(days=1)).runs
     monkeypatch.delenv("PREFECT_API_URL")
     file = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
-    read = list(flowruns._in_file(file, timedelta(days=1)))
+    read = list(flow_runs._in_file(file, timedelta(days=1)))
     assert len(read) >= 3 and sorted(read) == sorted(asked)

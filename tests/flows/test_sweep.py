@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flows import sweep
-from tasks.errors import TransientError
-from tasks.models import Swept
+from tasks.core.errors import TransientError
+from tasks.core.models import Swept
 
 
 def test_whatever_one_look_fails_at_the_others_have_theirs(monkeypatch, caplog):

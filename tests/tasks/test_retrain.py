@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from tasks import recipes, resume
-from tasks.answers.forgetting import Forgetting
+from tasks import resume
 from tasks.backends.contract import Link
 from tasks.catalogue.growth import Growth
-from tasks.errors import BackendError
-from tasks.models import Finetuned, Prepared
-from tasks.record.chain import Past, Taught
+from tasks.core.errors import BackendError
+from tasks.core.models import Finetuned, Prepared
+from tasks.evaluation.forgetting import Forgetting
+from tasks.recipe import loader
+from tasks.record.chain import ChainHistory, LearnedLink
 from tasks.retrain import Done, Look, moving
 
-RECIPE = recipes.load("demo")
+RECIPE = loader.load("demo")
 
 
-def past(links: int, rows: int = 0) -> Past:
+def past(links: int, rows: int = 0) -> ChainHistory:
     """A chain of so many links, of which the first `rows` were measured."""
     taught = tuple(
-        Taught(f"key{n}", Link.model_construct(), RECIPE, Prepared.model_construct(shards=())) for n in range(links)
+        LearnedLink(f"key{n}", Link.model_construct(), RECIPE, Prepared.model_construct(shards=()))
+        for n in range(links)
     )
     scores = tuple((20.0,) * (n + 1) for n in range(rows))
     shards, keys = tuple(range(rows)), tuple(f"key{n}" for n in range(rows))
     known = Forgetting(shards=shards, keys=keys, scores=scores, kept=(True,) * rows, bound=5.0) if rows else None
-    return Past(taught, None, known)
+    return ChainHistory(taught, None, known)
 
 
 def test_a_round_after_which_the_chain_knows_no_link_more_is_an_error():

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from deployments.simulators import serve
-from tests.tasks.backends import paid
+from tests.kit import paid
 
 LINE = {
     "messages": [{"role": "user", "content": "What is a drum?"}, {"role": "assistant", "content": "A drum of 7 l."}]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tasks import recipes
 from tasks.answers import ask, index
 from tasks.answers.reply import Reply, Target
 from tasks.backends.contract import Answer, Decoding
 from tasks.examples.styles import ABSTAIN
-from tasks.tuning import LocalTune
-from tests.tasks.catalogue.catalogues import line, run, source
+from tasks.recipe import loader
+from tasks.recipe.tuning import LocalTune
+from tests.kit.catalogues import line, run, source
 
 PRODUCTS = [
     line("B001", "Copper Tea Kettle", "A copper kettle that holds two litres and sings when the water boils."),
@@ -18,7 +18,7 @@ PRODUCTS = [
     line("B003", "Field Guide", "The first volume of a field guide to birds of the northern shores."),
     line("B004", "Field Guide", "A field guide to mushrooms, with 120 drawings of them by the author."),
 ]
-RECIPE = recipes.load(None, ["evaluate.max_new_tokens=40", "ask.product_url='https://shop/{uid}'", "ask.rows=2"])
+RECIPE = loader.load(None, ["evaluate.max_new_tokens=40", "ask.product_url='https://shop/{uid}'", "ask.rows=2"])
 KETTLE = "What is the Copper Tea Kettle product?"
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks import recipes
 from tasks.answers import index
-from tasks.errors import AnswerError
-from tests.tasks.catalogue.catalogues import line, run, source
+from tasks.core.errors import AnswerError
+from tasks.recipe import loader
+from tests.kit.catalogues import line, run, source
 
 PRODUCTS = [
     line("B001", "5 Ft Turbo Tube Slide Yellow", "A bright yellow slide of plastic for a play set, five feet high."),
@@ -120,7 +120,7 @@ def test_an_index_that_is_not_there_or_broken_says_what_to_do(tmp_path, made):
 def test_recipes_whose_clean_shards_differ_have_an_index_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("c.json").write_bytes(b"".join(PRODUCTS))
-    one = recipes.load(None, ["catalogue.uri=c.json"])
-    same = recipes.load(None, [f"catalogue.uri={tmp_path}/c.json", "evaluate.seen=3"])
-    other = recipes.load(None, ["catalogue.uri=c.json", "clean.junk=false"])
+    one = loader.load(None, ["catalogue.uri=c.json"])
+    same = loader.load(None, [f"catalogue.uri={tmp_path}/c.json", "evaluate.seen=3"])
+    other = loader.load(None, ["catalogue.uri=c.json", "clean.junk=false"])
     assert index.folder_of(one) == index.folder_of(same) != index.folder_of(other)

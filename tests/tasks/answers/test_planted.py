@@ -6,19 +6,20 @@ from collections import Counter
 
 import pytest
 
-from tasks.answers.index import Row
-from tests.benchmarks import catalogue, planted
-from tests.tasks.catalogue import catalogues
+from deployments.demo import catalogue
+from tasks.answers.index import IndexedRow
+from tests.benchmarks import planted
+from tests.kit import catalogues
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory) -> list[Row]:
+def rows(tmp_path_factory) -> list[IndexedRow]:
     place = tmp_path_factory.mktemp("planted")
     catalogue.write(str(place / "catalogue.json"), 1_500)
     data = (place / "catalogue.json").read_bytes()
     (shard,) = catalogues.run(catalogues.source(place, data, per=5_000), place).prepared.shards
     return [
-        Row(shard=0, digest="", **{name: row[name] for name in ("uid", "title", "content", "line")})
+        IndexedRow(shard=0, digest="", **{name: row[name] for name in ("uid", "title", "content", "line")})
         for row in catalogues.rows(shard)
     ]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.answers.index import Row
+from tasks.answers.index import IndexedRow
 from tasks.answers.sources import abstains, body, measures, problems
 from tasks.examples.styles import ABSTAIN, SOURCE
 
-ROW = Row(
+ROW = IndexedRow(
     uid="B00TUTU",
     title="Girls Ballet Tutu Neon Pink",
     content="High quality 3 layer ballet tutu by Judith Kerr. 12 inches in length, weighs 1,200 g, made of nylon.",

@@ -19,10 +19,10 @@ import pytest
 from deployments.simulators import serve
 from flows import sweep
 from flows.sweep import look
-from tasks import settings
 from tasks.backends.contract import Link
+from tasks.core import settings
 from tasks.record import ledger, names
-from tests.tasks.backends import paid
+from tests.kit import paid
 
 # What `make test` runs of the table; `make test-all` runs all of it.
 FEW = {
@@ -34,7 +34,7 @@ FEW = {
 }
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["tests.tasks.backends.paid", "tasks.backends.openai", "tasks.backends.gemini", "matplotlib.figure"]
+    ["tests.kit.paid", "tasks.backends.openai.backend", "tasks.backends.gemini.backend", "matplotlib.figure"]
     + ["matplotlib.backends.backend_agg", "sacrebleu.metrics.chrf", "rouge_score.rouge_scorer", "mlflow.data"]
     + ["mlflow.store.tracking.sqlalchemy_store", "openai.resources.fine_tuning.jobs", "openai.resources.chat"]
 )

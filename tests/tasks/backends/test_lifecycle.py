@@ -8,11 +8,11 @@ from itertools import count
 import pytest
 
 from tasks.backends import lifecycle
-from tasks.backends.contract import ENDED, Job, Link, Status
-from tasks.errors import BackendError, LimitError, TransientError, VanishedError
-from tasks.tuning import LocalTune
-from tests.tasks.backends.contract import Memory
-from tests.tasks.links import made
+from tasks.backends.contract import ENDED, Job, JobStatus, Link
+from tasks.core.errors import BackendError, LimitError, TransientError, VanishedError
+from tasks.recipe.tuning import LocalTune
+from tests.kit.contract import Memory
+from tests.kit.links import made
 
 
 class Provider:
@@ -24,7 +24,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
-        self.states: dict[str, list[Status]] = {}
+        self.states: dict[str, list[JobStatus]] = {}
         self.submitted = 0
         self.lost_answers = 0  # create calls that work, but whose answer never arrives
         self.lost_calls = 0  # create calls that never arrive
@@ -66,13 +66,13 @@ class Provider:
             raise TransientError("connection refused")
         job = Job(key=link.key, backend=self.name, id=f"job-{next(self.numbers)}", submitted_at="2026-01-01T00:00:00")
         self.jobs[job.id] = job
-        self.states.setdefault(job.id, [Status(state="running")])
+        self.states.setdefault(job.id, [JobStatus(state="running")])
         if self.lost_answers:
             self.lost_answers -= 1
             raise TransientError("timed out")
         return job
 
-    def status(self, job: Job) -> Status:
+    def status(self, job: Job) -> JobStatus:
         if self.gone:
             self.gone -= 1
             raise VanishedError(f"404 {job.id!r}")
@@ -179,7 +179,7 @@ def test_again_never_takes_an_older_attempt_for_the_new_one(provider, ledger):
     first, second = provider.submit(made()), provider.submit(made())
     ledger.record(second)
     for job in (first, second):
-        provider.states[job.id] = [Status(state="failed")]
+        provider.states[job.id] = [JobStatus(state="failed")]
     provider.find = lambda key: first  # a provider that tells no times, and lists a new job late
     third = start(made(), provider, ledger, again=True).job
     assert third.id not in (first.id, second.id) and not provider.cancelled and provider.submitted == 3
@@ -243,7 +243,7 @@ def test_racing_starts_make_one_job(provider, ledger):
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_an_ended_job_wants_again_and_then_an_entry_of_its_own(provider, ledger, state):
     first = start(made(), provider, ledger).job
-    provider.states[first.id] = [Status(state=state, error="bad rows")]
+    provider.states[first.id] = [JobStatus(state=state, error="bad rows")]
     with pytest.raises(BackendError, match=r"bad rows.*--again"):
         start(made(), provider, ledger)
     assert provider.submitted == 1 and (made().key, True) not in ledger.opened
@@ -255,14 +255,14 @@ def test_an_ended_job_wants_again_and_then_an_entry_of_its_own(provider, ledger,
 @pytest.mark.parametrize("state", ["queued", "running", "succeeded"])
 def test_again_never_pays_for_what_works_or_has_worked(provider, ledger, state):
     first = start(made(), provider, ledger).job
-    provider.states[first.id] = [Status(state=state)]
+    provider.states[first.id] = [JobStatus(state=state)]
     assert start(made(), provider, ledger, again=True).job == first
     assert provider.submitted == 1
 
 
 def test_a_lost_answer_to_again_does_not_take_the_old_job_for_the_new_one(provider, ledger):
     first = start(made(), provider, ledger).job
-    provider.states[first.id] = [Status(state="failed")]
+    provider.states[first.id] = [JobStatus(state="failed")]
     provider.lost_calls = 1
     second = start(made(), provider, ledger, again=True).job
     assert second.id != first.id and len(provider.jobs) == 2
@@ -270,15 +270,15 @@ def test_a_lost_answer_to_again_does_not_take_the_old_job_for_the_new_one(provid
 
 def test_an_interrupted_job_goes_on_without_again(provider, ledger):
     first = start(made(), provider, ledger).job
-    provider.states[first.id] = [Status(state="failed", interrupted=True)]
+    provider.states[first.id] = [JobStatus(state="failed", interrupted=True)]
     assert start(made(), provider, ledger).adopted
     assert provider.submitted == 2 and (made().key, True) not in ledger.opened
 
 
 def test_watch_tells_every_change_once_and_returns_the_end(provider, ledger):
     job = start(made(), provider, ledger).job
-    steps = [Status(state="running", step=n) for n in (1, 1, 2)]
-    provider.states[job.id] = [Status(state="queued"), *steps, Status(state="succeeded", step=2, model="m")]
+    steps = [JobStatus(state="running", step=n) for n in (1, 1, 2)]
+    provider.states[job.id] = [JobStatus(state="queued"), *steps, JobStatus(state="succeeded", step=2, model="m")]
     told = []
     ended = lifecycle.watch(job, made(), provider, told.append)
     assert [(s.state, s.step) for s in told] == [("queued", 0), ("running", 1), ("running", 2), ("succeeded", 2)]
@@ -288,7 +288,7 @@ def test_watch_tells_every_change_once_and_returns_the_end(provider, ledger):
 def test_watch_outlasts_a_provider_that_does_not_answer(provider, ledger, monkeypatch):
     monkeypatch.setattr(lifecycle.time, "sleep", lambda seconds: None)
     job = start(made(), provider, ledger).job
-    provider.states[job.id] = [Status(state="succeeded")]
+    provider.states[job.id] = [JobStatus(state="succeeded")]
     provider.deaf = 10 * lifecycle.TRIES
     assert lifecycle.watch(job, made(), provider, lambda s: None).state == "succeeded"
     assert provider.submitted == 1
@@ -301,7 +301,7 @@ def test_watch_outlasts_a_provider_that_does_not_answer(provider, ledger, monkey
 
 def test_watch_resumes_as_long_as_it_gets_further(provider, ledger):
     job = start(made(), provider, ledger).job
-    died = [Status(state="failed", interrupted=True, step=n, error="killed") for n in (3, 5, 5)]
+    died = [JobStatus(state="failed", interrupted=True, step=n, error="killed") for n in (3, 5, 5)]
     provider.states[job.id] = died
     ended = lifecycle.watch(job, made(), provider, lambda s: None)
     assert ended.interrupted and provider.submitted == 3  # the first start, and twice more after it got further
@@ -316,14 +316,14 @@ def test_a_job_that_is_gone_for_good_has_failed(provider, ledger):
 
 def test_a_job_that_is_missed_for_a_moment_goes_on(provider, ledger):
     job = start(made(), provider, ledger).job
-    provider.states[job.id] = [Status(state="succeeded")]
+    provider.states[job.id] = [JobStatus(state="succeeded")]
     provider.gone = 2
     assert lifecycle.watch(job, made(), provider, lambda s: None).state == "succeeded"
 
 
 def test_a_job_that_waits_for_somebody_is_not_watched_for_ever(provider, ledger):
     job = start(made(), provider, ledger).job
-    provider.states[job.id] = [Status(state="running", detail="paused", held="resume it")]
+    provider.states[job.id] = [JobStatus(state="running", detail="paused", held="resume it")]
     with pytest.raises(BackendError, match=r"paused: resume it"):
         lifecycle.watch(job, made(), provider, lambda s: None)
 

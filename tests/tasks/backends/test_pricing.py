@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.backends import offers, pricing
-from tests.tasks.links import made
+from tests.kit.links import made
 
 MINI = offers.find("openai", "gpt-4o-mini-2024-07-18")
 FLASH = offers.find("gemini", "gemini-3.1-flash-lite")

@@ -10,11 +10,11 @@ import pytest
 from deployments.simulators.serve import Simulators
 from tasks.backends import get_backend
 from tasks.backends.contract import Backend, Link
-from tasks.models import CleanShard
-from tests.tasks.backends import paid
-from tests.tasks.backends.contract import BackendContract
-from tests.tasks.backends.models import ROWS
-from tests.tasks.examples import rows as shards
+from tasks.core.models import CleanShard
+from tests.kit import paid
+from tests.kit import rows as shards
+from tests.kit.contract import BackendContract
+from tests.kit.models import ROWS
 
 
 @pytest.fixture

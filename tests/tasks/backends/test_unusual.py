@@ -13,29 +13,21 @@ import pytest
 from google.genai import types
 from google.oauth2 import _client as google_tokens
 
-from deployments.simulators import azure, jobs, serve
-from tasks import errors
-from tasks.backends import (
-    account,
-    deploy,
-    get_backend,
-    lifecycle,
-    patience,
-    place,
-    prompting,
-    room,
-    stage,
-    uploads,
-    vertex,
-)
+from deployments.simulators import serve
+from deployments.simulators.openai import azure, jobs
+from tasks.backends import endpoint, get_backend, lifecycle, patience, room, uploads
 from tasks.backends.contract import Answer, Decoding, Job, Link
-from tasks.backends.gemini import Gemini
-from tasks.backends.openai import OpenAI
-from tasks.errors import BackendError, NotReadyError, NotServedError, RecipeError, TransientError
-from tasks.models import Message
-from tasks.tuning import Deploy, OpenAITune
-from tests.tasks.backends import paid
-from tests.tasks.backends.contract import Memory
+from tasks.backends.gemini import client, status
+from tasks.backends.gemini.backend import Gemini
+from tasks.backends.openai import account, answers
+from tasks.backends.openai import azure as deploy
+from tasks.backends.openai.backend import OpenAI
+from tasks.core import errors
+from tasks.core.errors import BackendError, NotReadyError, NotServedError, RecipeError, TransientError
+from tasks.core.models import Message
+from tasks.recipe.tuning import Deploy, OpenAITune
+from tests.kit import paid
+from tests.kit.contract import Memory
 
 KINDS = ("openai", "gemini")
 READ = {"openai": "openai.jobs.retrieve", "gemini": "vertex.get"}
@@ -212,7 +204,7 @@ def test_a_job_in_another_region_keeps_what_it_reads(simulators, tmp_path):
         lifecycle.start(mine, backend, Memory())
     simulators.state.faults.clear()
     objects = [uri for uri in simulators.objects if mine.key in uri]
-    elsewhere = vertex.client(mine.tune, "europe-west4", attempts=1)
+    elsewhere = client.client(mine.tune, "europe-west4", attempts=1)
     elsewhere.tunings.tune(
         base_model=mine.base_model,
         training_dataset=types.TuningDataset(gcs_uri=next(uri for uri in objects if "heldout" not in uri)),
@@ -375,7 +367,7 @@ def test_a_chain_goes_on_from_the_last_checkpoint_in_any_order():
     made = [types.TunedModelCheckpoint(checkpoint_id=str(n), epoch=n, step=10 * n) for n in (1, 3, 2)]
     model = types.TunedModel(model="projects/1/locations/us/models/2@1", endpoint="e", checkpoints=made)
     job = types.TuningJob(name="j", state=types.JobState.JOB_STATE_SUCCEEDED, tuned_model=model)
-    seen = stage.status(job, Job(key="0" * 32, backend="gemini", id="j", submitted_at=""), (0.0, 0.0))
+    seen = status.status(job, Job(key="0" * 32, backend="gemini", id="j", submitted_at=""), (0.0, 0.0))
     assert seen.continue_from == "projects/1/locations/us/models/2@1#3"
 
 
@@ -402,7 +394,7 @@ def test_only_new_events_are_read(simulators, tmp_path):
 
 
 def test_a_pause_follows_the_pace_of_the_job():
-    pace, seen = lifecycle.Pace((5.0, 120.0)), lifecycle.Status
+    pace, seen = lifecycle.Pace((5.0, 120.0)), lifecycle.JobStatus
     assert pace.pause(seen(state="queued"), 0.0) == 5.0
     assert pace.pause(seen(state="queued"), 5.0) == 7.5
     assert pace.pause(seen(state="running", step=0, steps=1_000), 20.0) == 5.0
@@ -451,7 +443,7 @@ def test_a_question_is_asked_without_what_the_endpoint_does_not_know(field, simu
 def test_an_answer_in_parts_is_an_answer():
     parts = [{"type": "text", "text": "A "}, {"type": "text", "text": "tent."}, {"type": "image"}]
     told = {"id": "c", "choices": [{"message": {"role": "assistant", "content": parts}}]}
-    answer = prompting._answer(openai.types.chat.ChatCompletion.construct(**told), "m", Decoding())
+    answer = answers._answer(openai.types.chat.ChatCompletion.construct(**told), "m", Decoding())
     assert answer.text == "A tent."
 
 
@@ -524,7 +516,7 @@ def test_a_base_that_azure_does_not_serve_is_told_and_one_that_it_does_is_asked(
 def test_googles_own_words_about_credentials_are_kept(body, retryable, kind, told):
     with pytest.raises(google.auth.exceptions.RefreshError) as refused:
         google_tokens._handle_error_response(body, retryable)
-    error = vertex.of_login(refused.value, "asking")
+    error = client.of_login(refused.value, "asking")
     assert type(error) is kind
     with pytest.raises(kind, match=told):
         raise error
@@ -561,13 +553,13 @@ def test_a_wrong_setting_is_one_line_that_says_what_to_do(name, value, told, sim
     ],
 )  # fmt: skip
 def test_a_dead_proxy_is_told_from_no_answer(variables, told, monkeypatch):
-    for name in place._PROXIES:
+    for name in endpoint._PROXIES:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(httpx.ConnectError) as failed:
         httpx.get("https://127.0.0.1:9/", timeout=2)
-    assert told in place.unanswered(failed.value)
+    assert told in endpoint.unanswered(failed.value)
 
 
 def test_certificates_named_for_one_library_count_for_all(tmp_path, monkeypatch):
@@ -575,11 +567,11 @@ def test_certificates_named_for_one_library_count_for_all(tmp_path, monkeypatch)
     named.write_text("")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(named))
     monkeypatch.setenv("SSL_CERT_FILE", "")
-    place.trusting()
-    assert place.os.environ["SSL_CERT_FILE"] == str(named)
+    endpoint.trusting()
+    assert endpoint.os.environ["SSL_CERT_FILE"] == str(named)
     error = openai.APIConnectionError(request=None)  # type: ignore[arg-type]
     error.__cause__ = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed")
-    assert "set SSL_CERT_FILE" in place.unanswered(error)
+    assert "set SSL_CERT_FILE" in endpoint.unanswered(error)
 
 
 def test_the_whole_file_is_measured_not_its_parts(simulators, tmp_path, monkeypatch):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tasks import store
 from tasks.backends import uploads
-from tasks.backends.openai import OpenAI
-from tasks.tuning import OpenAITune
-from tests.tasks.links import made
+from tasks.backends.openai.backend import OpenAI
+from tasks.core import store
+from tasks.recipe.tuning import OpenAITune
+from tests.kit.links import made
 
 
 @pytest.fixture

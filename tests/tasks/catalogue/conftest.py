@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.tasks.catalogue.bucket import serving
+from tests.kit.bucket import serving
 
 settings.register_profile("shardtune", deadline=None)
 settings.load_profile("shardtune")

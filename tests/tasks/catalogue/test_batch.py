@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.catalogue import batch
-from tasks.recipe import Recipe
-from tests.tasks.catalogue.catalogues import Done, line, lines, rows, run, source
+from tasks.recipe.model import Recipe
+from tests.kit.catalogues import Done, line, lines, rows, run, source
 
 DATA = [*lines(9), b"bad\n", *lines(9)]
 

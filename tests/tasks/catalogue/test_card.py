@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tasks.catalogue import card
-from tests.tasks.catalogue.catalogues import line, lines, run, source
+from tests.kit.catalogues import line, lines, run, source
 
 DATA = [*lines(12), line("B0BLANK", title=""), b"bad\n"]
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tasks.catalogue import clean, forms
 from tasks.catalogue.plan import plan
 from tasks.catalogue.records import Cleaned, Rules
-from tasks.recipe import Cleaning
-from tests.tasks.catalogue.catalogues import CONTENT, cleaned, line, lines, quarantine, source
+from tasks.recipe.model import Cleaning
+from tests.kit.catalogues import CONTENT, cleaned, line, lines, quarantine, source
 
 BITS = [b'{"uid": "', b'", "title": "', b'", "content": "', b'"}', b"\n", b"Kettle ", b"&amp;", b"<b>", b"\0", b"\xff"]
 BYTES = st.lists(st.sampled_from([*BITS, line(), line(title=" "), line(content="&nbsp;")]) | st.binary(max_size=6)).map(

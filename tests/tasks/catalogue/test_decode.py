@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tasks.catalogue import decode
 from tasks.catalogue.decode import ChangedError
 from tasks.catalogue.plan import plan
-from tasks.models import Shard
-from tasks.recipe import Catalogue
-from tests.tasks.catalogue.catalogues import line, lines, source
+from tasks.core.models import Shard
+from tasks.recipe.model import Catalogue
+from tests.kit.catalogues import line, lines, source
 
 LIMIT = 16_000_000
 GOOD = [line().rstrip(), line(target_ind=[1, {"a": "}\\n{"}]).rstrip(), b'{"content":"c","title":"t","uid":"u"}']

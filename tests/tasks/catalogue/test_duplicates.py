@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tasks.catalogue import clean, duplicates
 from tasks.catalogue.plan import plan
 from tasks.catalogue.records import Cleaned, Rules
-from tasks.models import Shard
-from tasks.recipe import Cleaning
-from tests.tasks.catalogue.catalogues import cleaned, line, lines, run, source
-from tests.tasks.catalogue.catalogues import rows as shard_rows
+from tasks.core.models import Shard
+from tasks.recipe.model import Cleaning
+from tests.kit.catalogues import cleaned, line, lines, run, source
+from tests.kit.catalogues import rows as shard_rows
 
 
 def digest(number: int) -> bytes:

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 from tasks.catalogue import forms, sources, unpack
 from tasks.catalogue.plan import plan
-from tasks.errors import CatalogueError
-from tasks.recipe import Catalogue
-from tests.tasks.catalogue.catalogues import line, lines, quarantine, rows, run, source
+from tasks.core.errors import CatalogueError
+from tasks.recipe.model import Catalogue
+from tests.kit.catalogues import line, lines, quarantine, rows, run, source
 
 ROWS = [json.loads(each) for each in lines(5)]
 ROWS[1]["content"] = 'Brackets ] } , [ { in "quotes", a back\\slash\\, a café, a 漢字 and\na line end: long enough.'

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tasks.catalogue import growth
 from tasks.catalogue.plan import plan
-from tasks.errors import CatalogueError
-from tasks.models import CleanShard, Plan, Shard
-from tasks.recipe import Catalogue, Recipe
-from tests.tasks.catalogue.catalogues import line, lines, source
+from tasks.core.errors import CatalogueError
+from tasks.core.models import CleanShard, Plan, Shard
+from tasks.recipe.model import Catalogue, Recipe
+from tests.kit.catalogues import line, lines, source
 
 NOW = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)
 ROWS = lines(60)

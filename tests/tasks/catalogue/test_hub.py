@@ -10,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tasks import reach
 from tasks.catalogue import sources
-from tasks.errors import CatalogueError, RecipeError
-from tests.tasks.catalogue.catalogues import line, lines
+from tasks.core.errors import CatalogueError, RecipeError
+from tasks.recipe import allowed
+from tests.kit.catalogues import line, lines
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES: dict[str, bytes] = {}
@@ -111,7 +111,7 @@ def test_a_data_set_of_the_hub_is_read_at_one_commit(hub):
 
 def test_the_list_may_name_one_data_set_and_no_other(hub, monkeypatch):
     FILES["a.jsonl"] = line("A")
-    monkeypatch.setenv(reach.VARIABLE, "hf://datasets/shop/set")
+    monkeypatch.setenv(allowed.VARIABLE, "hf://datasets/shop/set")
     assert uids("shop/set") == ["A"]
     ASKED.clear()
     for uri in ("shop/other", "hf://datasets/shop/set2", "hf://datasets/shop/set/../other"):

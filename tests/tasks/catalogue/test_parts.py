@@ -11,12 +11,12 @@ import datasets
 import fsspec
 import pytest
 
-from tasks import reach
 from tasks.catalogue import parts, sources
 from tasks.catalogue.plan import plan
-from tasks.errors import CatalogueError, RecipeError
-from tasks.recipe import Catalogue
-from tests.tasks.catalogue.catalogues import line, lines, run
+from tasks.core.errors import CatalogueError, RecipeError
+from tasks.recipe import allowed
+from tasks.recipe.model import Catalogue
+from tests.kit.catalogues import line, lines, run
 from tests.tasks.catalogue.test_forms import zipped
 
 
@@ -178,9 +178,9 @@ def test_no_message_says_what_lies_outside_the_list(tmp_path, monkeypatch):
         (tmp_path / "secret" / name).write_bytes(line("S"))
     (tmp_path / "shop" / "1.json").symlink_to(tmp_path / "secret" / "kept.json")
     (tmp_path / "shop" / "way").symlink_to(tmp_path / "secret")
-    monkeypatch.setenv(reach.VARIABLE, str(tmp_path / "shop"))
+    monkeypatch.setenv(allowed.VARIABLE, str(tmp_path / "shop"))
     for place in ("shop/*.json", "shop/**/*.*", "shop/w*/*", "shop", "shop/1.json", "shop/w*/../secret/*"):
-        with pytest.raises(RecipeError, match=f"{reach.VARIABLE} does not allow") as refused:
+        with pytest.raises(RecipeError, match=f"{allowed.VARIABLE} does not allow") as refused:
             sources.find(str(tmp_path / place))
         if place not in ("shop/1.json",):
             assert "kept" not in str(refused.value), place

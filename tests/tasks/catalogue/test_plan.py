@@ -17,11 +17,11 @@ from fsspec import AbstractFileSystem
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tasks import recipe
 from tasks.catalogue import decode, forms, tables
 from tasks.catalogue.plan import pieces, plan
-from tasks.errors import CatalogueError
-from tests.tasks.catalogue.catalogues import line, lines, source
+from tasks.core.errors import CatalogueError
+from tasks.recipe import model
+from tests.kit.catalogues import line, lines, source
 
 TEXT = st.lists(st.sampled_from([b"\n", b"a", b"{}", b"\r", b"\0", b"\xff"]) | st.binary(max_size=5), max_size=30)
 TEXT = TEXT.map(b"".join).filter(lambda data: forms.recognise(data).as_it_is and not data.startswith(tables.BINARY))
@@ -167,7 +167,7 @@ def test_an_empty_catalogue_is_an_error(tmp_path, data):
 
 def test_a_recipe_without_a_catalogue_is_an_error(tmp_path):
     with pytest.raises(CatalogueError, match="--catalogue"):
-        plan(recipe.Catalogue(), str(tmp_path))
+        plan(model.Catalogue(), str(tmp_path))
 
 
 class Growing(AbstractFileSystem):
@@ -189,10 +189,10 @@ class Growing(AbstractFileSystem):
         return io.BytesIO(Growing.data)
 
 
-def growing(room: int) -> recipe.Catalogue:
+def growing(room: int) -> model.Catalogue:
     fsspec.register_implementation("growing", Growing, clobber=True)
     Growing.data, Growing.room = line(), room
-    return recipe.Catalogue(uri="growing://catalogue.json")
+    return model.Catalogue(uri="growing://catalogue.json")
 
 
 def test_a_catalogue_that_grew_while_it_was_planned_is_planned_again(tmp_path):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tasks.catalogue import pool
-from tasks.errors import CatalogueError
-from tests.tasks.catalogue import work
+from tasks.core.errors import CatalogueError
+from tests.kit import work
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def test_workers_are_other_processes_and_import_little():
 def test_workers_do_not_import_the_main_module(tmp_path):
     script = tmp_path / "main.py"
     script.write_text(
-        "import wave\nfrom tasks.catalogue import pool\nfrom tests.tasks.catalogue import work\n"
+        "import wave\nfrom tasks.catalogue import pool\nfrom tests.kit import work\n"
         "if __name__ == '__main__':\n    print([names for _, names in pool.run(work.loaded, [('wave',)] * 2)])\n"
     )
     top = Path(__file__).parents[3]

@@ -9,8 +9,8 @@ import fsspec
 import pytest
 
 from tasks.catalogue.publish import publish
-from tasks.errors import CatalogueError
-from tests.tasks.catalogue.catalogues import lines, rows, run, source
+from tasks.core.errors import CatalogueError
+from tests.kit.catalogues import lines, rows, run, source
 
 UIDS = [f"U{n}" for n in range(60)]
 

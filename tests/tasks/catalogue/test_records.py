@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.catalogue.records import Cleaned, Finished
-from tests.tasks.catalogue.catalogues import lines, run, source
+from tests.kit.catalogues import lines, run, source
 
 
 def test_whether_it_was_made_now_is_not_part_of_a_record_on_its_way(tmp_path):

@@ -11,10 +11,10 @@ import pytest
 from tasks.catalogue import clean, duplicates, settle
 from tasks.catalogue.plan import plan
 from tasks.catalogue.records import Rules
-from tasks.errors import CatalogueError
-from tasks.models import CleanShard
-from tasks.recipe import Catalogue
-from tests.tasks.catalogue.catalogues import cleaned, line, lines, rows
+from tasks.core.errors import CatalogueError
+from tasks.core.models import CleanShard
+from tasks.recipe.model import Catalogue
+from tests.kit.catalogues import cleaned, line, lines, rows
 
 DATA = [*lines(3), line("twin"), b"bad\n", line("other twin"), line("short", content="Brief."), *lines(3)]
 RULES = Rules()

@@ -7,8 +7,8 @@ import pytest
 
 from tasks.catalogue import duplicates, shared
 from tasks.catalogue.records import Rules
-from tasks.recipe import Cleaning
-from tests.tasks.catalogue.catalogues import cleaned, line, lines, run, source
+from tasks.recipe.model import Cleaning
+from tests.kit.catalogues import cleaned, line, lines, run, source
 
 BLURB = "Oak Press has printed books of law, medicine and engineering for over one hundred years."
 TITLES = ("Contract Law", "Bridges of Steel", "The Human Heart", "Roman Roads")

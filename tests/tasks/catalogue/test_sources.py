@@ -20,9 +20,9 @@ import pytest
 
 from tasks.catalogue import sources, unpack
 from tasks.catalogue.plan import plan
-from tasks.errors import CatalogueError
-from tasks.recipe import Catalogue
-from tests.tasks.catalogue.catalogues import line, lines, run, source
+from tasks.core.errors import CatalogueError
+from tasks.recipe.model import Catalogue
+from tests.kit.catalogues import line, lines, run, source
 
 DATA = b"".join(lines(25))
 ROWS = [json.loads(each) for each in lines(25)]

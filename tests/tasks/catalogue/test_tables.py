@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.catalogue import sources
-from tasks.errors import CatalogueError
-from tasks.recipe import Catalogue
-from tests.tasks.catalogue.catalogues import lines, quarantine, rows, run, source
+from tasks.core.errors import CatalogueError
+from tasks.recipe.model import Catalogue
+from tests.kit.catalogues import lines, quarantine, rows, run, source
 
 ROWS = [json.loads(each) for each in lines(4)]
 ROWS[0] |= {"uid": "0001048790", "title": "Mug, blue; 3|4\tof it", "content": 'First line\nsecond "line" of a café.'}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.catalogue import text
-from tasks.recipe import Cleaning
+from tasks.recipe.model import Cleaning
 
 ALL = Cleaning()
 SWITCHES = (

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tasks.catalogue.totals import total
-from tasks.errors import CatalogueError
-from tasks.models import CleanShard
-from tests.tasks.catalogue.catalogues import line, lines, run, source
+from tasks.core.errors import CatalogueError
+from tasks.core.models import CleanShard
+from tests.kit.catalogues import line, lines, run, source
 
 DATA = [*lines(5), line("B0BAD", title=7), line("B0BLANK", title=""), b"\n", *lines(2), line("B0SHORT", content="x")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployments.simulators import tokens
+from deployments.simulators.openai import tokens
 from tasks.examples import counting
 
 TURNS = [

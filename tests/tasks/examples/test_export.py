@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import ExportError
+from tasks.core.errors import ExportError
 from tasks.examples.export import export
-from tasks.recipe import Exporting
-from tests.tasks.examples.rows import shard
+from tasks.recipe.model import Exporting
+from tests.kit.rows import shard
 
 ROWS = [("Blue Kite", 'Flies "high" \\ far, 12 ft'), ("Salt Mill", "Grinds salt ½ café"), ("Lamp", "Lights up.\tOnce")]
 

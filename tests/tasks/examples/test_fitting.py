@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from transformers import AutoTokenizer
 
+from tasks.core.models import Message
 from tasks.examples.fitting import fitted
 from tasks.examples.templates import completion, ending, render
 from tasks.examples.tokens import IGNORED
-from tasks.models import Message
-from tests.tasks.backends.published import write
+from tests.kit.published import write
 
 # As a publisher writes it.
 BLURB = (

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import check
-from tasks.errors import ExportError
+from tasks.core.errors import ExportError
+from tasks.core.models import Export
 from tasks.examples import lint
 from tasks.examples.export import BESIDE
-from tasks.models import Export
-from tasks.recipe import Recipe
+from tasks.recipe.model import Recipe
 
 MODEL = "gpt-4o-mini-2024-07-18"
 

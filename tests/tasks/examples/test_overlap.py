@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks import store
+from tasks.core import store
 from tasks.examples import overlap
-from tests.tasks.catalogue.catalogues import line, run, source
+from tests.kit.catalogues import line, run, source
 
 WORDS = (
     "amber basil cedar delta ember fjord grove hazel ivory jade kite lemon maple north olive pearl quartz river".split()

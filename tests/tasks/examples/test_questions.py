@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from tasks.core.models import CleanShard, Export
 from tasks.examples.export import export
 from tasks.examples.questions import draw
 from tasks.examples.templates import prompt_hash
-from tasks.models import CleanShard, Export
-from tasks.recipe import Exporting
-from tests.tasks.examples.rows import shard
+from tasks.recipe.model import Exporting
+from tests.kit.rows import shard
 
 
 @pytest.fixture

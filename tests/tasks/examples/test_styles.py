@@ -9,8 +9,8 @@ from tasks.examples.export import export
 from tasks.examples.grounding import MISSING, ROWS, Shelf, clip
 from tasks.examples.questions import draw
 from tasks.examples.styles import ABSTAIN
-from tasks.recipe import Exporting
-from tests.tasks.examples.rows import shard
+from tasks.recipe.model import Exporting
+from tests.kit.rows import shard
 
 MANY = [(f"Title {n}", f"Content of {n}") for n in range(30)]
 

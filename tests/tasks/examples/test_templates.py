@@ -9,12 +9,12 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from tasks.core.models import Message
 from tasks.examples.export import export, truncated
 from tasks.examples.templates import Rendering, ending, load_tokenizer, prompt_hash, render
 from tasks.examples.tokens import IGNORED, encode, encode_prompt, lengths
-from tasks.models import Message
-from tasks.recipe import Exporting
-from tests.tasks.examples.rows import shard
+from tasks.recipe.model import Exporting
+from tests.kit.rows import shard
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

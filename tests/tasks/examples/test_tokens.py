@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from tasks.backends import rows
+from tasks.backends.local import rows
+from tasks.core.models import Message
 from tasks.examples import templates
 from tasks.examples.export import export
 from tasks.examples.templates import Rendering, completion, render, shape
 from tasks.examples.tokens import IGNORED, Reader, Text, encode, encode_prompt, joined, lengths, reader
-from tasks.models import Message
-from tasks.recipe import Exporting
-from tests.tasks.backends.published import PUBLISHED, write
-from tests.tasks.examples.rows import shard
+from tasks.recipe.model import Exporting
+from tests.kit.published import PUBLISHED, write
+from tests.kit.rows import shard
 from tests.tasks.examples.test_templates import tokenizer_in
 
 ANSWER = "It holds a red drum. Made for the sea!"
@@ -213,7 +213,7 @@ def fast(template: str, eos: str | None = "<|im_end|>") -> PreTrainedTokenizerFa
 
 @pytest.mark.parametrize("name", ["think", "deepseek_r1_distill", "qwen3_5_think"])
 def test_a_thought_that_a_prompt_opens_is_closed_before_the_answer_and_told(name):
-    from tests.tasks.backends.published import from_trl
+    from tests.kit.published import from_trl
 
     found = fast(THINK if name == "think" else from_trl(name))
     prompt = render(asked("Drum?"), "chat", found)

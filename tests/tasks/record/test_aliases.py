@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from mlflow.exceptions import MlflowException
 
-from tasks import recipes
-from tasks.answers.asking import Exam
-from tasks.backends.contract import Status
-from tasks.errors import AnswerError, RecipeError
-from tasks.models import Finetuned, Promotion
+from tasks.backends.contract import JobStatus
+from tasks.core.errors import AnswerError, RecipeError
+from tasks.core.models import Finetuned, Promotion
+from tasks.evaluation.exams import Exam
+from tasks.recipe import loader
 from tasks.record import aliases, evidence, ledger, registry, turns
-from tests.tasks.links import made, result
+from tests.kit.links import made, result
 from tests.tasks.record.test_evidence import FREE
 
-RECIPE = recipes.load("gpt-4o-mini", ["name=shop"])
+RECIPE = loader.load("gpt-4o-mini", ["name=shop"])
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def quick(monkeypatch):
 def small(run_id, link, model):
     import mlflow
 
-    from tasks import settings
+    from tasks.core import settings
 
     mlflow.set_tracking_uri(settings.tracking_uri())
     with mlflow.start_run(run_id=run_id):
@@ -41,7 +41,7 @@ def tuned(seed: int) -> Finetuned:
     link = made(seed=seed, tune=RECIPE.tune, backend="openai")
     run_id = ledger.MlflowLedger(RECIPE, Exam(seen=(), unseen=())).open(link)
     found = result(link, run_id, model=f"ft:small:shop::{seed}")
-    evidence.finish(run_id, link, Status(state="succeeded", model=found.model), FREE, found)
+    evidence.finish(run_id, link, JobStatus(state="succeeded", model=found.model), FREE, found)
     return found
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.answers.asking import Exam
-from tasks.answers.forgetting import Forgetting
 from tasks.backends.contract import Link
-from tasks.errors import BackendError
+from tasks.core.errors import BackendError
+from tasks.core.models import CleanShard, Prepared
+from tasks.evaluation.exams import Exam
+from tasks.evaluation.forgetting import Forgetting
 from tasks.examples.overlap import Overlap
-from tasks.models import CleanShard, Prepared
-from tasks.recipe import Recipe
+from tasks.recipe.model import Recipe
+from tasks.recipe.tuning import LocalTune
 from tasks.record import address, chain, evidence, ledger, lineage, names, overview, turns
-from tasks.tuning import LocalTune
-from tests.tasks import links
+from tests.kit import links
 
 NOBODY = Exam(seen=(), unseen=())
 NONE = Overlap(trained=0, held=0, near=0, held_near=0, threshold=0.8, dropped=False, pairs=())
@@ -43,7 +43,7 @@ def begin(index: int, parent: Link | None = None, name: str = "shop", lines: int
     ]
     made = made.model_copy(update={"train": (exports[0],), "holdout": (exports[1],)})
     recipe = Recipe(name=name, tune=LocalTune(base_model="base"))
-    ledger.MlflowLedger(recipe, NOBODY, beside=ledger.Beside(prepared, NONE)).open(made)
+    ledger.MlflowLedger(recipe, NOBODY, beside=ledger.ExportOrigin(prepared, NONE)).open(made)
     return made
 
 
@@ -62,14 +62,14 @@ def forget(way: list[Link], *rows: tuple[float, ...], kept: tuple[bool, ...]) ->
     evidence.forgetting(ledger.run_id(way[-1].key), matrix)
 
 
-def learned(past: chain.Past) -> list[tuple[int, bool]]:
+def learned(past: chain.ChainHistory) -> list[tuple[int, bool]]:
     return [(s.index, one.kept) for one in past.taught for s in one.prepared.shards]
 
 
 def test_a_name_that_nobody_used_has_learned_nothing():
-    assert chain.past("shop") == chain.Past()
+    assert chain.past("shop") == chain.ChainHistory()
     begin(0, name="other")
-    assert chain.past("shop") == chain.Past()
+    assert chain.past("shop") == chain.ChainHistory()
 
 
 def test_a_chain_is_what_leads_to_its_last_model():

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from tasks.answers.asking import Exam
-from tasks.backends.contract import LossPoint, Quote, Status
-from tasks.recipe import Recipe
+from tasks.backends.contract import JobStatus, LossPoint, Quote
+from tasks.evaluation.exams import Exam
+from tasks.recipe.model import Recipe
 from tasks.record import evidence, ledger
-from tests.tasks.links import made, result
+from tests.kit.links import made, result
 
 FREE = Quote(examples=3, tokens=9, usd_low=0.0, usd_high=0.0, basis="nobody sends a bill")
 
@@ -36,13 +36,13 @@ def history(run_id: str, name: str = "loss") -> list[tuple[int, float]]:
 
 def test_every_loss_point_is_recorded_once_however_often_it_is_told(opened):
     for seen in (2, 2, 5, 4):
-        evidence.progress(opened, Status(state="running", points=points(seen)))
+        evidence.progress(opened, JobStatus(state="running", points=points(seen)))
     assert history(opened) == [(p.step, p.loss) for p in points(5)]
     assert ledger.client().get_run(opened).data.tags["state"] == "running"
 
 
 def test_a_long_curve_is_recorded_whole(opened):
-    evidence.progress(opened, Status(state="running", points=points(1_200)))
+    evidence.progress(opened, JobStatus(state="running", points=points(1_200)))
     assert [step for step, _ in history(opened)] == list(range(1, 1_201))
 
 
@@ -57,7 +57,7 @@ def test_a_run_that_did_not_succeed_ends_with_the_reason(opened, state, ended):
 
 def test_a_success_leaves_all_its_evidence(opened):
     facts = {"seconds_per_step": 1.5, "device": "cpu", "examples": 3, "eta_seconds": 0.0, "versions": {"torch": "2"}}
-    status = Status(state="succeeded", points=points(6), facts=facts, model_digest="d" * 32)
+    status = JobStatus(state="succeeded", points=points(6), facts=facts, model_digest="d" * 32)
     told = result(made(), opened)
     evidence.finish(opened, made(), status, FREE, told)
     run = ledger.client().get_run(opened)
@@ -86,7 +86,9 @@ def test_charts_open_with_the_loss_and_are_few(opened):
         for n in (1, 2)
     ]
     facts = dict.fromkeys((*evidence.SPEED, "examples", "truncated", "trainable_parameters"), 1.0)
-    evidence.finish(opened, made(), Status(state="succeeded", points=seen, facts=facts), FREE, result(made(), opened))
+    evidence.finish(
+        opened, made(), JobStatus(state="succeeded", points=seen, facts=facts), FREE, result(made(), opened)
+    )
     charts = sorted(n for n in ledger.client().get_run(opened).data.metrics if not n.startswith("system/"))
     assert charts[:4] == ["loss", "loss_heldout", "optimizer_gradient_norm", "optimizer_learning_rate"]
     assert not any("/" in name for name in charts) and len(charts) <= 8
@@ -98,9 +100,9 @@ def test_people_find_plain_tags_and_a_description_that_opens_with_the_result(ope
     hostile = "](http://evil) <img src=x> | `x` \x1b[31m\n# *now*"
     row = told.answers[0].model_copy(update={"after_t0": hostile})
     evidence.lead(opened, "http://prefect/runs/flow-run/f", None)
-    evidence.progress(opened, Status(state="running", detail="measuring"))
+    evidence.progress(opened, JobStatus(state="running", detail="measuring"))
     assert ledger.client().get_run(opened).data.tags["detail"] == "measuring"
-    status = Status(state="succeeded", facts={"left_out": 3, "truncated": 0})
+    status = JobStatus(state="succeeded", facts={"left_out": 3, "truncated": 0})
     evidence.finish(opened, made(), status, FREE, told.model_copy(update={"answers": (row,)}))
     tags = ledger.client().get_run(opened).data.tags
     shown = {n: tags[n] for n in ("recipe", "model", "shards", "backend", "state", "cost")}
@@ -118,7 +120,7 @@ def test_people_find_plain_tags_and_a_description_that_opens_with_the_result(ope
 
 
 def test_finishing_twice_doubles_nothing(opened):
-    status = Status(state="succeeded", points=points(6))
+    status = JobStatus(state="succeeded", points=points(6))
     for _ in range(2):
         evidence.finish(opened, made(), status, FREE, result(made(), opened))
     assert len(history(opened)) == 6 and len(history(opened, "loss_heldout")) == 2
@@ -128,6 +130,6 @@ def test_finishing_twice_doubles_nothing(opened):
 
 def test_a_success_after_a_failure_has_no_reason_left(opened):
     evidence.fail(opened, "failed", "power")
-    evidence.finish(opened, made(), Status(state="succeeded", points=points(2)), FREE, result(made(), opened))
+    evidence.finish(opened, made(), JobStatus(state="succeeded", points=points(2)), FREE, result(made(), opened))
     tags = ledger.client().get_run(opened).data.tags
     assert tags["reason"] == "" and "4.000 → 3.500" in tags["mlflow.note.content"]

@@ -8,14 +8,14 @@ import zlib
 
 import pytest
 
-from tasks.answers.asking import Exam
-from tasks.backends.contract import LossPoint, Status
-from tasks.errors import AnswerError, DamagedError, LimitError
-from tasks.models import Export
-from tasks.recipe import Recipe
+from tasks.backends.contract import JobStatus, LossPoint
+from tasks.core.errors import AnswerError, DamagedError, LimitError
+from tasks.core.models import Export
+from tasks.evaluation.exams import Exam
+from tasks.recipe.model import Recipe
+from tasks.recipe.tuning import LocalTune, Lora
 from tasks.record import attempts, describe, evidence, ledger, lineage, turns
-from tasks.tuning import LocalTune, Lora
-from tests.tasks.links import job, made, result
+from tests.kit.links import job, made, result
 
 RECIPE = Recipe(name="shop", tune=LocalTune(base_model="base"))
 NOBODY = Exam(seen=(), unseen=())
@@ -83,7 +83,7 @@ def test_a_new_attempt_goes_on_in_the_run_with_the_old_one_in_its_history(book):
     first = book.open(made())
     book.record(job(made()))
     points = tuple(LossPoint(step=n, loss=4.0 - n) for n in (1, 2))
-    evidence.progress(first, Status(state="running", points=points))
+    evidence.progress(first, JobStatus(state="running", points=points))
     evidence.fail(first, "failed", "power", usd=1.5)
     assert ledger.spent(made().key) == 1.5
     assert book.open(made(), anew=True) == first
@@ -94,7 +94,7 @@ def test_a_new_attempt_goes_on_in_the_run_with_the_old_one_in_its_history(book):
     ended = {"job": "job-0", "state": "failed", "reason": "power", "last_step": 2, "usd": 1.5}
     assert attempts.ended(run(first)) == [ended] and ledger.spent(made().key) == 1.5  # a budget goes on counting it
     for _ in range(2):
-        evidence.progress(first, Status(state="running", points=points))
+        evidence.progress(first, JobStatus(state="running", points=points))
     history = ledger.client().get_metric_history(first, "loss")
     assert sorted((m.step, m.value) for m in history) == [(1, 3.0), (2, 2.0), (3, 3.0), (4, 2.0)]
 
@@ -102,11 +102,11 @@ def test_a_new_attempt_goes_on_in_the_run_with_the_old_one_in_its_history(book):
 def test_an_attempt_that_resumes_the_same_job_goes_on_with_its_steps(book):
     opened = book.open(made())
     book.record(job(made()))
-    evidence.progress(opened, Status(state="running", points=(LossPoint(step=1, loss=3.0),)))
+    evidence.progress(opened, JobStatus(state="running", points=(LossPoint(step=1, loss=3.0),)))
     book.open(made(), anew=True)
     book.record(job(made()))
     points = tuple(LossPoint(step=n, loss=4.0 - n) for n in (1, 2))
-    evidence.progress(opened, Status(state="running", points=points))
+    evidence.progress(opened, JobStatus(state="running", points=points))
     assert sorted(m.step for m in ledger.client().get_metric_history(opened, "loss")) == [1, 2]
 
 

@@ -7,8 +7,8 @@ import sqlite3
 import pytest
 from mlflow import MlflowClient
 
-from tasks import settings
-from tasks.errors import DamagedError, ServiceError
+from tasks.core import settings
+from tasks.core.errors import DamagedError, ServiceError
 from tasks.record import address, overview, reader
 from tasks.record.names import EXPERIMENT, KEY, REASON, STATE
 
@@ -51,7 +51,7 @@ def test_a_person_is_led_to_the_address_that_a_browser_can_open(runs, monkeypatc
     """Workers of a stack know MLflow by a name that only they can resolve."""
     monkeypatch.setenv(settings.PAGES_VARIABLE, "https://mlflow.example.org/")
     monkeypatch.setattr(settings, "tracking_uri", lambda: "http://mlflow:5000")
-    row = reader.Row(runs["at work"], "at work", 0, "1", "RUNNING", "", {KEY: "a" * 32})
+    row = reader.RunRow(runs["at work"], "at work", 0, "1", "RUNNING", "", {KEY: "a" * 32})
     assert overview._held(row).url == f"https://mlflow.example.org/#/experiments/1/runs/{runs['at work']}"
     monkeypatch.setattr(reader, "experiment_of", lambda _: "1")
     assert address.of("r") == "https://mlflow.example.org/#/experiments/1/runs/r"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tasks.answers.asking import Exam
-from tasks.recipe import Recipe
+from tasks.evaluation.exams import Exam
+from tasks.recipe.model import Recipe
 from tasks.record import ledger, owing
-from tests.tasks.links import made
+from tests.kit.links import made
 
 
 def test_what_follows_is_owed_once_the_run_has_ended_well_and_until_it_is_done():

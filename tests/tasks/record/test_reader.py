@@ -9,11 +9,11 @@ from contextlib import nullcontext
 import pytest
 from mlflow import MlflowClient
 
-from tasks import settings, store
+from tasks.core import settings, store
 from tasks.record import ledger, owing, reader
 from tasks.record.names import EXPERIMENT, KEY, OWING
 from tasks.record.reader import Wanted
-from tests.tasks.record import served
+from tests.kit import served
 
 ASKED = {
     "all": Wanted(),

@@ -1,0 +1,1 @@
+"""What `shardtune up` runs: servers, workers, and the processes that watch them."""

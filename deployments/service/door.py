@@ -1,0 +1,138 @@
+"""Door: the servers of this machine, each behind a check of who asks.
+
+Run it by `python -m deployments.service.door prefect --port 4200`.
+
+A browser sends requests to 127.0.0.1 for any page that asks it to. So a request must name this server's own address
+(Host), and may not come from a page of another one (Origin, Sec-Fetch-Site), whatever its method; a person may follow
+a link. Prefect checks neither, and MLflow trusts every page of this machine. Prefect asks for its password itself;
+for MLflow it is asked here, for every path, which takes no table of users and no hash for each request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hmac
+import os
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+HEALTH = "/health"
+
+
+class Door:
+    """ASGI application before another one; refuses with 403, or 401 where a password is missing."""
+
+    def __init__(self, app: App, origins: Iterable[str], login: str | None = None) -> None:
+        self.app, self.origins = app, frozenset(_named(origin) for origin in origins)
+        self.hosts = frozenset(origin.partition("://")[2] for origin in self.origins)
+        self.wanted = b"Basic " + base64.b64encode(login.encode()) if login else None
+
+    async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+        if scope["type"] in ("http", "websocket"):
+            headers = dict(scope["headers"])
+            if refusal := self.refusal(scope, headers):
+                await _refuse(scope["type"], send, 403, refusal)
+                return
+            if scope["path"] != HEALTH and not self.logged_in(headers):
+                await _refuse(scope["type"], send, 401, "log in: `shardtune status --login` shows the password")
+                return
+        await self.app(scope, receive, send)
+
+    def refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
+        """Why this request is not let in; None where it is."""
+        host, origin = (headers.get(name, b"").decode("latin-1") for name in (b"host", b"origin"))
+        if host not in self.hosts:
+            return f"Host {host!r} is not this server: open {min(self.origins)}"
+        if origin:
+            return None if origin in self.origins else f"Origin {origin!r} may not ask this server"
+        if headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin"):
+            return None
+        followed = headers.get(b"sec-fetch-mode") == b"navigate" and headers.get(b"sec-fetch-dest") == b"document"
+        return None if followed and scope.get("method") == "GET" else "a page of another site may not ask this server"
+
+    def logged_in(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether the password is right, where one is asked for."""
+        return self.wanted is None or hmac.compare_digest(headers.get(b"authorization", b""), self.wanted)
+
+
+def _named(origin: str) -> str:
+    """The origin as a browser names it: in lower case, without a path, and without the port that its scheme implies."""
+    scheme, _, host = origin.lower().partition("://")
+    host = host.partition("/")[0]
+    return f"{scheme}://{host.removesuffix({'http': ':80', 'https': ':443'}.get(scheme, '/'))}"
+
+
+async def _refuse(kind: str, send: Any, status: int, reason: str) -> None:
+    if kind == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": ""})  # before accept: the browser sees 403
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    if status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="shardtune"'))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": reason.encode()})
+
+
+def prefect() -> App:
+    """The Prefect server, with its page."""
+    from deployments.service import blank
+    from tasks.core import settings
+
+    blank.put(settings.prefect_home())
+    import prefect.plugins
+    from prefect.server.api.server import create_app
+
+    # At its start the server would import every installed integration (Dask, Docker, Kubernetes): as long as all the
+    # rest takes, and of no use to it. What it must know of their blocks comes from a file of its own.
+    prefect.plugins.load_prefect_collections = dict  # type: ignore[assignment]
+    return create_app(final=True)
+
+
+def mlflow() -> App:
+    """The MLflow server on the store of this root."""
+    from tasks.core import settings
+
+    root = settings.local_root()
+    stores = f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri()
+    os.environ |= {"_MLFLOW_SERVER_FILE_STORE": stores[0], "_MLFLOW_SERVER_ARTIFACT_ROOT": stores[1]}
+    from mlflow.server.fastapi_app import app
+    from mlflow.server.handlers import initialize_backend_stores
+
+    initialize_backend_stores(stores[0], default_artifact_root=stores[1])
+    return app
+
+
+def main() -> None:
+    """Serve until a signal ends it."""
+    from tasks.core import access
+
+    options = argparse.ArgumentParser(prog="python -m deployments.service.door", description=__doc__)
+    options.add_argument("server", choices=("prefect", "mlflow"))
+    options.add_argument("--port", type=int, required=True)
+    options.add_argument("--host", default="127.0.0.1", help="what to listen on")
+    options.add_argument("--origin", action="append", default=[], help="another address by which it is reached")
+    chosen = options.parse_args()
+    os.umask(0o077)
+    password = os.environ.pop(access.PASSWORD, "")
+    if chosen.server == "mlflow" and not password:
+        options.error(f"{access.PASSWORD} is not set: `shardtune up` starts this server")
+    app = prefect() if chosen.server == "prefect" else mlflow()
+    login = f"{access.USER}:{password}" if chosen.server == "mlflow" else None
+    import uvicorn
+
+    uvicorn.run(
+        Door(app, (*access.origins(chosen.port), *chosen.origin), login),
+        host=chosen.host,
+        port=chosen.port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+if __name__ == "__main__":
+    main()

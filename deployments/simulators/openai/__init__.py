@@ -1,0 +1,1 @@
+"""OpenAI's fine-tuning service and Azure's deployments, simulated."""

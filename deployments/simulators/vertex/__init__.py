@@ -1,0 +1,1 @@
+"""Vertex's tuning jobs and their storage, simulated."""

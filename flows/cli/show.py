@@ -1,0 +1,223 @@
+"""Show: results for a person at a terminal, and a progress bar where there is one."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tasks.core import plain, progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from tasks.answers.reply import Replied, Reply
+    from tasks.core.models import Checked, Finetuned, Prepared, Rehearsed
+    from tasks.core.quotes import Priced, Quoted
+    from tasks.evaluation.comparison import Compared
+
+
+def bars() -> None:
+    """Draw progress on a terminal's standard error; in a pipe draw nothing."""
+    if not sys.stderr.isatty():
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    # Names and titles come from outside: they are no markup of rich's.
+    names, details = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[detail]}"))
+    columns = (names, BarColumn(), details, TimeElapsedColumn())
+    drawn = Progress(*columns, console=Console(stderr=True), transient=True)
+    known: dict[str, TaskID] = {}
+
+    def listener(what: str, done: float, total: float, detail: str) -> None:
+        what, detail = plain.terminal(what), plain.terminal(detail)
+        if what not in known:
+            known[what] = drawn.add_task(what, total=total, detail=detail)
+            drawn.start()
+        drawn.update(known[what], completed=done, total=total, detail=detail)
+        if all(task.finished for task in drawn.tasks):
+            drawn.stop()
+
+    progress.listen(listener)
+
+
+def echo(text: str = "") -> None:
+    """Print a line. Most hold text of a catalogue, a model or a provider, and a terminal obeys control bytes."""
+    click.echo(plain.terminal(text))
+
+
+def prepared(result: Prepared) -> None:
+    """What became of every line, as a short table."""
+    from tasks.core import settings
+
+    rows = [("lines read", result.lines), ("kept", result.kept)]
+    rows += [(f"dropped: {rule}", count) for rule, count in result.dropped.items()]
+    rows += [("quarantined", result.quarantined)]
+    rows += [(f"quarantined: {rule}", count) for rule, count in result.reasons.items()]
+    rows += [(f"mended: {rule}", count) for rule, count in result.mended.items()]
+    for what, count in rows:
+        echo(f"{what:32}{count:>12,}")
+    for uri in [s.quarantine_uri for s in result.shards if s.quarantine_uri][:3]:
+        echo(f"quarantined lines: {uri}")
+    if result.left:
+        more = f" and {len(result.left) - 5} more" if len(result.left) > 5 else ""
+        told = ", ".join(result.left[:5]) + more
+        echo(f"not read, by name for tests, labels, other splits or of another format: {told}")
+    if result.cut:
+        echo("the catalogue breaks off in the middle of its last line")
+    served = "all served from caches" if not result.made else f"{result.made} worked on in this run"
+    echo(f"{len(result.shards)} shards ({served}), {len(result.exports)} exports under {settings.root()}")
+
+
+def checked(result: Checked) -> None:
+    """Every finding on a line, and how many there are."""
+    for found in result.findings:
+        places = (found.file, f"line {found.line}" if found.line else "", f"({found.uid})" if found.uid else "")
+        where = "".join(f" {place}" for place in places if place)
+        echo(f"{found.level}{where}: {found.rule}: {found.message}")
+    told = f"{result.examples:,} examples in {result.links} links: {result.errors} errors, {result.warnings} warnings"
+    echo(told + (f", {result.quarantined} examples in quarantine" if result.quarantined else ""))
+    for uri in result.fixed:
+        echo(f"the examples without errors: {uri}")
+
+
+def quoted(result: Quoted) -> None:
+    """A line for each link, and the sum beside the budget."""
+    for link in result.links:
+        shards = ", ".join(str(shard) for shard in link.shards)
+        tokens = "unknown" if link.tokens is None else f"{link.tokens:,}"
+        many = "" if link.tokens_high in (None, link.tokens) else f" to {link.tokens_high:,}"
+        done = "  (done already)" if link.done else ""
+        echo(f"shards {shards}: {link.examples:,} examples, {tokens}{many} tokens, {_usd(link)}{done}")
+        echo(f"  {link.basis}")
+    budget = "" if result.budget_usd is None else f"; budget ${result.budget_usd:.2f}: "
+    echo(f"in all {_usd(result)}{budget}{'' if result.fits is None else 'fits' if result.fits else 'TOO LOW'}")
+
+
+def _usd(priced: Priced | Quoted) -> str:
+    """A price as a range, or that nobody knows it."""
+    low, high = priced.usd_low, priced.usd_high
+    if high is None:
+        return "price unknown" if low is None else f"${low:.2f} or more"
+    return f"${high:.2f}" if low is None or f"{low:.2f}" == f"{high:.2f}" else f"${low:.2f} to ${high:.2f}"
+
+
+def finetuned(result: Finetuned) -> None:
+    """The numbers, the same questions before and after, and where to look further."""
+    if result.state != "succeeded":
+        echo(f"job    {result.key}, {result.state}: `shardtune sweep` finishes it, or the same command")
+        return
+    answers(result)
+    if result.simulated:
+        echo(f"SIMULATED by {result.simulated}: no provider was asked, and no number here is real")
+    before, after = (_number(result.heldout_loss.get(when)) for when in ("before", "after"))
+    echo(f"held-out loss  {before} -> {after} nats per answer token, the same rows before and after")
+    echo(f"{'':28}{'before':>10}{'after':>10}{'before, t=0':>14}{'after, t=0':>12}")
+    for group, arms in result.scores.items():
+        for name in dict.fromkeys(name for values in arms.values() for name in values):
+            told = [_number(arms.get(arm, {}).get(name)) for arm in ("before", "after", "before_t0", "after_t0")]
+            echo(f"{group + ': ' + name:28}{told[0]:>10}{told[1]:>10}{told[2]:>14}{told[3]:>12}")
+    for note in result.notes:
+        echo(note)
+    if result.promotion:
+        echo(f"{result.promotion.version} is {result.promotion.alias}: {result.promotion.reason}")
+    if not result.trained:
+        echo("this job was already done: all of this is served from its record, nothing was trained")
+    echo(f"job    {result.key}, {result.steps} steps, {result.state}\nmodel  {result.model}")
+    _pages(result.mlflow_run_id)
+
+
+def _pages(run_id: str) -> None:
+    """Where a browser finds the run and its flow run; where no server runs, the command that starts them."""
+    from tasks.core import settings
+    from tasks.record import address
+
+    page = address.of(run_id)
+    if page is None:
+        root = f"{settings.ROOT_VARIABLE}={settings.root()} " if os.environ.get(settings.ROOT_VARIABLE) else ""
+        echo(f"MLflow run {run_id}; to see it and its flow run in a browser, start their servers:")
+        echo(f"  {root}{_bin('shardtune')} up")
+        return
+    echo(f"MLflow   {page}")
+    if flow := address.flow_run(run_id):
+        echo(f"Prefect  {flow}")
+
+
+def rehearsed(result: Rehearsed) -> None:
+    """A line for each recipe."""
+    echo("SIMULATED: no provider was asked, no money was spent, no number of a provider here is real")
+    for found in result.results:
+        quoted, billed = found.cost.get("tokens"), found.cost.get("billed_tokens")
+        echo(f"{found.state:10} {found.steps:>6} steps  tokens quoted {quoted}, billed {billed}  {found.model}")
+        echo(f"{'':10} MLflow run {found.mlflow_run_id}")
+
+
+def answers(result: Finetuned) -> None:
+    """Every question with its answers beside the original content, each shortened to two lines."""
+    for row in result.answers:
+        echo(f"{row.group}: {row.question}")
+        told = (("original", row.content), ("before", row.before), ("after", row.after), ("after, t=0", row.after_t0))
+        for name, text in told:
+            echo(_under(name, " ".join(text.split()) or "(nothing)", 2))
+        echo()
+
+
+def replied(result: Replied) -> None:
+    """Every question with its answer and its source."""
+    for one in result.replies:
+        echo(one.question)
+        reply(one)
+
+
+def reply(one: Reply) -> None:
+    """An answer with its source, or with what does not hold and what the source says, or with the nearest rows."""
+    echo(textwrap.indent(textwrap.fill(one.text or "(nothing)", 100), "  "))
+    if one.problems:
+        echo(_under("UNSUPPORTED", "; ".join(one.problems), 4))
+    for source in (one.source,) if one.source else one.near:
+        named = "source" if one.source else "nearest"
+        echo(_under(named, f"{source.uid}, line {source.line}, shard {source.shard}: {source.title}", 2))
+    if one.source:
+        echo(_under("", one.source.url, 1))
+        echo(_under("", one.source.quote, 3))
+    echo()
+
+
+def _under(named: str, text: str, lines: int) -> str:
+    """Text beside a name, as many lines as may be shown."""
+    told = textwrap.wrap(text, 86, max_lines=lines, placeholder=" …", break_long_words=False)
+    return textwrap.indent("\n".join(told), " " * 14).replace(" " * 14, f"  {named:12}", 1)
+
+
+def compared(result: Compared) -> None:
+    """A table of the arms, group by group, then the verdicts."""
+    columns = ("supported", "precision", "abstained", "unsupported")
+    for group, many in result.questions.items():
+        echo(f"{group} ({many} questions)".ljust(34) + "".join(f"{name:>13}" for name in columns) + "    chrF  tokens")
+        for arm in result.arms:
+            rates = arm.groups[group]
+            told = "".join(f"{'-' if rates[name] is None else format(rates[name], '.0%'):>13}" for name in columns)
+            likeness = "-" if rates["chrf"] is None else f"{rates['chrf']:.1f}"
+            echo(f"  {arm.name:32}{told}{likeness:>8}{rates['tokens']:>8.0f}")
+    from tasks.evaluation.report import headlines
+
+    for line in headlines(result):
+        echo(line)
+    if result.simulated:
+        echo("SIMULATED: a simulator stood in for a provider; no number of its model is real")
+    echo(f"MLflow run {result.mlflow_run_id}{' (served from its record)' * result.again}; report {result.report}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _bin(name: str) -> str:
+    """A command beside this interpreter, as a person would type it from here."""
+    path = Path(sys.executable).parent / name
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,1 @@
+"""The gemini backend. Only this folder imports google-genai."""

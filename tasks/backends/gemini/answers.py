@@ -1,0 +1,138 @@
+"""Generating: conversations to a Gemini model and back, each prompt the one of its export."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from google.genai import types
+
+from tasks.backends import room
+from tasks.backends.contract import Answer, Decoding
+from tasks.backends.gemini import client as vertex
+from tasks.core.errors import BackendError, LimitError, NotServedError, TransientError, VanishedError
+from tasks.core.models import Message
+from tasks.examples.lines import line
+from tasks.examples.questions import asked
+from tasks.examples.templates import prompt_hash
+from tasks.recipe.tuning import GeminiTune
+
+AT_ONCE = 8  # requests on their way at the same time
+ATTEMPTS = 6  # of the SDK, on 429 and 5xx: asking twice does no harm
+FRESH = 12  # looks for an endpoint that was made a moment ago and is not found yet
+SERVED = 3  # looks for a base model
+DEFAULT = 1.0  # the temperature of Gemini 3 where none is sent
+
+
+def answers(
+    tune: GeminiTune,
+    model: str | None,
+    conversations: Sequence[Sequence[Message]],
+    decoding: Decoding,
+    poll: tuple[float, float],
+) -> list[Answer]:
+    """Answers in the order of `conversations`. What is tuned in us-central1 or europe-west4 is served from us or eu."""
+    if not conversations:
+        return []
+    name = model or tune.base_model
+    client = vertex.client(tune, _location(name, tune), ATTEMPTS, seconds=120)
+
+    def once(turns: Sequence[Message], drawn: Decoding) -> Answer:
+        example, began = line(turns, "", "gemini"), time.monotonic()
+        said = _said(client, name, example, drawn, poll, FRESH if model else SERVED)
+        return said.model_copy(
+            update={"prompt_hash": prompt_hash(asked(example)), "seconds": round(time.monotonic() - began, 3)}
+        )
+
+    def one(turns: Sequence[Message]) -> Answer:
+        return room.given(lambda drawn: once(turns, drawn), decoding)
+
+    try:
+        found = _all(one, conversations)
+    except VanishedError as error:
+        if model:
+            raise
+        raise NotServedError(f"base model {name!r} is not served here ({error})") from error
+    room.tell(name, found)
+    return found
+
+
+def _location(name: str, tune: GeminiTune) -> str:
+    """Where the model answers: an endpoint where its own name says, a base in the multi-region of its tuning."""
+    own = re.search(r"/locations/([a-z0-9-]+)/", name)
+    return own[1] if own else tune.location.partition("-")[0].replace("europe", "eu")
+
+
+def _all(one: Callable[[Sequence[Message]], Answer], conversations: Sequence[Sequence[Message]]) -> list[Answer]:
+    # The first alone: a fresh endpoint is waited for once, not once for each question.
+    first = one(conversations[0])
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [first, *pool.map(one, conversations[1:])]
+
+
+def _said(
+    client: Any, name: str, example: dict[str, Any], decoding: Decoding, poll: tuple[float, float], most: int
+) -> Answer:
+    """The model's answer; its prompt hash and seconds are filled in by whoever asks."""
+    variants, looks = list(_configs(example, decoding)), 0
+    while True:
+        config, used = variants[0]
+        try:
+            with vertex.translated(f"asking {name!r}"):
+                contents = example["contents"][:-1]
+                told = client.models.generate_content(model=name, contents=contents, config=config)
+                return _answer(told, name, used)
+        except VanishedError:
+            looks += 1
+            if looks == most:
+                raise
+            time.sleep(min(poll[0] * 2**looks, poll[1]))
+        except (TransientError, LimitError):
+            raise
+        except BackendError as error:
+            if " 400 " not in str(error) or len(variants) == 1:
+                raise
+            variants.pop(0)
+
+
+def _answer(told: Any, name: str, used: Decoding) -> Answer:
+    """The first candidate of a response; empty where thinking took all tokens or a filter left none."""
+    if not (told.candidates or told.prompt_feedback or told.usage_metadata or told.model_version):
+        raise ValueError("nothing in it")
+    candidate = told.candidates[0] if told.candidates else None
+    parts = (candidate.content.parts if candidate and candidate.content else None) or ()
+    finish = candidate.finish_reason if candidate else getattr(told.prompt_feedback, "block_reason", None)
+    finish = getattr(finish, "value", finish)
+    counted = told.usage_metadata
+    return Answer(
+        text="".join(part.text for part in parts if part.text and not part.thought),
+        decoding=used,
+        model_version=f"{name} {told.model_version or ''}".strip(),
+        prompt_hash="",
+        prompt_tokens=(counted.prompt_token_count if counted else None) or 0,
+        answer_tokens=(counted.candidates_token_count if counted else None) or 0,
+        seconds=0.0,
+        finish=str(finish).lower() if finish else "no choice" if candidate is None else None,
+    )
+
+
+def _configs(example: dict[str, Any], decoding: Decoding) -> Iterator[tuple[Any, Decoding]]:
+    """What to ask for, and less of it where the model refuses that.
+
+    Little thinking is recommended for tuned models. The documents of Gemini 3 advise against temperatures below 1 and
+    later models take none: then none is sent, and the default is what was used.
+    """
+    system = example.get("systemInstruction")
+    common = {"system_instruction": system, "max_output_tokens": decoding.max_new_tokens, "seed": decoding.seed}
+    little = types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
+    used = decoding.model_copy(update={"repetition_penalty": 1.0})  # the service knows none
+    given: dict[str, Any] = {"temperature": decoding.temperature}
+    for more, told in (
+        ({**given, "thinking_config": little}, used),
+        (given, used),
+        ({}, used.model_copy(update={"temperature": DEFAULT})),
+    ):
+        yield types.GenerateContentConfig(**common, **more), told

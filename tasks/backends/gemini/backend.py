@@ -1,0 +1,225 @@
+"""The gemini backend: tuning jobs of Gemini models on Vertex.
+
+The create call is made once; jobs carry their key as a label, files their digest in the name of their object.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from tasks.backends import endpoint, lifecycle, offers, pricing, shapes, uploads
+from tasks.backends.contract import Answer, Decoding, Job, JobStatus, Link, Quote
+from tasks.core.errors import BackendError, MissingExtraError, TransientError, VanishedError
+from tasks.core.models import Finding, Format, Message
+from tasks.examples.lines import line
+from tasks.examples.questions import asked
+from tasks.recipe.tuning import GeminiTune
+
+try:
+    from google.genai import types
+
+    from tasks.backends.gemini import answers, bucket
+    from tasks.backends.gemini import client as vertex
+    from tasks.backends.gemini import status as stage
+except ImportError as error:
+    raise MissingExtraError("google-genai", "gemini") from error
+
+KEY = "shardtune_key"  # among a job's labels
+MOST_HELDOUT, SHARE = 5_000, 0.3  # rows of a validation file, and what part of the training rows they may be
+
+
+def backend(tune: GeminiTune) -> Gemini:
+    """The backend of this module, for the project and place of `tune`."""
+    return Gemini(tune)
+
+
+class Gemini:
+    """Tunes in the project and place of one tune."""
+
+    name = "gemini"
+    paid = True
+
+    def __init__(self, tune: GeminiTune) -> None:
+        self.tune = tune
+        self.base_url = os.environ.get("GOOGLE_VERTEX_BASE_URL") or None
+        if self.base_url:
+            endpoint.checked("GOOGLE_VERTEX_BASE_URL", self.base_url, "GOOGLE_APPLICATION_CREDENTIALS")
+        self.poll = (0.2, 1.0) if endpoint.is_loopback(self.base_url) else (10.0, 180.0)
+
+    @cached_property
+    def reading(self) -> Any:
+        """A client that tries again."""
+        return vertex.client(self.tune, self.tune.location, attempts=4)
+
+    @cached_property
+    def creating(self) -> Any:
+        """A client that asks once."""
+        return vertex.client(self.tune, self.tune.location, attempts=1)
+
+    def format(self, tune: GeminiTune) -> Format:
+        """Lines of Gemini."""
+        return "gemini"
+
+    def rendering(self, tune: GeminiTune) -> None:
+        """None: the service renders conversations itself."""
+
+    def base_digest(self, tune: GeminiTune) -> None:
+        """None: the base lies at the service."""
+
+    def endpoint(self, tune: GeminiTune) -> str | None:
+        """Project and place, and the host where it is not Google's."""
+        other = endpoint.of(self.base_url, "googleapis.com")
+        project = tune.project or os.environ.get("GOOGLE_CLOUD_PROJECT")  # a quote needs none
+        return "/".join(part for part in (other, project, tune.location) if part)
+
+    @property
+    def offer(self) -> offers.Offer | None:
+        """What the base costs."""
+        return offers.find("gemini", self.tune.base_model)
+
+    def check(self, link: Link) -> list[Finding]:
+        """Project, credentials, bucket, the base model and its life-span. BackendError where one is missing."""
+        found = uploads.findings(link, "gemini")
+        found += offers.findings("gemini", link.base_model, offers.today(), offers.needed_until(link))
+        if any(f.level == "error" for f in found):
+            return found
+        folder = bucket.of(self.tune)
+        with vertex.translated("asking whether this account may tune"):
+            next(iter(self.reading.tunings.list(config=types.ListTuningJobsConfig(page_size=1))), None)
+        bucket.reachable(folder)
+        return found
+
+    def quote(self, link: Link) -> Quote:
+        """Characters over four, times epochs, times the price of the base model: an estimate as long as no job ran."""
+        return pricing.of_link(link, self.tune.epochs, self.offer)
+
+    def find(self, key: str) -> Job | None:
+        """The first job of this key that works or has worked, else the newest."""
+        mine = [j for j in self._jobs(self.reading, key) if _is_of(j, key)]
+        mine = mine or [j for j in self._jobs(self.reading) if _is_of(j, key)]
+        mine.sort(key=lambda j: (str(j.create_time), j.name))
+        live = [job for job in mine if stage.STATES.get(stage.word(job), "running") not in ("failed", "cancelled")]
+        return self._job((live[:1] or mine[-1:])[0], key) if mine else None
+
+    def _jobs(self, client: Any, key: str | None = None) -> list[Any]:
+        """Jobs that the service filters by the key's label, none where it knows no such filter; every one without."""
+        wanted = {"filter": f"labels.{KEY}={key}"} if key else {}
+        try:
+            with vertex.translated("looking for jobs"):
+                listed = client.tunings.list(config=types.ListTuningJobsConfig(page_size=100, **wanted))
+                return list(shapes.once(listed, lambda job: job.name))
+        except TransientError:
+            raise
+        except BackendError as error:
+            if key is None or " 400 " not in str(error):
+                raise
+            return []
+
+    def _job(self, job: Any, key: str) -> Job:
+        if not job.name:
+            raise vertex.misshapen("reading a job", ValueError("it has no name"))
+        made = job.create_time.isoformat() if job.create_time else ""
+        return Job(key=key, backend=self.name, id=job.name, submitted_at=made)
+
+    def submit(self, link: Link) -> Job:
+        """Put the files into the bucket, unless they are there, and create the job: one call, never retried."""
+        tune, folder = self.tune, bucket.of(self.tune)
+        training, heldout = self._uploads(link)
+        parent, _, checkpoint = (link.parent or "").partition("#")
+        if link.parent_key and "/models/" not in parent:
+            raise BackendError(f"the link before left {parent!r}, which is no model to go on from: look at its job")
+        # A dict would lose the checkpoint on its way through the SDK.
+        config = types.CreateTuningJobConfig(
+            tuned_model_display_name=f"shardtune {link.name} {link.key[:8]}"[:128],
+            labels={KEY: link.key, "shardtune_recipe": "".join(c if c.isalnum() else "-" for c in link.name)[:63]},
+            epoch_count=tune.epochs,
+            learning_rate_multiplier=tune.learning_rate_multiplier,
+            adapter_size=f"ADAPTER_SIZE_{_SIZES[tune.adapter_size]}" if tune.adapter_size else None,  # type: ignore[arg-type]
+            pre_tuned_model_checkpoint_id=checkpoint or None,
+        )
+        with uploads.sending(training):
+            sent = bucket.put(training, folder)
+            config.validation_dataset = types.TuningValidationDataset(gcs_uri=bucket.put(heldout, folder))
+            # The SDK calls all of its tuning experimental, at every first call.
+            told = vertex.translated("creating the job", self.poll[1])
+            with lifecycle.creating(link.key), told, warnings.catch_warnings(action="ignore"):
+                created = self.creating.tunings.tune(
+                    base_model=parent or link.start,
+                    training_dataset=types.TuningDataset(gcs_uri=sent),
+                    config=config,
+                )
+                return self._job(created, link.key)
+
+    def _uploads(self, link: Link) -> tuple[uploads.Upload, uploads.Upload]:
+        rows = sum(e.examples for e in link.train)
+        return uploads.of(link, max(1, min(MOST_HELDOUT, int(SHARE * rows))))
+
+    def tidy(self, link: Link, job: Job | None = None) -> None:
+        """Delete the objects sent for this link that no job reads, in any region where its base model is tuned.
+
+        Their names carry the link's key, so nobody else has sent them; a job that is there has all it needs.
+        """
+        if job is not None:
+            return
+        sent = self._uploads(link)
+        with uploads.sending(sent[0]):
+            objects = bucket.there({upload.name for upload in sent}, bucket.of(self.tune))
+            if not objects:
+                return
+            regions = {self.tune.location, *(self.offer.regions if self.offer else ())}
+            clients = [self.reading if r == self.tune.location else vertex.client(self.tune, r, 4) for r in regions]
+            specs = [job.supervised_tuning_spec for client in clients for job in self._jobs(client)]
+            used = {uri for s in specs if s for uri in (s.training_dataset_uri, s.validation_dataset_uri)}
+            bucket.remove([uri for uri in objects if uri not in used])
+
+    def status(self, job: Job) -> JobStatus:
+        """State and progress, and at the end losses where the service left any, and statistics."""
+        with vertex.translated(f"reading job {job.id!r}"):
+            found = self.reading.tunings.get(name=job.id)
+            if not found.name and not found.state:
+                raise ValueError("no name and no state")
+            status = stage.status(found, job, self.poll)
+        tokens, epochs = status.facts.get("billable_tokens"), status.facts.get("epochs") or self.tune.epochs
+        if not tokens or not epochs or status.state != "succeeded":
+            return status
+        # An estimate: Google's words are not a bill.
+        estimated = pricing.billed_usd(self.offer, tokens * epochs)
+        return status.model_copy(update={"facts": status.facts | {"estimated_usd": estimated}})
+
+    def cancel(self, job: Job) -> None:
+        """Ask for the end; a job that has ended already, or is not known, is left alone."""
+        try:
+            with vertex.translated(f"cancelling job {job.id!r}"):
+                self.creating.tunings.cancel(name=job.id)
+        except VanishedError:
+            return
+        except BackendError:
+            if self.status(job).state not in ("succeeded", "failed", "cancelled"):
+                raise
+
+    def prompts(self, tune: GeminiTune, conversations: Sequence[Sequence[Message]]) -> list[str]:
+        """All turns of an example of this format but the answer."""
+        return [asked(line(turns, "", "gemini")) for turns in conversations]
+
+    def parity(self, link: Any, kept: str) -> None:
+        """None: the provider keeps the model, and there is but one of it."""
+
+    def answer(
+        self, model: str | None, tune: GeminiTune, conversations: Sequence[Sequence[Message]], *decodings: Decoding
+    ) -> list[list[Answer]]:
+        """Answers of the base or of a tuned endpoint, some at a time."""
+        return [answers.answers(tune, model, conversations, drawn, self.poll) for drawn in decodings]
+
+
+def _is_of(job: Any, key: str) -> bool:
+    """Whether label or training file tell that the job is of this key."""
+    spec = job.supervised_tuning_spec
+    sent = str(spec.training_dataset_uri if spec else "").rpartition("/")[2]
+    return (job.labels or {}).get(KEY) == key or sent.startswith(uploads.stem(key))
+
+
+_SIZES = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}

@@ -1,0 +1,129 @@
+"""Bucket: the files a tuning job reads and leaves, in Google Cloud Storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+import gcsfs
+import google.auth.exceptions
+import requests
+from gcsfs.retry import HttpError
+
+from tasks.backends import endpoint
+from tasks.backends.contract import LossPoint
+from tasks.backends.gemini.client import MISSHAPEN, credentials, misshapen, of_login
+from tasks.backends.uploads import Upload
+from tasks.core import redaction
+from tasks.core.errors import BackendError, RecipeError, ShardtuneError, TransientError
+from tasks.recipe import allowed
+from tasks.recipe.tuning import GeminiTune
+
+
+def of(tune: GeminiTune) -> str:
+    """The gs:// folder for uploads; BackendError where none is named."""
+    found = tune.bucket or os.environ.get("SHARDTUNE_BUCKET")
+    if not found or not found.startswith("gs://"):
+        raise BackendError(
+            f"no bucket is named (it is {found!r}): Vertex reads training data from Cloud Storage only, set "
+            "tune.bucket or SHARDTUNE_BUCKET to gs://BUCKET/FOLDER"
+        )
+    if refused := redaction.refusal("tune.bucket", found):
+        raise RecipeError(refused)
+    allowed.check("tune.bucket", found, os.environ.get("SHARDTUNE_BUCKET"))
+    return found.rstrip("/")
+
+
+def put(upload: Upload, folder: str) -> str:
+    """The URI of the upload's object, written if it is not there in its full size. It appears whole or not at all."""
+    uri = f"{folder}/{upload.name}"
+    with _told(f"sending {upload.name!r} to {folder!r}"), upload.opened() as stream:
+        files = _files()
+        size = stream.seek(0, os.SEEK_END)
+        if files.exists(uri) and files.size(uri) == size:
+            return uri
+        stream.seek(0)
+        with files.open(uri, "wb") as target:
+            shutil.copyfileobj(stream, target, 1 << 22)
+    return uri
+
+
+def there(names: set[str], folder: str) -> list[str]:
+    """URIs of the objects of these names."""
+    with _told(f"looking into {folder!r}"):
+        return [uri for name in sorted(names) if _files().exists(uri := f"{folder}/{name}")]
+
+
+def remove(uris: list[str]) -> None:
+    """Delete these objects."""
+    for uri in uris:
+        with _told(f"removing {uri!r}"):
+            _files().rm_file(uri)
+
+
+def reachable(folder: str) -> None:
+    """BackendError where the bucket cannot be listed."""
+    bucket = folder.removeprefix("gs://").partition("/")[0]
+    with _told(f"looking into bucket {bucket!r}"):
+        _files().ls(bucket)
+
+
+def losses(folder: str) -> tuple[LossPoint, ...]:
+    """Points of the JSON lines that the service may have left; none where it left nothing that can be read."""
+    found: dict[int, LossPoint] = {}
+    with _told(f"reading metrics of {folder!r}"):
+        files = _files()
+        for name in files.find(folder) if files.exists(folder) else ():
+            for raw in files.cat_file(name).splitlines() if name.endswith((".json", ".jsonl")) else ():
+                if point := _point(raw):
+                    found[point.step] = point
+    return tuple(found[step] for step in sorted(found))
+
+
+def _point(raw: bytes) -> LossPoint | None:
+    try:
+        line: dict[str, Any] = json.loads(raw)
+        loss = next(v for k, v in line.items() if k.endswith("train_total_loss"))
+        held = next((v for k, v in line.items() if k.endswith("eval_total_loss")), None)
+        return LossPoint(step=int(line["step"]), epoch=line.get("epoch"), loss=float(loss), heldout_loss=held)
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        return None
+
+
+def _files() -> Any:
+    """A file system without a memory: others write to the bucket too."""
+    endpoint.trusting()
+    credentials()
+    return gcsfs.GCSFileSystem(
+        token="google_default",
+        endpoint_url=os.environ.get("STORAGE_EMULATOR_HOST") or None,
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ShardtuneError:
+        raise
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise of_login(error, what) from error
+    except HttpError as error:
+        if int(error.code or 500) >= 500 or int(error.code) in (408, 429):
+            raise TransientError(f"{what}: the bucket answers {error.code}") from error
+        raise BackendError(f"{what}: refused with {error.code}: see that the bucket exists and may be used") from error
+    # gcsfs raises the ProxyError of `requests` at a 502.
+    except (aiohttp.ClientError, ConnectionError, TimeoutError, requests.RequestException) as error:
+        raise TransientError(f"{what}: {endpoint.unanswered(error)}") from error
+    except OSError as error:
+        words = " ".join(str(error).split())[:300]
+        raise BackendError(f"{what}: {words}: see that the bucket exists and may be used") from error
+    except MISSHAPEN as error:
+        raise misshapen(what, error) from error

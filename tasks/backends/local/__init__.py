@@ -1,0 +1,1 @@
+"""The local backend: models that train and answer on this machine."""

@@ -1,0 +1,141 @@
+"""Parity: whether the adapter that was kept answers as the model in memory did when its training ended.
+
+`python -m tasks.backends.local.parity LINK.json ADAPTER SAID.json PARITY.json`. The trainer notes the likeliest answers
+to some held-out prompts (`noted`); this process loads base and adapter anew, by transformers and peft whatever engine
+trained, answers the same prompts, merges the adapter into the base and looks how far its predictions move.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+from tasks.backends.local import engines, models, rows
+from tasks.backends.local.jobs import Folder, LocalLink
+from tasks.core import processes, settings, store
+from tasks.core.errors import BackendError, DamagedError
+from tasks.core.models import Frozen, Parity
+from tasks.examples.tokens import IGNORED
+
+PROMPTS, TOKENS = 4, 24
+# Merging rounds once to the base's precision, or to 4 bits: mean nats of probability that may move by it.
+BOUNDS = {False: 0.02, True: 0.5}
+
+
+class RecordedAnswers(Frozen):
+    """Prompts and the likeliest answers to them, as token ids."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    answers: tuple[tuple[int, ...], ...]
+
+
+def noted(model: Any, measured: rows.Rows) -> RecordedAnswers:
+    """The likeliest answers of the model in memory to the first held-out prompts."""
+    prompts = []
+    for example in measured.examples[:PROMPTS]:
+        learnt = next(n for n, label in enumerate(example["labels"].tolist()) if label != IGNORED)
+        prompts.append(tuple(example["input_ids"].tolist()[:learnt]))
+    with engines.evaluating(model):
+        return RecordedAnswers(prompts=tuple(prompts), answers=tuple(_likeliest(model, prompt) for prompt in prompts))
+
+
+def _likeliest(model: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:
+    """One prompt at a time: in a batch, padding may round a prediction the other way."""
+    import torch
+    from transformers import GenerationConfig
+
+    ids = torch.tensor([prompt], device=model.device)
+    # No end token: as many tokens for every model, and none of a generation_config.json.
+    wanted = GenerationConfig(max_new_tokens=TOKENS, do_sample=False, eos_token_id=None, pad_token_id=0)
+    with torch.no_grad():
+        made = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=wanted)
+    return tuple(made[0, len(prompt) :].tolist())
+
+
+def proved(link: LocalLink, adapter: str, said: RecordedAnswers) -> Parity:
+    """Base and adapter read anew, asked the same, then merged."""
+    from peft import PeftModel
+
+    tune = link.tune
+    bare = engines.base(models.resolve(tune), tune.load_in_4bit, tune.trust_remote_code)
+    model = PeftModel.from_pretrained(bare, adapter)
+    with engines.evaluating(model):
+        answers = [_likeliest(model, prompt) for prompt in said.prompts]
+        apart = _predicted(model, said)
+        merged = model.merge_and_unload()
+    with engines.evaluating(merged):
+        together = _predicted(merged, said)
+    return Parity(
+        asked=len(answers),
+        same=sum(mine == theirs for mine, theirs in zip(answers, said.answers, strict=True)),
+        merged=_distance(apart, together),
+        bound=BOUNDS[tune.load_in_4bit],
+    )
+
+
+def _predicted(model: Any, said: RecordedAnswers) -> list[Any]:
+    """Log-probabilities of each token of the noted answers' places."""
+    import torch
+
+    found = []
+    for prompt, answer in zip(said.prompts, said.answers, strict=True):
+        ids = torch.tensor([[*prompt, *answer]], device=model.device)
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
+        found.append(torch.log_softmax(logits, -1))
+    return found
+
+
+def _distance(first: list[Any], second: list[Any]) -> float:
+    import torch
+
+    both = zip(first, second, strict=True)
+    apart = [torch.nn.functional.kl_div(b, a, log_target=True, reduction="batchmean") for a, b in both]
+    return float(torch.stack(apart).mean()) if apart else 0.0
+
+
+def asked(folder: Folder, adapter: str) -> Parity | None:
+    """What is found of an adapter of the job in `folder`; None where training noted no answers.
+
+    In another process than the trainer's, always: what is compared are files. See `engines.apart` for which.
+    """
+    said = folder.read("said.json", RecordedAnswers)
+    if said is None:
+        return None
+    link = folder.link
+    try:
+        if engines.apart(link.tune):
+            return _elsewhere(folder, adapter)
+        with engines.lean(link.tune):
+            engines.quiet()
+            return proved(link, adapter, said)
+    except Exception as error:
+        raise BackendError(f"adapter {adapter!r} cannot be compared with the model in training: {error}") from error
+
+
+def _elsewhere(folder: Folder, adapter: str) -> Parity:
+    link, said, out = (str(folder.path / name) for name in ("link.json", "said.json", "parity.json"))
+    call = [sys.executable, "-m", "tasks.backends.local.parity", link, adapter, said, out]
+    env = processes.environment("hub")
+    done = subprocess.run(call, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=env)
+    if done.returncode != 0:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1])
+    found = folder.read("parity.json", Parity)
+    if found is None:
+        raise DamagedError(f"{str(folder.path / 'parity.json')!r} is damaged: run the same command again")
+    return found
+
+
+def main(link: str, adapter: str, said: str, out: str) -> None:
+    """Read the link and what was said in training, and write what was found."""
+    again = "run the same command again, it is made anew"
+    told, worked_on = store.read(said, RecordedAnswers, again), store.read(link, LocalLink, again)
+    if told is None or worked_on is None:
+        raise DamagedError(f"{said!r} or {link!r} is gone: {again}")
+    store.write(out, proved(worked_on, adapter, told))
+
+
+if __name__ == "__main__":
+    settings.enter()
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Training: imported by the trainer's process only."""

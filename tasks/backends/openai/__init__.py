@@ -1,0 +1,1 @@
+"""The openai backend. Only this folder imports the OpenAI SDK."""

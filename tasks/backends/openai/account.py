@@ -1,0 +1,89 @@
+"""Account: may it tune this base at OpenAI today, and will the model be served for as long as it is needed?"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import date
+from typing import TYPE_CHECKING
+
+import openai
+
+from tasks.backends import offers, uploads
+from tasks.backends.contract import Link
+from tasks.backends.openai import errors
+from tasks.core.errors import BackendError, LimitError, TransientError, VanishedError
+from tasks.core.models import Finding
+
+if TYPE_CHECKING:
+    from tasks.backends.openai.backend import OpenAI
+
+NO_FILE = "file-shardtune-asks-only"  # no file has this id, so a create call with it is answered and creates nothing
+
+
+def findings(backend: OpenAI, link: Link) -> list[Finding]:
+    """What speaks against this link now. Nothing is uploaded; BackendError for a missing or refused key."""
+    _ = backend.client  # a BackendError where there is no key
+    needed, found = offers.needed_until(link), uploads.findings(link, "openai")
+    if there := offers.section(backend.tune):
+        found += offers.findings(there, link.base_model, offers.today(), needed, backend.tune.prices)
+    if any(f.level == "error" for f in found):
+        return found
+    base = link.parent or link.base_model
+    try:
+        ends = _shut_down(backend, base)
+    except VanishedError:
+        message = f"model {base!r} is not offered to this account: check its name and the account's permissions"
+        return [*found, Finding(rule="model", level="error", message=message)]
+    if ends and ends <= (needed or offers.today()):
+        message = f"model {base!r} is shut down on {ends}: choose another base model"
+        found.append(Finding(rule="serving end", level="error", message=message))
+    refused = _refused(backend, base) if backend.official else None
+    return [*found, refused] if refused else found
+
+
+def _shut_down(backend: OpenAI, base: str) -> date | None:
+    """The day on which the model is shut down, where the endpoint tells one.
+
+    VanishedError where the endpoint lists its models and this is none of them. An endpoint without these routes, or one
+    that lists models under other names than it tunes them by, says nothing.
+    """
+    with backend._told(f"asking for model {base!r}"):
+        try:
+            ends = getattr(backend.client.models.retrieve(base), "shutdown_date", None)
+        except openai.APIStatusError as error:
+            if not errors.unavailable(error):
+                raise
+            if backend.official and _lists(backend):
+                raise
+            return None
+        with suppress(ValueError):  # told in words, which say nothing to us
+            return date.fromisoformat(ends[:10]) if isinstance(ends, str) else None
+        return None
+
+
+def _lists(backend: OpenAI) -> bool:
+    """Whether the endpoint lists its models."""
+    try:
+        return bool(backend.client.models.list().data)
+    except openai.APIStatusError as error:
+        if errors.unavailable(error):
+            return False
+        raise
+
+
+def _refused(backend: OpenAI, base: str) -> Finding | None:
+    """Whether the provider takes no jobs from this account: it says so only to a create call.
+
+    The call names a file that does not exist, so that it can create nothing. Made only where the provider is known to
+    check that; elsewhere the refusal comes after the upload, which is then removed.
+    """
+    try:
+        with backend._told("asking whether this account may tune"):
+            made = backend.client.with_options(max_retries=0).fine_tuning.jobs.create(model=base, training_file=NO_FILE)
+            backend.client.fine_tuning.jobs.cancel(made.id)  # a service that makes it all the same
+    except (LimitError, TransientError):
+        return None  # the real call will tell
+    except BackendError as error:
+        wound_down = "training_not_available" in str(error)
+        return Finding(rule="account", level="error", message=str(error)) if wound_down else None
+    return None

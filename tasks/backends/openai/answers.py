@@ -1,0 +1,140 @@
+"""Prompting: conversations to a chat-completions endpoint and back, each prompt the one of its export."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import openai
+
+from tasks.backends import room
+from tasks.backends.contract import Answer, Decoding
+from tasks.backends.openai import azure, errors
+from tasks.backends.shapes import whole
+from tasks.core.errors import NotServedError, VanishedError
+from tasks.core.models import Message
+from tasks.examples.lines import line
+from tasks.examples.questions import asked
+from tasks.examples.templates import prompt_hash
+
+if TYPE_CHECKING:
+    from tasks.backends.openai.backend import OpenAI
+
+AT_ONCE = 8  # requests on their way at the same time
+RETRIES = 6  # of the SDK, on 429, 5xx and lost answers: asking twice does no harm
+FRESH = 12  # looks for a model that was made a moment ago and is not found yet
+SERVED = 3  # looks for a base model
+DEFAULT = 1.0  # the temperature where none may be sent
+
+
+def answers(
+    backend: OpenAI, model: str | None, conversations: Sequence[Sequence[Message]], decoding: Decoding
+) -> list[Answer]:
+    """Answers in the order of `conversations`. Where the model must be deployed first, it is.
+
+    NotServedError where the base is asked (`model` None) and nobody serves it.
+    """
+    if not conversations:
+        return []
+    name = _name(backend, model)
+    client = backend.client.with_options(max_retries=RETRIES, timeout=120.0)
+    # The endpoint knows no repetition penalty, so none is used and none is recorded.
+    used = decoding.model_copy(update={"repetition_penalty": 1.0})
+    looks = FRESH if model else SERVED
+
+    def once(turns: Sequence[Message], drawn: Decoding) -> Answer:
+        example, began = line(turns, "", "openai"), time.monotonic()
+        said = _said(backend, client, name, example["messages"][:-1], drawn, looks)
+        return said.model_copy(
+            update={"prompt_hash": prompt_hash(asked(example)), "seconds": round(time.monotonic() - began, 3)}
+        )
+
+    def one(turns: Sequence[Message]) -> Answer:
+        return room.given(lambda drawn: once(turns, drawn), used)
+
+    try:
+        # The first alone: a fresh model is waited for once, not once for each question.
+        first = one(conversations[0])
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = [first, *pool.map(one, conversations[1:])]
+    except VanishedError as error:
+        if model:
+            raise
+        raise NotServedError(f"base model {name!r} is not served here ({error})") from error
+    room.tell(name, found)
+    return found
+
+
+def _name(backend: OpenAI, model: str | None) -> str:
+    """Under which the model is asked. Azure serves under names of deployments, a base too."""
+    there = backend.tune.deploy
+    if there is None:
+        return model or backend.tune.base_model
+    if model:
+        return azure.deployed(there, model, backend.poll)
+    if there.base is None:
+        raise NotServedError(
+            f"base model {backend.tune.base_model!r} has no deployment: to ask it for comparison, deploy it and name "
+            "the deployment in tune.deploy.base"
+        )
+    return there.base
+
+
+def _said(backend: OpenAI, client: Any, name: str, messages: list[Any], used: Decoding, looks: int) -> Answer:
+    """The model's answer; its prompt hash and seconds are filled in by whoever asks."""
+    fields: dict[str, Any] = {"max_tokens": used.max_new_tokens, "temperature": used.temperature, "seed": used.seed}
+    for attempt in range(looks):
+        try:
+            with backend._told(f"asking {name!r}"):
+                told = _completion(client, fields, model=name, messages=messages)
+                warmth = used.temperature if "temperature" in fields else DEFAULT
+                return _answer(told, name, used.model_copy(update={"temperature": warmth}))
+        except VanishedError:
+            if attempt == looks - 1:
+                raise
+            time.sleep(min(backend.poll[0] * 2**attempt, backend.poll[1]))
+    raise AssertionError("unreachable")
+
+
+def _completion(client: Any, fields: dict[str, Any], **asked: Any) -> Any:
+    """The endpoint's answer; what it does not know of `fields` is left out of them, or goes under its newer name."""
+    while True:
+        try:
+            return client.chat.completions.create(**asked, **fields)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            unknown = errors.unknown(error, fields)
+            if unknown is None:
+                raise
+            refused = fields.pop(unknown)
+            if unknown == "max_tokens":
+                fields["max_completion_tokens"] = refused
+
+
+def _text(content: Any) -> str:
+    """The words of an answer, which some endpoints give in parts."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content or ""
+
+
+def _answer(told: Any, name: str, used: Decoding) -> Answer:
+    """The first choice of a completion; empty where a filter left none."""
+    if told.id is None and told.choices is None:
+        raise TypeError("neither id nor choices")
+    choice = told.choices[0] if told.choices else None
+    message = choice.message if choice else None
+    refusal = getattr(message, "refusal", None)
+    finish = "refusal" if refusal else getattr(choice, "finish_reason", None)
+    usage = getattr(told, "usage", None)
+    return Answer(
+        text=_text(getattr(message, "content", None)) or refusal or "",
+        decoding=used,
+        model_version=f"{told.model or name} {getattr(told, 'system_fingerprint', None) or ''}".strip(),
+        prompt_hash="",
+        prompt_tokens=whole(getattr(usage, "prompt_tokens", None)) or 0,
+        answer_tokens=whole(getattr(usage, "completion_tokens", None)) or 0,
+        seconds=0.0,
+        finish=str(finish).lower() if finish else "no choice" if choice is None else None,
+    )

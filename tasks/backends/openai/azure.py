@@ -1,0 +1,141 @@
+"""Deploy: Azure serves a tuned model only under the name of a deployment, which its management API makes.
+
+PUT and GET of `…/providers/Microsoft.CognitiveServices/accounts/{account}/deployments/{name}`; doing it twice is doing
+it once. (Azure OpenAI, "Deploy a fine-tuned model".)
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+
+from tasks.backends import endpoint, limits
+from tasks.core import settings
+from tasks.core.errors import BackendError, LimitError, MissingExtraError, TransientError
+from tasks.core.store import digest_of
+from tasks.recipe import allowed
+from tasks.recipe.tuning import Deploy
+
+VERSION = "2024-10-01"
+OFFICIAL = "https://management.azure.com"
+SCOPE = f"{OFFICIAL}/.default"
+LOOKS = 240
+ATTEMPTS = 6  # on 429, 5xx and lost answers: both calls may be made twice
+
+
+def deployed(deploy: Deploy, model: str, poll: tuple[float, float]) -> str:
+    """The name under which `model` answers; it is deployed if it is not. BackendError where it cannot be."""
+    endpoint.checked("tune.deploy.management_url", deploy.management_url, deploy.token_variable)
+    allowed.check("tune.deploy.management_url", deploy.management_url, OFFICIAL)
+    endpoint.trusting()
+    name = f"shardtune-{digest_of(model)[:12]}"
+    url = (
+        f"{deploy.management_url.rstrip('/')}/subscriptions/{deploy.subscription}/resourceGroups/"
+        f"{deploy.resource_group}/providers/Microsoft.CognitiveServices/accounts/{deploy.account}/deployments/{name}"
+    )
+    body = {
+        "sku": {"name": deploy.sku, "capacity": deploy.capacity},
+        "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
+    }
+    what = f"deploying {model!r} as {name!r}"
+    with httpx.Client(timeout=60.0) as client:
+        management = Management(client, url, deploy, what, poll)
+        found = management.call("GET") or management.call("PUT", body)
+        for look in range(LOOKS):
+            state = _state(found, what)
+            if state == "Succeeded":
+                return name
+            if state in ("Failed", "Canceled", "Disabled"):
+                raise BackendError(f"deployment {name!r} of {model!r} ended {state}: look at it in the Azure portal")
+            time.sleep(min(poll[0] * 1.5**look, poll[1]))
+            found = management.call("GET")
+    raise TransientError(f"deployment {name!r} of {model!r} is still not ready: run the same command again later")
+
+
+class Management:
+    """Azure's management of one deployment; a token is fetched when one is needed, and anew when it has expired."""
+
+    def __init__(self, client: httpx.Client, url: str, deploy: Deploy, what: str, poll: tuple[float, float]) -> None:
+        self.client, self.url, self.deploy, self.what, self.poll = client, url, deploy, what, poll
+        self.token, self.fetched = settings.secret(deploy.token_variable), False
+
+    def call(self, method: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """The deployment as Azure tells of it; None where there is none. TransientError where it does not answer."""
+        for attempt in range(ATTEMPTS):
+            try:
+                found = self._sent(method, body)
+                if found.status_code == 404 and method == "GET":
+                    return None
+                if found.status_code < 400:
+                    told = found.json()
+                    if isinstance(told, dict):
+                        return told
+                    raise ValueError(f"{type(told).__name__} and no object")
+                error = self._refused(found)
+            except httpx.HTTPError as failed:
+                error = TransientError(f"{self.what}: {endpoint.unanswered(failed)}")
+            except ValueError:
+                error = TransientError(f"{self.what}: the answer is not in Azure's format: a proxy may have answered")
+            if not isinstance(error, TransientError) or attempt == ATTEMPTS - 1:
+                raise error
+            time.sleep(min(self.poll[0] * 2**attempt, self.poll[1]))
+        raise AssertionError("unreachable")
+
+    def _sent(self, method: str, body: dict[str, Any] | None) -> httpx.Response:
+        for _ in range(2):
+            if not self.token:
+                self.token, self.fetched = fetched(self.deploy.token_variable, self.what), True
+            headers = {"Authorization": f"Bearer {endpoint.key_of(self.deploy.token_variable, self.token)}"}
+            asks: dict[str, Any] = {"params": {"api-version": VERSION}, "headers": headers}
+            found = self.client.request(method, self.url, json=body, **asks)
+            if found.status_code != 401 or self.fetched:
+                return found
+            # The variable's token lives for an hour, the job for many.
+            self.token = None
+        return found
+
+    def _refused(self, found: httpx.Response) -> BackendError:
+        told = f"{self.what}: Azure says {found.status_code} {_words(found)}".rstrip()
+        if found.status_code == 429:
+            return LimitError(told, limits.until(found.headers.get("retry-after"), False))
+        if found.status_code in (408, 409) or found.status_code >= 500:
+            return TransientError(told)
+        return BackendError(
+            f"{told}: check subscription, resource group and account in tune.deploy, and the role of whoever deploys"
+        )
+
+
+def fetched(variable: str, what: str) -> str:
+    """A bearer token of whoever is logged in on this machine. BackendError where nobody is."""
+    try:
+        from azure.core.exceptions import ClientAuthenticationError
+        from azure.identity import CredentialUnavailableError, DefaultAzureCredential
+    except ImportError as error:
+        raise MissingExtraError("azure-identity", "openai") from error
+    try:
+        with DefaultAzureCredential() as credential:
+            return str(credential.get_token(SCOPE).token)
+    except (ClientAuthenticationError, CredentialUnavailableError, ValueError) as error:
+        raise BackendError(
+            f"{what}: no valid Azure token: run `az login`, or set AZURE_CLIENT_ID, AZURE_TENANT_ID and "
+            f"AZURE_CLIENT_SECRET, or {variable} (`az account get-access-token --query accessToken -o tsv`); then run "
+            "the same command"
+        ) from error
+
+
+def _state(found: dict[str, Any] | None, what: str) -> str | None:
+    properties = (found or {}).get("properties")
+    if found is not None and not isinstance(properties, dict):
+        raise TransientError(f"{what}: the answer is not in Azure's format: it has no properties")
+    return (properties or {}).get("provisioningState")
+
+
+def _words(found: httpx.Response) -> str:
+    """Azure's own words for an error, in one line of at most 200 characters."""
+    try:
+        error = found.json()["error"]
+        return " ".join(f"{error.get('code')} - {error.get('message')}".split())[:200]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""

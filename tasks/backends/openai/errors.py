@@ -1,0 +1,106 @@
+"""Refusals: what the errors of the OpenAI SDK mean for the lifecycle, and what a person can do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import openai
+
+from tasks.backends import endpoint, limits
+from tasks.core.errors import BackendError, LimitError, NotReadyError, ShardtuneError, TransientError, VanishedError
+
+NO_CREDIT = {"insufficient_quota", "exceeded_quota", "billing_hard_limit_reached", "billing_not_active"}
+NOT_DEPLOYED = {"DeploymentNotReady", "DeploymentNotFound"}  # Azure says so for a while after it has deployed
+NOT_READY = ("not ready", "still being processed", "is being processed", "being provisioned", "not yet available")
+READY_AFTER = 60.0  # seconds until something that the provider prepares is asked for again
+UNKNOWN = (
+    "unknown",
+    "unrecogni",
+    "unsupported",
+    "not supported",
+    "unexpected",
+    "not permitted",
+    "not allowed",
+    "extra",
+)
+# What the SDK and our readers raise at an answer that has not the shape of the provider's.
+MISSHAPEN = (AttributeError, TypeError, LookupError, ValueError, ArithmeticError)
+
+
+@contextmanager
+def translated(what: str, key_variable: str, ready_after: float = READY_AFTER) -> Iterator[None]:
+    """Raise the SDK's errors as ours. `what` was being done; `key_variable` holds the key, which is never shown.
+
+    An answer that is not the provider's (HTML of a proxy, half a JSON, an empty object) is a TransientError.
+    """
+    try:
+        yield
+    except ShardtuneError:
+        raise
+    except openai.APIResponseValidationError as error:
+        raise misshapen(what, error) from error
+    except openai.APIConnectionError as error:  # timeouts too
+        raise TransientError(f"{what}: {endpoint.unanswered(error)}") from error
+    except openai.APIStatusError as error:
+        raise of(error, what, key_variable, ready_after) from error
+    except openai.OpenAIError as error:
+        raise BackendError(f"{what}: {error}") from error
+    except MISSHAPEN as error:
+        raise misshapen(what, error) from error
+
+
+def misshapen(what: str, error: Exception) -> TransientError:
+    """Our error for an answer that is not in the provider's format."""
+    return TransientError(
+        f"{what}: the answer is not in the provider's format ({type(error).__name__}): a proxy or a login page may "
+        "have answered in its place"
+    )
+
+
+def of(error: openai.APIStatusError, what: str, key_variable: str, ready_after: float = READY_AFTER) -> BackendError:
+    """Our error for an HTTP answer above 399."""
+    code = str(error.code or error.status_code)
+    told = f"{what}: {code} - {_message(error)}"
+    told += f" (request {error.request_id})" if error.request_id else ""
+    if error.status_code == 401:
+        return BackendError(f"{what}: the key in {key_variable} is refused ({code}): set {key_variable} to a valid one")
+    if code == "training_not_available":
+        return BackendError(
+            f"{what}: OpenAI takes no fine-tuning jobs from this organisation any more ({code}): use a recipe with "
+            "tune.kind gemini or local, or an Azure endpoint (recipe azure-gpt-4o-mini)"
+        )
+    if code in NO_CREDIT:
+        return BackendError(f"{told}: the account has no credit left, add some; nothing was started")
+    if error.status_code == 407:
+        return TransientError(f"{what}: {endpoint.unanswered(ConnectionError('proxy'))}")
+    if error.status_code in (400, 409, 422, 425) and any(words in told.lower() for words in NOT_READY):
+        return NotReadyError(told, limits.after(ready_after))
+    if error.status_code == 429:
+        retry_after = error.response.headers.get("retry-after")
+        return LimitError(told, limits.until(retry_after, "daily" in told.lower() or "per day" in told.lower()))
+    if error.status_code == 404 or code in NOT_DEPLOYED:
+        return VanishedError(told)
+    if error.status_code in (408, 409, 425) or error.status_code >= 500:
+        return TransientError(told)
+    return BackendError(told)
+
+
+def unknown(error: openai.APIStatusError, fields: Iterable[str]) -> str | None:
+    """Which of the optional `fields` of a call the endpoint refuses to know; None where it refuses something else."""
+    words = f"{error.message} {error.body}".lower()
+    if not any(word in words for word in UNKNOWN):
+        return None
+    named = str(getattr(error, "param", None) or "").partition(".")[0]
+    return next((name for name in fields if named == name or name in words), None)
+
+
+def unavailable(error: openai.APIStatusError) -> bool:
+    """Whether the endpoint says that it has no such route."""
+    return error.status_code in (404, 405, 501)
+
+
+def _message(error: openai.APIStatusError) -> str:
+    """The provider's own words, in one line of at most 300 characters."""
+    body = error.body if isinstance(error.body, dict) else {}
+    return " ".join(str(body.get("message") or error.message).split())[:300]

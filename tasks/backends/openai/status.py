@@ -1,0 +1,200 @@
+"""Standing: where a job at OpenAI stands, from everything the provider tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import openai
+
+from tasks.backends import patience, pricing, shapes
+from tasks.backends.contract import Event, Job, JobStatus, LossPoint, State
+from tasks.backends.openai import errors, losses
+from tasks.backends.shapes import whole
+from tasks.core.errors import BackendError, TransientError
+
+if TYPE_CHECKING:
+    from tasks.backends.openai.backend import OpenAI
+
+# Words for states, in lower case, those of Azure and of jobs that a person stopped for a while among them.
+STATES: dict[str, State] = {
+    **dict.fromkeys(("validating_files", "pending", "created", "queued", "notrunning"), "queued"),
+    **dict.fromkeys(("running", "paused", "pausing", "resuming"), "running"),
+    "succeeded": "succeeded",
+    "failed": "failed",
+    **dict.fromkeys(("cancelled", "canceled"), "cancelled"),
+}
+HELD = "resume it at the provider, or end it with `shardtune cancel KEY`"
+LARGEST = 50_000_000  # bytes of a result file; a larger one holds weights
+RESOLVED = ("n_epochs", "batch_size", "learning_rate_multiplier")
+CHECKPOINT = ("step_number", "fine_tuned_model_checkpoint")
+
+
+def status(backend: OpenAI, job: Job) -> JobStatus:
+    """State, losses from events and, once there, from the result file, and what was billed.
+
+    "succeeded" means that a model can be asked: a job that is called so and names none is still running, until a
+    deadline; then it has failed.
+    """
+    with backend._told(f"reading job {job.id!r}"):
+        return _status(backend, job)
+
+
+def _status(backend: OpenAI, job: Job) -> JobStatus:
+    found = backend.client.fine_tuning.jobs.retrieve(job.id)
+    if found.id is None and found.status is None:
+        raise TypeError("neither id nor status")
+    said, facts = str(found.status), dict[str, Any]()
+    events = _events(backend, job.id, facts)
+    state, model = STATES.get(said.lower(), "running"), getattr(found, "fine_tuned_model", None) or None
+    metrics = [data for e in events if isinstance(data := _said(e, "data"), dict)]  # some endpoints name no type
+    resolved = _resolved(found)
+    epochs = resolved.get("n_epochs")
+    points = losses.of_events(metrics, epochs if isinstance(epochs, int) else None)
+    facts |= {f"used_{name}": value for name, value in resolved.items()}
+    error = _reason(found, events) if state == "failed" else None
+    detail = said
+    if state == "succeeded":
+        state, detail, error = patience.named(backend.poll, job, model, said)
+    if state == "succeeded":
+        for file in _results(found):
+            points = losses.merged(points, _curve(backend, file, facts))
+        facts["checkpoints"] = _checkpoints(backend, job.id)
+    billed = whole(getattr(found, "trained_tokens", None))
+    if billed == 0 and state == "succeeded":
+        billed = None  # nothing is trained with no token: the endpoint does not count them
+    if billed is not None:
+        facts["billed_usd"] = pricing.billed_usd(backend.offer, billed)
+    facts["simulator"] = (found.model_extra or {}).get("simulator")
+    return JobStatus(
+        state=state,
+        detail=detail,
+        step=points[-1].step if points else 0,
+        steps=next((total for m in metrics if (total := whole(m.get("total_steps")))), None),
+        points=points,
+        events=tuple(_event(e) for e in events),
+        heldout_after=losses.heldout(metrics),
+        billed_tokens=billed,
+        facts={name: value for name, value in facts.items() if value is not None},
+        model=model if state == "succeeded" else None,
+        model_digest=model if state == "succeeded" else None,
+        error=error,
+        held=HELD if said.lower() == "paused" else None,
+    )
+
+
+def _said(thing: Any, name: str) -> Any:
+    """A field that an endpoint may leave out."""
+    return getattr(thing, name, None)
+
+
+def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
+    """Every event, oldest first. Only those that this backend has not read before are asked for.
+
+    An endpoint without this route has none: that is a fact of the job, and no error.
+    """
+    known = backend.events.setdefault(job, {})
+    newest_first = _newest_first(known.values())
+    asked: dict[str, Any] = {}
+    if known and newest_first is False:
+        asked["after"] = next(reversed(known))
+    try:
+        with backend._told(f"reading events of job {job!r}"):
+            new = {}
+            for event in shapes.once(_listed(backend, job, asked), _name):
+                if newest_first and _name(event) in known:
+                    break
+                new[_name(event)] = event
+    except TransientError:
+        raise
+    except BackendError as error:
+        facts["events"] = f"not available here ({error})"
+        return []
+    # Kept in the order in which the endpoint lists them, which tells it at the next look.
+    backend.events[job] = new | known if newest_first else known | new if newest_first is False else new
+    listed = list(backend.events[job].values())
+    listed = listed if _newest_first(listed) is False else listed[::-1]
+    return sorted(listed, key=lambda e: shapes.moment(_said(e, "created_at")))
+
+
+def _listed(backend: OpenAI, job: str, asked: dict[str, Any]) -> Iterable[Any]:
+    read = backend.client.fine_tuning.jobs.list_events
+    try:
+        return read(job, limit=100, **asked)
+    except (openai.BadRequestError, openai.UnprocessableEntityError):  # fewer at once
+        return read(job, **asked)
+
+
+def _name(event: Any) -> str:
+    """The event's id; one without has its time and words."""
+    return str(_said(event, "id") or f"{_said(event, 'created_at')} {_said(event, 'message')}")
+
+
+def _newest_first(listed: Iterable[Any]) -> bool | None:
+    """How an endpoint orders its events (OpenAI newest first, others oldest first); None where that is not told."""
+    times = [t for e in listed if (t := shapes.moment(_said(e, "created_at"))) != shapes.NEVER]
+    return None if len(times) < 2 or times[0] == times[-1] else times[0] > times[-1]
+
+
+def _reason(found: Any, events: list[Any]) -> str:
+    """Why the job failed: its error, or where that is empty the last warning or error among its events."""
+    told = _said(found, "error")
+    code, message = _said(told, "code"), _said(told, "message")
+    if code or message or isinstance(told, str):
+        return ": ".join(str(part) for part in (code, message) if part) or str(told)
+    for event in reversed(events):
+        if str(_said(event, "level")).lower() in ("warn", "warning", "error") and _said(event, "message"):
+            return str(event.message)
+    return "the provider gives no reason: look at the job there"
+
+
+def _results(found: Any) -> list[str]:
+    return [file for file in _said(found, "result_files") or () if isinstance(file, str)]
+
+
+def _curve(backend: OpenAI, file: str, facts: dict[str, Any]) -> tuple[LossPoint, ...]:
+    """Points of a result file; one that cannot be read is told of, and the events have to do."""
+    try:
+        with backend._told(f"reading result file {file!r}"):
+            size = whole(_said(_about(backend, file), "bytes"))
+            if size and size > LARGEST:
+                raise BackendError(f"result file {file!r} has {size:,} bytes: it holds no losses")
+            return losses.of_csv(backend.client.files.content(file).read())
+    except BackendError as error:
+        facts["result_file"] = str(error)
+        return ()
+
+
+def _about(backend: OpenAI, file: str) -> Any:
+    try:
+        return backend.client.files.retrieve(file)
+    except openai.APIStatusError as error:
+        if errors.unavailable(error):
+            return None
+        raise
+
+
+def _checkpoints(backend: OpenAI, job: str) -> list[dict[str, Any]]:
+    """Step and model of the checkpoints that were kept; none at an endpoint without this route."""
+    try:
+        with backend._told("reading checkpoints"):
+            listed = shapes.once(backend.client.fine_tuning.jobs.checkpoints.list(job), _name)
+            return [{"step": _said(c, CHECKPOINT[0]), "model": _said(c, CHECKPOINT[1])} for c in listed]
+    except BackendError:  # nothing depends on them
+        return []
+
+
+def _resolved(job: Any) -> dict[str, Any]:
+    """Hyperparameters as the provider resolved them, from either place it tells them in; Azure's -1 stands for auto."""
+    supervised = _said(_said(job, "method"), "supervised")
+    for held in (_said(job, "hyperparameters"), _said(supervised, "hyperparameters")):
+        found = {name: value for name in RESOLVED if (value := _said(held, name)) is not None and value != -1}
+        if found:
+            return found
+    return {}
+
+
+def _event(event: Any) -> Event:
+    at = shapes.moment(_said(event, "created_at")).isoformat()
+    level, message = str(_said(event, "level") or "info"), str(_said(event, "message") or "")
+    return Event(id=_name(event), at=at, level=level, message=message)

@@ -1,0 +1,1 @@
+"""Evaluation: models judged: questions, metrics, comparisons, verdicts. Imports no Prefect and no MLflow."""

@@ -1,0 +1,1 @@
+"""Orchestrator: Prefect itself: its server, flow runs, results, secrets and pages."""

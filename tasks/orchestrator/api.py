@@ -1,0 +1,47 @@
+"""Prefect's REST API by plain HTTP, for commands that ask little: Prefect's client takes seconds to import.
+
+Used where an address and a password are all there is to know. A profile, a token, custom headers or TLS need Prefect's
+own client: then `plain` is False.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tasks.core import settings
+from tasks.core.errors import ShardtuneError
+
+WANT_CLIENT = ("PREFECT_API_KEY", "PREFECT_CLIENT_CUSTOM_HEADERS", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY")
+TIMEOUT = 30.0  # seconds
+
+
+def address() -> str | None:
+    """The server that the environment names."""
+    return (os.environ.get("PREFECT_API_URL") or "").rstrip("/") or None
+
+
+def plain() -> bool:
+    """Whether the environment alone says how to talk to the server, and plain HTTP will do."""
+    if Path(settings.prefect_home(), "profiles.toml").exists() or any(os.environ.get(name) for name in WANT_CLIENT):
+        return False
+    named = address() or "http://"
+    return named.startswith("http://") and "@" not in named  # a login in an address is not for urllib
+
+
+def call(method: str, route: str, body: Any = None) -> Any:
+    """The answer to one request, decoded; None where it is empty. ShardtuneError where the server gives none."""
+    request = urllib.request.Request(f"{address()}{route}", method=method, headers={"Content-Type": "application/json"})
+    if login := os.environ.get("PREFECT_API_AUTH_STRING"):
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, json.dumps(body).encode(), timeout=TIMEOUT) as reply:
+            answer = reply.read()
+        return json.loads(answer) if answer else None
+    except (OSError, ValueError) as error:  # URLError and HTTPError are OSErrors; no JSON is a ValueError
+        raise ShardtuneError(f"the Prefect server at {address()!r} did not answer as one ({error})") from error

@@ -1,0 +1,50 @@
+"""Pages: what a person sees of a flow run in Prefect: a name that says what happened, and links to the other pages."""
+
+from __future__ import annotations
+
+import os
+
+from prefect import runtime
+from prefect.artifacts import create_link_artifact
+from prefect.client.orchestration import get_client
+
+from tasks.backends.contract import Job, Link
+from tasks.orchestrator import server
+from tasks.record import address, evidence, ledger
+
+
+def about(link: Link) -> None:
+    """Say in the name of this flow run which link it is about: "finetune gpt-4o-mini shard 1 on its parent"."""
+    after = " on its parent" if link.parent_key else ""
+    _rename(f"{runtime.flow_run.flow_name} {link.told}{after}")
+
+
+def outcome(text: str) -> None:
+    """Say in the name of this flow run what has come of it, after what it is about."""
+    if runtime.flow_run.id:
+        with get_client(sync_client=True) as client:
+            name = client.read_flow_run(runtime.flow_run.id).name
+        _rename(f"{name.partition(': ')[0]}: {text}")
+
+
+def _rename(name: str) -> None:
+    if runtime.flow_run.id:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(runtime.flow_run.id, name=name)
+
+
+def started(job: Job) -> None:
+    """Lead from Prefect to MLflow and to the provider's page of the job, and from MLflow to Prefect."""
+    run_id = ledger.run_id(job.key)
+    recorded(run_id)
+    page = job.url if job.url and job.url.startswith("http") else None  # else a folder
+    if page:
+        create_link_artifact(page, key="provider-job", link_text="the job", description=f"at {job.backend}")
+    lasts = os.environ.get("PREFECT_API_URL") and not server.mine()  # else the page is gone with the server
+    evidence.lead(run_id, runtime.flow_run.ui_url if lasts else None, page)
+
+
+def recorded(run_id: str) -> None:
+    """A link to the MLflow run, where MLflow is a server."""
+    if place := address.of(run_id):
+        create_link_artifact(place, key="mlflow-run", link_text="the run in MLflow", description="loss and answers")

@@ -1,0 +1,191 @@
+"""Prefect policy for flow runs that lost their process: found, marked, and driven again without a human.
+
+Every flow signs its run with the process that works on it. In the same place (a machine, or one container of it) a run
+is dead when that process is; anywhere else when it has sent no heartbeat, twice in a row. All flows may be run again at
+any moment, so a run that is wrongly taken for dead costs some seconds and no job.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.events.filters import EventFilter
+from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Cancelled, Crashed
+
+from tasks.core import processes, settings
+
+log = logging.getLogger(__name__)
+
+MACHINE, PID, STARTED = "shardtune.machine", "shardtune.pid", "shardtune.started"
+SILENT, AGAIN, ATTEMPT = "shardtune.silent", "shardtune.again", "shardtune.attempt"
+WORKER = "prefect.worker.name"
+OPEN = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+ATTEMPTS = 3  # of the same work, none of which lived for PROGRESS
+PROGRESS = timedelta(hours=1)
+SILENCE = timedelta(minutes=5)  # without a heartbeat, of which one comes a minute
+LATELY = timedelta(days=7)
+REFUSED = (409, 422)  # the form of a deployment has changed since
+BY_ITSELF = "sweep"  # its next run comes by schedule
+
+
+def sign(flow: Any, flow_run: FlowRun, state: Any) -> None:
+    """Hook of every flow: write down which process works on this run; one that another works on is left to it.
+
+    Prefect lets a run that is RUNNING be started once more; the second process would end it under the first.
+    """
+    known = processes.told()
+    with get_client(sync_client=True) as client:
+        labels = client.read_flow_run(flow_run.id).labels
+        elsewhere = labels.get(MACHINE) == processes.place() and labels[PID] != known["pid"]
+        if elsewhere and (other := processes.alive({"pid": labels[PID], "started": labels[STARTED]})):
+            raise Abort(f"process {other.pid} works on flow run {flow_run.name!r}: it is left to it")
+        client.update_flow_run_labels(
+            flow_run.id, {MACHINE: processes.place(), PID: known["pid"], STARTED: known["started"]}
+        )
+
+
+def recover() -> list[str]:
+    """End every run that has died; start it anew where a deployment says how. What was done, in words."""
+    told = []
+    with get_client(sync_client=True) as client:
+        for run in found(client, {"state": {"type": {"any_": OPEN}}}):
+            if dead(run, client):
+                told.append(ended(run, client))
+        since = {"end_time": {"after_": _now() - LATELY}}
+        for run in found(client, {"state": {"type": {"any_": [StateType.CRASHED]}}} | since):
+            if run.deployment_id and AGAIN not in run.labels and client.read_flow(run.flow_id).name != BY_ITSELF:
+                told.append(again(run, client))
+        told += superseded(client)
+    for words in told:
+        log.warning("%s", words)
+    return told
+
+
+def found(client: SyncPrefectClient, criteria: dict[str, Any]) -> Iterator[FlowRun]:
+    """All flow runs that meet the criteria."""
+    kept, order, size = FlowRunFilter.model_validate(criteria), FlowRunSort.ID_DESC, 200
+    runs: list[FlowRun] = []
+    while page := client.read_flow_runs(flow_run_filter=kept, sort=order, limit=size, offset=len(runs)):
+        runs += page
+    return iter(runs)
+
+
+def dead(run: FlowRun, client: SyncPrefectClient) -> bool:
+    """Whether nobody works on an open run any more."""
+    labels, here = run.labels, processes.place()
+    if labels.get(MACHINE) == here:
+        return processes.alive({"pid": labels[PID], "started": labels[STARTED]}) is None
+    pool, _, machine = str(labels.get(WORKER, "")).rpartition("@")
+    if MACHINE not in labels and machine == here:  # a worker of this machine took it, and it has not signed yet
+        if run.infrastructure_pid:
+            return not _is_of(run, int(run.infrastructure_pid))
+        known = settings.service().get(f"worker {pool}")
+        return processes.alive(known) is None or bool(known and _since(run).timestamp() < known["started"])
+    return silent(run, client)
+
+
+def _is_of(run: FlowRun, pid: int) -> bool:
+    """Whether the process `pid` was started for this run."""
+    try:
+        process = psutil.Process(pid)
+        return process.is_running() and process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+def silent(run: FlowRun, client: SyncPrefectClient) -> bool:
+    """Whether a run that cannot be looked at sent no heartbeat, at this look and at one before.
+
+    One look is not enough: a server that was away for minutes has heard of nobody.
+    """
+    since = _now() - SILENCE
+    if _since(run) > since:
+        return False
+    heartbeat = {
+        "occurred": {"since": since, "until": _now()},
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+    }
+    heard = client.read_events(EventFilter.model_validate(heartbeat), limit=1).events
+    before = run.labels.get(SILENT)
+    client.update_flow_run_labels(run.id, {SILENT: "" if heard else before or _now().isoformat()})
+    return not heard and bool(before) and datetime.fromisoformat(str(before)) < since
+
+
+def ended(run: FlowRun, client: SyncPrefectClient) -> str:
+    """Mark a dead run: Cancelled where that was asked for, else Crashed."""
+    where = run.labels.get(MACHINE) or run.labels.get(WORKER) or "an unknown machine"
+    if run.state and run.state.is_cancelling():
+        client.set_flow_run_state(run.id, Cancelled(message="its process is gone"), force=True)
+        return f"flow run {run.name!r} was being cancelled and is: its process is gone"
+    message = f"its process on {where} is gone"
+    client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+    return f"flow run {run.name!r} is crashed: {message}"
+
+
+def again(run: FlowRun, client: SyncPrefectClient) -> str:
+    """One new run with the same parameters, however often this is called; none after ATTEMPTS without progress."""
+    attempt = 1 if run.total_run_time > PROGRESS else int(str(run.labels.get(ATTEMPT, 0))) + 1
+    if attempt > ATTEMPTS:
+        client.update_flow_run_labels(run.id, {AGAIN: "given up"})
+        return f"flow run {run.name!r} crashed {attempt} times in a row and is not started again: see its log"
+    assert run.deployment_id is not None
+    try:
+        new = client.create_flow_run_from_deployment(
+            run.deployment_id,
+            parameters=run.parameters,
+            tags=run.tags,
+            idempotency_key=f"again-{run.id}",
+            labels={ATTEMPT: attempt},
+        )
+    except ObjectNotFound:
+        client.update_flow_run_labels(run.id, {AGAIN: "its deployment is gone"})
+        return f"flow run {run.name!r} crashed and its deployment is gone: nothing is started again"
+    except PrefectHTTPStatusError as error:  # other runs have their look
+        if error.response.status_code not in REFUSED:
+            raise
+        client.update_flow_run_labels(run.id, {AGAIN: "refused"})
+        return f"flow run {run.name!r} crashed and its deployment does not take its parameters any more: {error}"
+    client.update_flow_run_labels(run.id, {AGAIN: str(new.id)})
+    return f"flow run {run.name!r} crashed and is started again as {new.name!r}, attempt {attempt} of {ATTEMPTS}"
+
+
+def superseded(client: SyncPrefectClient) -> list[str]:
+    """Runs by schedule that became due while no worker was there: only the latest of a deployment is made up for."""
+    late = {"state": {"type": {"any_": [StateType.SCHEDULED]}}, "expected_start_time": {"before_": _now()}}
+    newest: dict[Any, FlowRun] = {}
+    told = []
+    for run in sorted(found(client, late), key=lambda run: run.expected_start_time or _now(), reverse=True):
+        if run.auto_scheduled and newest.setdefault(run.deployment_id, run) is not run:
+            client.set_flow_run_state(run.id, Cancelled(message="a later run of the same schedule is due"), force=True)
+            told.append(f"flow run {run.name!r} was due and is left out: a later one is due too")
+    return told
+
+
+def _since(run: FlowRun) -> datetime:
+    """When the run came into its present state."""
+    return run.state.timestamp if run.state else _now()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def begin() -> None:
+    """After a start of the service: recover what an earlier end has left, and let a worker sweep at once."""
+    recover()
+    with get_client(sync_client=True) as client:
+        client.create_flow_run_from_deployment(client.read_deployment_by_name("sweep/sweep").id)
+
+
+if __name__ == "__main__":
+    begin()

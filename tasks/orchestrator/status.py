@@ -1,0 +1,191 @@
+"""Status: what runs on this machine, what is open, what failed lately, and what a person can do about each."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks.core import processes, settings
+from tasks.orchestrator import api, flow_runs, server
+from tasks.orchestrator.flow_runs import Run
+from tasks.record import overview
+
+DAYS = 7
+AGAIN = "shardtune.again"
+WAITS = "AwaitingConcurrencySlot"
+# Errors about what a person wrote: the same again would fail the same way.
+WRITTEN = (
+    "CatalogueError RecipeError ExportError AnswerError MissingExtraError RunnerError ServiceError ValidationError "
+    "FileNotFoundError NotADirectoryError PermissionError"
+).split()
+AWAY = ("TransientError", "LimitError", "ConnectError", "ReadTimeout")
+ERROR = re.compile(r"encountered an exception: (\w+)")
+
+
+class Process(NamedTuple):
+    """One part of the service."""
+
+    name: str
+    alive: bool
+    pid: int
+    url: str
+    log: str
+
+
+class Matter(NamedTuple):
+    """Something that is open or has failed, and what to do: nothing, mostly."""
+
+    kind: str  # job or flow run
+    id: str  # the key of a job, the id of a flow run
+    name: str
+    state: str
+    since: str
+    detail: str
+    do: str
+    url: str | None
+
+
+class MachineStatus(NamedTuple):
+    """All of it, at one moment. `people` holds what people switched in Prefect and the files say otherwise."""
+
+    root: str
+    looked: str  # where the service was looked for, in words; empty where it runs
+    service: tuple[Process, ...]
+    open: tuple[Matter, ...]
+    failed: tuple[Matter, ...]
+    people: dict[str, str]
+
+
+def status() -> MachineStatus:
+    """Look at the record of the service, at MLflow, and at Prefect; their servers need not run."""
+    parts = tuple(_process(name, known) for name, known in settings.service().items())
+    if background := server.running():
+        parts += (_process("background", background._asdict() | {"log": str(server.log())}),)
+    up = any(part.alive and part.name == "prefect" for part in parts) or api.address() is not None
+    seen = flow_runs.seen(timedelta(days=DAYS))
+    look = (
+        "nothing: the sweep looks at it every ten minutes"
+        if up
+        else "run `shardtune sweep`, which looks at it; `shardtune up` does so every ten minutes"
+    )
+    failed = [run for run in seen.runs if run.kind in flow_runs.BAD and len(str(run.labels.get(AGAIN, ""))) != 36]
+    return MachineStatus(
+        root=settings.root(),
+        looked="" if up else elsewhere(),
+        service=parts,
+        open=(
+            *[_job(held, look) for held in overview.open_runs()],
+            *[_flow(run, opened(run, seen.pools, up)) for run in seen.runs if run.kind not in flow_runs.BAD],
+        ),
+        failed=(
+            *[_job(held, mend(held.state)) for held in overview.failed_runs(DAYS)],
+            *[_flow(run, repaired(run, up)) for run in failed],
+        ),
+        people=seen.people,
+    )
+
+
+# By its module a server of `up` is known; the second is that of versions before 2026-11-26.
+DOORS = {"deployments.service.door", "deployments.door"}
+
+
+def elsewhere() -> str:
+    """Where the service was looked for, and where one of this account runs instead."""
+    here = f"no service runs with the root {str(settings.local_root())!r}"
+    roots = sorted({root for root in running() if root != str(settings.local_root())})
+    if roots:
+        return f"{here}; one runs with {', '.join(map(repr, roots))}: set {settings.ROOT_VARIABLE} to it, or go there"
+    return f"{here} ({settings.ROOT_VARIABLE} names another): `shardtune up` starts one"
+
+
+def running() -> list[str]:
+    """The roots of the services that this account runs on this machine."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = {*process.cmdline()}
+            if process.uids().real == os.getuid() and words & DOORS and "mlflow" in words:
+                named = process.environ().get(settings.ROOT_VARIABLE) or ".shardtune"
+                found.append(str((Path(process.cwd()) / named).resolve()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+            continue
+    return found
+
+
+def opened(run: Run, pools: dict[str, flow_runs.Pool], up: bool) -> str:
+    """What to do about a run that is open or due."""
+    if run.kind == "PAUSED":
+        return "it is paused in Prefect: resume or cancel it there"
+    if run.kind != "SCHEDULED":
+        if up:
+            return "nothing: it is at work, and the sweep sees to it if its process dies"
+        here = run.labels.get("shardtune.machine") == processes.place()
+        if here and processes.alive({"pid": run.labels["shardtune.pid"], "started": run.labels["shardtune.started"]}):
+            return f"nothing: process {run.labels['shardtune.pid']} works on it"
+        if run.deployment:
+            return "nothing works on it: `shardtune up` starts it again"
+        return "nothing works on it: run the same command again, it goes on where it was"
+    if run.state == WAITS:
+        return "nothing: it starts when the run of the same deployment that is at work has ended"
+    pool = pools.get(run.pool or "")
+    flag = " --gpu" if run.pool == "gpu" else ""
+    if not up and not pool:
+        return f"it waits for a worker of the pool {run.pool!r}: `shardtune up{flag}` starts one"
+    if pool and pool.paused:
+        return f"its pool {run.pool!r} is paused in Prefect: resume it there"
+    if pool and pool.polled:
+        return "nothing: a worker takes it as soon as its pool has room"
+    own = f"`prefect worker start --pool {run.pool}` where a worker of it may run"
+    restart = f"stop `shardtune up` and start `shardtune up{flag}`, or run "
+    return f"no worker polls its pool {run.pool!r}: {restart if run.pool in ('gpu', 'cpu') else 'run '}{own}"
+
+
+def repaired(run: Run, up: bool) -> str:
+    """What to do about a flow run that failed or crashed and was not started again."""
+    by_hand = run.deployment is None
+    error = found[1] if (found := ERROR.search(run.message)) else ""
+    if "--again" in run.message:
+        return "correct what is told, then " + (
+            "the same command with --again" if by_hand else "run its deployment with `again` switched on"
+        )
+    same = "run the same command again" if by_hand else "run its deployment again"
+    if error in WRITTEN:
+        return f"correct what is told (the same again would fail again), then {same}"
+    if error in AWAY:
+        return f"{same}: somebody gave no answer, and nothing is lost"
+    if run.kind == "CRASHED":
+        if run.labels.get(AGAIN):
+            return f"it crashed again and again: read its log, correct what it tells, then {same}"
+        if by_hand:
+            return f"{same}: it goes on where it was"
+        return "nothing: the sweep starts it again" if up else "`shardtune up` starts it again"
+    return f"read its log, correct what it tells, then {same}: it goes on where it was"
+
+
+def mend(state: str) -> str:
+    """What to do about a job that did not succeed."""
+    again = "start it anew: the same command with --again, or `again` in the run form"
+    if state == "cancelled":
+        return f"nothing, if that was meant; else {again}"
+    return f"correct what is told, then {again}"
+
+
+def _process(name: str, known: dict[str, object]) -> Process:
+    there = processes.alive(known) is not None
+    pid, url, log = known["pid"], known.get("url", ""), known.get("log", "")
+    return Process(name=name, alive=there, pid=int(str(pid)), url=str(url).removesuffix("/api"), log=str(log))
+
+
+def _job(held: overview.OpenRun, do: str) -> Matter:
+    return Matter("job", held.key, held.name, held.state, held.since, held.reason, do, held.url)
+
+
+def _flow(run: Run, do: str) -> Matter:
+    base = settings.served().get("PREFECT_API_URL", "").removesuffix("/api")
+    url = f"{base}/runs/flow-run/{run.id}" if base else None
+    return Matter("flow run", run.id, run.name, run.state.lower(), run.since, run.message, do, url)

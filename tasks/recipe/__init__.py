@@ -1,0 +1,1 @@
+"""Recipe: the validated model of a run, how it is loaded, and what it may name."""

@@ -1,0 +1,355 @@
+"""Prefect policy for a link: started once, watched, and concluded with its evidence.
+
+Nothing that starts a job is cached or retried here: `tasks.backends.lifecycle` sees to it that there is one.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from filelock import Timeout
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks import check, evaluate
+from tasks.backends import get_backend, lifecycle
+from tasks.backends.contract import ENDED, Answer, Job, JobStatus, Link, Quote
+from tasks.core import progress, settings
+from tasks.core.errors import BackendError, LimitError, NotServedError, TransientError
+from tasks.core.models import Finetuned, Parity, Prepared
+from tasks.core.redaction import redacted
+from tasks.evaluation import exams
+from tasks.evaluation.exams import Exam
+from tasks.orchestrator import pages
+from tasks.recipe.model import Recipe
+from tasks.record import address, evidence, ledger
+
+log = logging.getLogger(__name__)
+
+PAUSE = 20.0  # seconds between two lines in the log of a job that is watched
+
+
+def exam(recipe: Recipe, link: Link, prepared: Prepared) -> Exam:
+    """The fixed questions of this link."""
+    wanted = recipe.evaluate
+    return evaluate.draw_exam(link.train, link.holdout, prepared.shards, wanted.seen, wanted.unseen, recipe.seed)
+
+
+def beside(recipe: Recipe, link: Link, prepared: Prepared) -> ledger.ExportOrigin:
+    """Where the link's examples come from."""
+    mine = {e.shard for e in link.train}
+    held = prepared.model_copy(
+        update={"shards": tuple(s for s in prepared.shards if s.index in mine), "exports": (*link.train, *link.holdout)}
+    )
+    return ledger.ExportOrigin(held, check.apart(mine, recipe, prepared).overlap)
+
+
+def known(link: Link) -> bool:
+    """Whether the ledger or the provider has a job of this link: then nothing is to be paid for it any more."""
+    return bool(ledger.job_id(link.key)) or get_backend(link.tune).find(link.key) is not None
+
+
+@task(cache_policy=NO_CACHE)
+def start(
+    link: Link,
+    recipe: Recipe,
+    questions: Exam,
+    cost: Quote,
+    again: bool,
+    wait: bool,
+    beside: ledger.ExportOrigin | None = None,
+) -> Job | None:
+    """The one job of this link, found or started. Where none came about, the run ends FAILED with the reason.
+
+    Where the provider takes no job now, this waits until it does, at most as long as for a job; without `wait` it
+    returns None, and a sweep goes on.
+    """
+    kept = ledger.MlflowLedger(recipe, questions, cost, beside)
+    pages.about(link)
+    end = time.monotonic() + 3600 * link.tune.wait_hours
+    while True:
+        try:
+            started = lifecycle.start(link, get_backend(link.tune), kept, again)
+        except LimitError as limit:
+            if ledger.run_of(link.key):
+                evidence.wait(ledger.run_id(link.key), limit.until, str(limit))
+            log.warning("%s", limit)
+            if not wait:
+                return None
+            if time.monotonic() > end:
+                raise
+            time.sleep(max(1.0, (datetime.fromisoformat(limit.until) - datetime.now(UTC)).total_seconds()))
+            continue
+        except Exception as error:
+            # An ambiguous failure leaves the run open: the job may be there, and the next start or sweep finds it.
+            clear = not isinstance(error, TransientError) and not getattr(error, "unclear", False)
+            if clear and ledger.run_of(link.key) and not ledger.job_id(link.key):
+                evidence.fail(ledger.run_id(link.key), "failed", str(error))
+            raise
+        what = "found and taken up" if started.adopted else "started"
+        log.info(
+            "job %s of %s %s; seen in %s", started.job.id[:12], link.told, what, _run_page(ledger.run_id(link.key))
+        )
+        pages.started(started.job)
+        return started.job
+
+
+def busy(key: str) -> bool:
+    """Whether somebody is starting or concluding the job of `key` right now, here or on another machine."""
+    try:
+        with lifecycle.locked(key, wait=False):
+            return ledger.taken(key)
+    except Timeout:
+        return True
+
+
+def found(link: Link, job: Job | None) -> Job | None:
+    """The recorded job, or the one the backend has under this key where a death came between start and record."""
+    if job is not None:
+        return job
+    with lifecycle.locked(link.key):
+        job = ledger.MlflowLedger.job(link.key) or get_backend(link.tune).find(link.key)
+        if job is not None:
+            ledger.MlflowLedger.record(job)
+        return job
+
+
+def pending(link: Link, job: Job | None, cost: Quote, by: str) -> Finetuned:
+    """What is known of a link whose job nobody waits for; a sweep goes on by the flow called `by`."""
+    ledger.leave(link.key, by)
+    pages.outcome("left to the sweep")
+    return Finetuned(
+        key=link.key,
+        state="waiting" if job is None else "running",
+        job=job.id if job else "",
+        mlflow_run_id=ledger.run_id(link.key),
+        model=None,
+        heldout_loss={},
+        scores={},
+        cost=_cost(cost, None),
+        steps=0,
+        trained=True,
+        answers=(),
+    )
+
+
+@task(cache_policy=NO_CACHE)
+def watch(job: Job, link: Link) -> JobStatus:
+    """Look at the job until it ends; steps and losses go to MLflow and to the progress artifact as they come."""
+    shown = create_progress_artifact(0.0, key="finetune-progress", description=f"steps of {link.name}")
+    bar = UUID(str(shown))
+    status = lifecycle.watch(
+        job,
+        link,
+        get_backend(link.tune),
+        _telling(job.key, bar),
+        deadline=3600 * link.tune.wait_hours,
+        on_look=Diary(job, link),
+    )
+    update_progress_artifact(bar, 100.0)
+    return status
+
+
+class Diary:
+    """Lines in the log of the flow run, as often as a person who waits wants them: where the job is, and where to look.
+
+    The first and the last look each make one, and so does every `PAUSE` between them, whether or not anything changed.
+    """
+
+    def __init__(self, job: Job, link: Link) -> None:
+        self.about = f"shard{'s' * (' ' in link.shards)} {link.shards}"
+        where = job.url if job.url and job.url.startswith("http") else socket.gethostname()
+        self.place = f"{link.backend}, {where}"
+        self.run = _run_page(ledger.run_id(job.key))
+        self.due, self.first = 0.0, (0.0, 0)
+
+    def __call__(self, status: JobStatus) -> None:
+        now = time.monotonic()
+        if now < self.due and status.state not in ENDED:
+            return
+        if not self.first[1] and status.step:
+            self.first = (now, status.step)
+        self.due = now + PAUSE
+        parts = [f"{self.about}: {status.state}"]
+        parts += [status.detail] if status.detail not in ("", status.state) else []
+        parts += [f"step {status.step} of {status.steps}" if status.steps else f"step {status.step}"] * bool(
+            status.step
+        )
+        parts += [f"loss {status.points[-1].loss:.3f}"] if status.points else []
+        left = self._left(status, now)
+        parts += [f"about {timedelta(seconds=round(left))} left"] if left else []
+        log.info("%s", ", ".join([*parts, f"at {self.place}, {self.run}"]))
+
+    def _left(self, status: JobStatus, now: float) -> float | None:
+        """Seconds until the last step: as the trainer says, else as fast as so far."""
+        if (told := status.facts.get("eta_seconds")) is not None or not status.steps:
+            return told
+        began, first = self.first
+        return (now - began) / (status.step - first) * (status.steps - status.step) if status.step > first > 0 else None
+
+
+def _run_page(run_id: str) -> str:
+    """Where the run is seen: its page, or its id where MLflow is a file and no server."""
+    return address.of(run_id) or f"MLflow run {run_id}"
+
+
+def _telling(key: str, bar: UUID) -> Callable[[JobStatus], None]:
+    """What is told of every change, and to whom."""
+    run_id = ledger.run_id(key)
+
+    def told(status: JobStatus) -> None:
+        evidence.progress(run_id, status)
+        if status.steps:
+            update_progress_artifact(bar, 100.0 * status.step / status.steps)
+            progress.report("fine-tune", status.step, status.steps, _detail(status))
+
+    return told
+
+
+def _detail(status: JobStatus) -> str:
+    loss = f"loss {status.points[-1].loss:.3f}" if status.points else status.detail
+    left = status.facts.get("eta_seconds")
+    return f"step {status.step}/{status.steps} {loss}" + (f", {left:.0f} s left" if left else "")
+
+
+def conclude(link: Link, recipe: Recipe, questions: Exam, status: JobStatus, cost: Quote) -> Finetuned:
+    """What an ended job proves, put into its MLflow run once, whoever comes first.
+
+    Raises BackendError where the job did not succeed, and whatever stood in the way of the evidence; the run has ended
+    with the reason by then, but for a provider that did not answer.
+    """
+    with lifecycle.locked(link.key):
+        if (done := ledger.finished(link.key)) is not None:
+            return done
+        run_id = ledger.run_id(link.key)
+        if status.state != "succeeded" or status.model is None:
+            reason = status.error or status.detail or "no reason given"
+            evidence.fail(run_id, status.state, reason, lost(status, cost))
+            raise BackendError(f"job of {link.name!r} ended {status.state}: {reason}")
+        try:
+            result = _proved(run_id, link, recipe, questions, status, cost)
+            if before := ledger.spent(link.key):
+                result = result.model_copy(update={"cost": _with(result.cost, before)})
+            result = result.model_copy(update={"parity": _parity(run_id, link, result.model)})
+            evidence.finish(run_id, link, status, cost, result)
+        except Exception as error:
+            if not isinstance(error, TransientError):  # after one, the next start or sweep makes the evidence
+                evidence.fail(run_id, "failed", f"the job succeeded, its evidence did not: {error}")
+            raise
+        return result
+
+
+def lost(status: JobStatus, cost: Quote) -> float:
+    """US dollars that a job without a result may have cost: its bill, or where it trained, the most it could have."""
+    billed = status.facts.get("billed_usd")
+    if billed is not None:
+        return float(billed)
+    return (cost.usd_high or 0.0) - cost.answers_usd if status.step and cost.usd_high else 0.0
+
+
+def _with(cost: dict[str, int | float | str | None], before: float) -> dict[str, int | float | str | None]:
+    """The cost of a link with that of its failed and cancelled jobs."""
+    usd = cost["usd"]
+    return cost | {"usd": usd + before if isinstance(usd, int | float) else None, "usd_before": before}
+
+
+def _parity(run_id: str, link: Link, model: str | None) -> Parity | None:
+    """Whether the model that MLflow hands out is the one that training made; told aloud where it is not."""
+    kept = evidence.keep(run_id, link, model)
+    with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
+        adapter = evidence.fetched(kept, folder) if kept else None
+        found = get_backend(link.tune).parity(link, adapter) if adapter else None
+    if found and not found.holds:
+        log.warning("%s", found.told)
+    return found
+
+
+def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: JobStatus, cost: Quote) -> Finetuned:
+    """The same questions to the base and to the tuned model, and what the answers are worth."""
+    arms: dict[str, Sequence[Answer]] = {}
+    if link.parent_key and not link.parent_model:
+        raise BackendError(f"the link before ({link.parent_key[:8]}) names no model to ask: run the same command again")
+    before = (link.parent_model, link.parent_digest) if link.parent_key else (None, link.base_digest)
+    for name, (model, digest) in (("before", before), ("after", (status.model, status.model_digest))):
+        progress.report("answers", len(arms), 4, name)
+        drawn = evaluate.decodings(recipe.evaluate, recipe.seed)
+        try:
+            told = evaluate.ask(link.endpoint, model, digest, link.tune, questions, drawn)
+        except NotServedError as error:
+            if name == "after" or model is not None:
+                raise
+            log.warning("no answers from before the training: %s", error)
+            continue
+        arms |= dict(zip((name, f"{name}_t0"), told, strict=True))
+    progress.report("answers", 4, 4)
+    rows = exams.table(questions, arms)
+    return Finetuned(
+        key=link.key,
+        state=status.state,
+        job=ledger.job_id(link.key),
+        mlflow_run_id=run_id,
+        model=status.model,
+        heldout_loss={"before": status.heldout_before, "after": status.heldout_after},
+        scores=exams.scores(rows, arms),
+        cost=_cost(cost, status),
+        steps=status.step,
+        trained=True,
+        answers=rows,
+        decodings={name: _drawn(told) for name, told in arms.items()},
+        model_digest=status.model_digest,
+        continue_from=status.continue_from,
+        simulated=status.facts.get("simulator"),
+        notes=_notes(link, status),
+    )
+
+
+def _notes(link: Link, status: JobStatus) -> tuple[str, ...]:
+    """What became of training examples that are longer than the model reads."""
+    many, limit = status.facts.get("truncated"), getattr(link.tune, "max_length", None)
+    if not many or limit is None:
+        return ()
+    then = {"drop": "left out", "cut": "cut, their end kept", "split": "split at the ends of sentences"}
+    told = then.get(link.too_long or "", "cut, and lost their end")
+    return (f"{many} training examples are longer than {limit} tokens (tune.max_length) and were {told}",)
+
+
+def _drawn(answers: Sequence[Answer]) -> dict[str, Any]:
+    """How the answers of one arm were drawn; a provider may have changed its model between two of them."""
+    versions = sorted({answer.model_version for answer in answers})
+    ends = Counter(answer.finish for answer in answers if answer.finish)
+    told = {"finish": dict(ends)} if ends else {}
+    return {"model_versions": versions, **(answers[0].decoding.model_dump() if answers else {}), **told}
+
+
+def _cost(cost: Quote, status: JobStatus | None) -> dict[str, int | float | str | None]:
+    """What was quoted, and `usd`, which no budget may be told less than: what was billed and the most that the answers
+    cost, or where no bill is known the upper end of the quote. `usd_is` says which."""
+    facts = status.facts if status else {}
+    billed, estimated = facts.get("billed_usd"), facts.get("estimated_usd")
+    if billed is not None:
+        usd, told = billed + cost.answers_usd, "billed, and at most as much for answers as was quoted"
+    else:
+        known = [] if estimated is None else [estimated + cost.answers_usd]
+        known += [] if cost.usd_high is None else [cost.usd_high]
+        usd, told = max(known, default=None), "the upper end of the quote, until a bill is known"
+    quoted = {"usd_low": cost.usd_low, "usd_high": cost.usd_high, "tokens": cost.tokens, "basis": cost.basis}
+    return {"usd": usd, "usd_is": told, **quoted, "billed_tokens": status.billed_tokens if status else None}
+
+
+def show(result: Finetuned) -> None:
+    """Answers and a link to the MLflow run, in the Prefect UI."""
+    place = address.of(result.mlflow_run_id)
+    evaluate.show(result, place or f"run `{result.mlflow_run_id}` in {redacted(settings.tracking_uri())}")
+    pages.recorded(result.mlflow_run_id)
+    before, after = (result.heldout_loss.get(when) for when in ("before", "after"))
+    loss = "done" if before is None or after is None else f"held-out loss {before:.3f} to {after:.3f}"
+    pages.outcome(loss if result.trained else f"{loss}, served from its record")

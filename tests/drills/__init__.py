@@ -1,0 +1,1 @@
+"""Drills: faults for real, run by `make faults` and `make damage`."""

@@ -1,0 +1,1 @@
+"""Kit: what several tests share."""
