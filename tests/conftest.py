@@ -78,9 +78,11 @@ def pytest_runtest_setup() -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Every test has a root of its own, and nothing else."""
     root = tmp_path / "root"
     monkeypatch.setenv("SHARDTUNE_ROOT", str(root))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it itself, for the root of another test
-    return root
+    # MLflow sets it itself, for the root of another test; a fixture of the next module must not see it either.
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    yield root
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
