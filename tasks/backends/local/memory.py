@@ -27,6 +27,7 @@ class Shape(NamedTuple):
     vocabulary: int
     heads: int  # output heads beside the embedding: 0 where they are tied
     gated: bool
+    noise: int  # dropouts in a block, each of which keeps its noise
 
     @classmethod
     def of(cls, config: dict[str, Any]) -> Shape:
@@ -43,6 +44,7 @@ class Shape(NamedTuple):
             vocabulary=config["vocab_size"],
             heads=0 if config.get("tie_word_embeddings", config.get("model_type") in ("gemma", "opt")) else 1,
             gated="ffn_dim" not in config,
+            noise=2 if config.get("dropout") else 0,
         )
 
     @property
@@ -56,13 +58,25 @@ class Shape(NamedTuple):
             (self.inner, self.hidden),
         ]
 
+    def kept(self, bytes_per_value: int, r: int, dropout: bool) -> int:
+        """Bytes that one block keeps of a token for its backward pass, as counted in torch."""
+        inputs = sum(a for a, _ in self.linear)
+        if bytes_per_value == 4:  # no cast, so layers share their input, and what was kept of it anyway
+            own = 8 * inputs if dropout else 4 * (2 * self.hidden + (self.inner if self.gated else 0))
+        else:  # each adapter casts its input for itself; noise is in float32
+            own = inputs * (bytes_per_value + 4 * dropout)
+        attention = 2 * self.query + 2 * self.key
+        between = (3 if self.gated else 1) * self.inner  # the gate, its activation and what it is multiplied with
+        rest = attention + between + self.noise * self.hidden + len(self.linear) * r
+        return own + 2 * 4 * self.hidden + rest * bytes_per_value  # the two norms keep float32
+
 
 def estimate(
-    config: dict[str, Any], tune: LocalTune, width: int, bytes_per_value: int, fused: bool = False
+    config: dict[str, Any], tune: LocalTune, width: int, bytes_per_value: int, gpu: bool = False
 ) -> dict[str, int]:
     """Bytes by part and their `total`, for batches `width` tokens wide at `bytes_per_value` (2 or 4) of precision.
 
-    `fused`: whether the loss is made in chunks, as trl does on a single GPU; else all logits of a batch are there.
+    `activations` are the tensors of a step at their most. `slack` is what the allocator holds besides.
     """
     shape = Shape.of(config)
     linear = shape.layers * sum(a * b for a, b in shape.linear)
@@ -70,22 +84,29 @@ def estimate(
     weights = linear * (0.52 if tune.load_in_4bit else bytes_per_value) + embedding * bytes_per_value
     adapter = shape.layers * tune.lora.r * sum(a + b for a, b in shape.linear)
     tokens = tune.batch_size // tune.processes * width
-    # Kept for the backward pass of one block: the input of every linear layer (once more in float32 for the
-    # adapter), its output, the norms and the gate.
-    block = sum(a * (bytes_per_value + 4) + b * bytes_per_value for a, b in shape.linear) + 6 * shape.hidden * 4
-    kept = 1 + shape.layers * shape.hidden * bytes_per_value / block
-    blocks = kept if tune.gradient_checkpointing else shape.layers
-    # On the way back three float32 tables of all logits are there: their logarithms and two gradients.
+    block = shape.kept(bytes_per_value, tune.lora.r, bool(tune.lora.dropout)) * tokens
+    back = 8 * shape.inner * tokens  # gradients on their way through a block
+    # On the way back three float32 tables of all logits are there: their logarithms and two gradients. trl makes its
+    # loss in chunks on a single GPU.
+    fused = gpu and tune.processes == 1
     head = (min(tokens, HEAD_CHUNK) * 8 if fused else tokens * 12) * shape.vocabulary
     head = max(head, min(4 * width, MEASURED) * shape.vocabulary * 12)
+    if tune.gradient_checkpointing:  # a block's input is kept, and one block is made again when the head has gone
+        small = shape.layers * shape.hidden * bytes_per_value * tokens
+        activations, pieces = small + max(head, block + back), small + block + back
+    else:
+        activations, pieces = shape.layers * block + max(head, back), shape.layers * block
+    # A CPU's allocator takes small tensors from a heap that is about half empty, two thirds where blocks are made
+    # again, and that does not shrink for the head's large tables, which are mapped. A GPU's has a tenth more than is
+    # used.
+    held = max((3 if tune.gradient_checkpointing else 2) * pieces + head - activations, 0)
     parts = {
         "runtime": RUNTIME,
         "weights": int(weights),
         "adapter": adapter * 4 * 2,  # weights and gradients
         "optimizer": adapter * 4 * 2,  # two moments
-        "activations": int(blocks * block * tokens + head),
-        # What the allocator holds besides: with a tenth the estimate is within 15% of the peaks that were measured.
-        "slack": int(blocks * block * tokens / 10),
+        "activations": int(activations),
+        "slack": int(activations / 10 if gpu else held),
     }
     return parts | {"total": sum(parts.values())}
 
@@ -112,7 +133,7 @@ def findings(config: dict[str, Any], tune: LocalTune, gpu: bool, precision: Any)
     """What the free memory says against full batches of the longest examples, in this precision."""
     width = 4 if "32" in str(precision) else 2
     try:
-        needed = estimate(config, tune, tune.max_length, width, gpu and tune.processes == 1)["total"]
+        needed = estimate(config, tune, tune.max_length, width, gpu)["total"]
     except KeyError:
         return []  # a config of a kind the estimate does not know says nothing against the link
     free = available(gpu)

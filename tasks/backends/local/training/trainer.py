@@ -131,8 +131,8 @@ def run(folder: jobs.Folder) -> None:
 def _described(model: Any, link: jobs.LocalLink, longest: int) -> dict[str, Any]:
     config = model.config.to_dict()
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    fused = engines.has_gpu() and link.tune.processes == 1
-    guess = memory.estimate(config, link.tune, longest, 4 if "32" in str(engines.precision()) else 2, fused)
+    width = 4 if "32" in str(engines.precision()) else 2
+    guess = memory.estimate(config, link.tune, longest, width, engines.has_gpu())
     return {
         "trainable_parameters": parameters,
         "memory_estimate_bytes": guess["total"],

@@ -1,16 +1,21 @@
-"""The memory estimate follows the recipe and the shape of the model; its weights are those the model really has."""
+"""The memory estimate follows the recipe and the shape of the model, and is what real training takes, within 15%."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, OPTConfig
 
-from tasks.backends.local import memory
+from tasks.backends.local import engines, jobs, memory
 from tasks.recipe.tuning import LocalTune, Lora
+from tests.kit import models
 
 SMOLLM2 = LlamaConfig(
     num_hidden_layers=30,
@@ -92,7 +97,7 @@ def test_the_parts_add_up_to_the_total():
     [
         ({"batch_size": 8}, {"activations", "slack"}),
         ({"width": 512}, {"activations", "slack"}),
-        ({"r": 64}, {"adapter", "optimizer"}),
+        ({"r": 64}, {"adapter", "optimizer", "activations", "slack"}),
         ({"size": 4}, {"weights", "activations", "slack"}),
     ],
 )
@@ -137,3 +142,105 @@ def test_what_is_free_and_what_was_taken_are_measured():
     held[::4_096] = b"x" * len(held[::4_096])
     assert memory.peak() >= before and memory.peak() > len(held)
     assert 0 < memory.available(gpu=False) < 1 << 50
+
+
+SMALL = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 4_000}
+GATED = SMALL | {"intermediate_size": 768, "num_key_value_heads": 2}
+# By kind, with shapes of their own: a wide head of attention, narrow and wide inner layers, few and many keys.
+SHAPES = {
+    "llama": LlamaConfig(**GATED),
+    "tied": LlamaConfig(**GATED | {"tie_word_embeddings": True, "vocab_size": 12_000}),
+    "mistral": MistralConfig(**GATED | {"intermediate_size": 1_024, "num_key_value_heads": 1}, sliding_window=None),
+    "gemma": GemmaConfig(**GATED, head_dim=128),
+    "opt": OPTConfig(**SMALL, word_embed_proj_dim=256, ffn_dim=1_024),
+    "opt narrow": OPTConfig(**SMALL, word_embed_proj_dim=128, ffn_dim=256, do_layer_norm_before=False),
+    "opt deep": OPTConfig(**SMALL | {"num_hidden_layers": 8}, word_embed_proj_dim=256, ffn_dim=1_024, dropout=0.0),
+}
+LARGE = {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "vocab_size": 8_000}
+
+
+def full(place: Path, shape: Any, **changes: Any) -> jobs.Folder:
+    """A job whose every batch is full of the longest examples, with a label on every token."""
+    shape.update({"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2})
+    base = place / "base"
+    AutoModelForCausalLM.from_config(shape, dtype=torch.float32).save_pretrained(base)
+    models.tokenizer(True, False).save_pretrained(base)
+    rows = [(f"Drum {n}", "A drum of red screws made for the sea and no more. " * 100) for n in range(12)]
+    quick = {"max_length": 128, "max_steps": 2, "checkpoint_steps": 9, "loss_on": "all", "lora": Lora(r=16, alpha=16)}
+    link = models.linked(place, models.tune(str(base), **(quick | changes)), rows)
+    folder = jobs.Folder.of(link.key)
+    folder.path.mkdir(parents=True)
+    folder.write("link.json", link.model_dump(mode="json"))
+    return folder
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, folder: jobs.Folder) -> int:
+    """The most bytes of tensors that the second step of a job held at once, beside what was there before it.
+
+    Counted from every allocation that torch makes, and not seen in the process: there the runtime outweighs a small
+    model, and how full the heap is depends on the machine.
+    """
+    from tasks.backends.local.training import feed, trainer
+
+    tops: list[int] = []
+    step = feed.Feed.training_step
+
+    def watched(*args: Any, **options: Any) -> Any:
+        if not tops:  # the first step makes the gradients, which stay
+            tops.append(0)
+            return step(*args, **options)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
+            loss = step(*args, **options)
+        events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+        held = top = 0
+        for event in sorted(events, key=lambda e: e.start_ns()):
+            held += event.nbytes()
+            top = max(top, held)
+        tops.append(top)
+        return loss
+
+    monkeypatch.setattr(feed.Feed, "training_step", watched)
+    trainer.run(folder)
+    return int(tops[1])
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    ("kind", "changes", "precise"),
+    [(kind, {}, False) for kind in SHAPES]
+    + [("llama", {}, True), ("opt", {}, True)]
+    + [(kind, {"gradient_checkpointing": True}, False) for kind in ("llama", "opt deep")]
+    + [(kind, {"lora": Lora(r=16, alpha=16, dropout=0.1)}, False) for kind in ("mistral", "opt")],
+)
+def test_the_activations_are_those_of_real_training(kind, changes, precise, tmp_path, monkeypatch):
+    if precise:
+        monkeypatch.setattr(engines, "precision", lambda: torch.float32)
+    folder = full(tmp_path, SHAPES[kind], **changes)
+    real = counted(monkeypatch, folder)
+    size = 4 if "32" in str(engines.precision()) else 2
+    made = memory.estimate(json.loads(SHAPES[kind].to_json_string()), folder.link.tune, 128, size)
+    assert made["activations"] == pytest.approx(real, rel=0.15)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("shape", "changes"),
+    [
+        (LlamaConfig(**LARGE, intermediate_size=1_408, num_key_value_heads=4), {"max_length": 256}),
+        (OPTConfig(**LARGE, word_embed_proj_dim=512, ffn_dim=2_048), {"batch_size": 8, "max_length": 512}),
+        (
+            OPTConfig(**LARGE, word_embed_proj_dim=512, ffn_dim=2_048),
+            {"batch_size": 8, "max_length": 512, "gradient_checkpointing": True},
+        ),
+    ],
+    ids=["llama", "opt", "opt made again"],
+)
+def test_the_whole_estimate_is_the_peak_of_a_trainers_process(shape, changes, tmp_path):
+    folder = full(tmp_path, shape, **changes)
+    trainer = [sys.executable, "-m", "tasks.backends.local.training.trainer", str(folder.path / "link.json")]
+    # One thread: each further one keeps a heap of its own.
+    subprocess.run(trainer, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    facts = folder.status.facts
+    if facts["device"] != "cpu":
+        pytest.skip("the peak of a GPU is another one")
+    assert facts["memory_estimate_bytes"] == pytest.approx(facts["peak_memory_bytes"], rel=0.15)
