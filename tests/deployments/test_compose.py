@@ -9,7 +9,9 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
+from deployments import steps
 from tests.kit import compose
 
 SERVICES: dict[str, Any] = compose.declared()["services"]
@@ -144,3 +146,10 @@ def test_a_rehearsal_knows_no_key_of_a_provider():
     environment = SERVICES["worker-rehearsal"]["environment"]
     assert None not in environment.values() and environment["OPENAI_API_KEY"] == "sk-simulated"
     assert environment["SHARDTUNE_ROOT"] != SERVICES["worker"]["environment"]["SHARDTUNE_ROOT"]
+
+
+def test_a_rehearsal_asks_for_no_budget_since_nobody_knows_a_price_at_the_simulators():
+    written = yaml.safe_load((compose.TOP / "deployments/rehearsal.yaml").read_text())
+    for one in written["deployments"]:
+        (step,) = [build["deployments.steps.recipe"] for build in one["build"] if "deployments.steps.recipe" in build]
+        assert steps.recipe(**step)["recipe"]["budget_usd"] is None, one["name"]

@@ -26,7 +26,11 @@ from tests.kit.contained import Contained, engine
 from tests.kit.demo import SHORT
 from tests.kit.stack import Running, stack
 
-PAID = ("catalogue.lines_per_shard=300", "evaluate={seen: 2, unseen: 1, heldout_rows: 5, max_new_tokens: 20}")
+PAID = (
+    "catalogue.lines_per_shard=300",
+    "budget_usd=null",  # as deployments/rehearsal.yaml has it
+    "evaluate={seen: 2, unseen: 1, heldout_rows: 5, max_new_tokens: 20}",
+)
 LONGEST = 1_200  # seconds for one run
 SOURCE = "s3://shardtune/incoming/catalogue.json"
 FIRST, GROWN = 600, 800  # lines of the catalogue; a shard has 200
