@@ -60,13 +60,13 @@ def look(key: str) -> Swept:
         return Swept(key=key, state="waiting", concluded=False, detail=str(limit))
     if job is None:
         backend = get_backend(known.link.tune)
-        if patience.waited(key, "absent") < ABSENT * backend.poll[1]:
+        if patience.waited(key, lifecycle.UNLISTED) < ABSENT * backend.poll[1]:
             detail = "no job is found yet: its provider may list it late"
             return Swept(key=key, state="unknown", concluded=False, detail=detail)
-        patience.over(key, "absent")
+        patience.over(key, lifecycle.UNLISTED)
         backend.tidy(known.link)
         return unstarted(key, run)
-    patience.over(key, "absent")
+    patience.over(key, lifecycle.UNLISTED)
     status = lifecycle.look(get_backend(known.link.tune), job)
     evidence.progress(run, status)
     if status.state not in ENDED:

@@ -21,6 +21,7 @@ from tasks.core.errors import BackendError, LimitError, NotReadyError, Transient
 
 log = logging.getLogger(__name__)
 
+UNLISTED = "absent"  # what a sweep that finds no job waits for: that its provider lists one
 CREATING = "creating"  # what a create call waits for: its answer
 LOOKS = 8  # for a job whose create call may or may not have worked
 TRIES = 5  # looks at a job whose provider does not answer
@@ -60,6 +61,7 @@ def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> 
     log.debug("%s starts from %r", link.told, link.start)  # BackendError where the link before left nothing
     with locked(link.key), ledger.turn(link.key) if backend.paid else nullcontext():
         ledger.open(link)
+        patience.over(link.key, UNLISTED)  # of the job of this start a sweep has not waited for yet
         try:
             job = ledger.job(link.key) or backend.find(link.key) or _half_made(link, backend)
             if job is None:

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from tasks.backends import lifecycle
+from tasks.backends import lifecycle, patience
 from tasks.backends.contract import ENDED, Job, JobStatus, Link
 from tasks.core.errors import BackendError, LimitError, TransientError, VanishedError
 from tasks.recipe.tuning import LocalTune
@@ -108,6 +108,13 @@ def test_a_second_start_adopts_the_job(provider, ledger):
     first, second = start(made(), provider, ledger), start(made(), provider, ledger)
     assert (first.adopted, second.adopted) == (False, True)
     assert first.job == second.job and provider.submitted == 1
+
+
+def test_a_sweep_waits_anew_for_the_job_of_a_new_start(provider, ledger):
+    link = made()
+    patience.waited(link.key, lifecycle.UNLISTED)  # a sweep found no job of an earlier start, which had died
+    lifecycle.start(link, provider, ledger)
+    assert patience.since(link.key, lifecycle.UNLISTED) is None
 
 
 def test_a_death_between_create_and_record_is_found_at_the_provider(provider, ledger):
