@@ -8,7 +8,7 @@ from flows.compare import between
 from tasks.core.errors import AnswerError
 from tasks.core.models import Finetuned, Prepared
 from tasks.evaluation import gate
-from tasks.evaluation.forgetting import Forgetting
+from tasks.evaluation.forgetting import ForgettingMatrix
 from tasks.orchestrator import runs
 from tasks.recipe.model import Recipe
 from tasks.record import aliases
@@ -17,7 +17,9 @@ ATTEMPTS = 5
 
 
 @flow(name="promote", flow_run_name="promote {recipe.name}", on_running=[runs.sign])
-def promote(recipe: Recipe, result: Finetuned, prepared: Prepared, forgetting: Forgetting | None = None) -> Finetuned:
+def promote(
+    recipe: Recipe, result: Finetuned, prepared: Prepared, forgetting: ForgettingMatrix | None = None
+) -> Finetuned:
     """Champion, where the verdict over base and present champion says better and no guard says worse; else challenger.
 
     Killed at any moment, the same call goes on: the version is registered once, the comparison is served from its

@@ -23,7 +23,7 @@ from tasks.core.quotes import Priced, Quoted
 from tasks.evaluation import exams
 from tasks.evaluation.exams import Exam
 from tasks.examples import lint, overlap
-from tasks.examples.overlap import Apart
+from tasks.examples.overlap import KeptApart
 from tasks.orchestrator import results
 from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import OpenAITune, Tune
@@ -61,7 +61,7 @@ def _gone(exports: Sequence[Export]) -> bool:
     return not all(store.same(uri, digest) if digest else store.exists(uri) for uri, digest in files)
 
 
-def apart(shards: Collection[int], recipe: Recipe, prepared: Prepared) -> Apart:
+def apart(shards: Collection[int], recipe: Recipe, prepared: Prepared) -> KeptApart:
     """The training exports of these shards beside the whole holdout: what is nearly the same, by recipe left out."""
     train, held = (
         tuple(e for e in prepared.exports if e.split == split and e.examples) for split in ("train", "holdout")

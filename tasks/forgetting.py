@@ -14,7 +14,7 @@ from tasks.core.errors import TrainingError
 from tasks.core.models import Finetuned, Prepared
 from tasks.evaluation import forgetting
 from tasks.evaluation.exams import Exam
-from tasks.evaluation.forgetting import Forgetting
+from tasks.evaluation.forgetting import ForgettingMatrix
 from tasks.recipe.model import Recipe
 from tasks.record import evidence
 
@@ -26,7 +26,7 @@ class ChainState(NamedTuple):
     """A chain so far: every link with its key, in order; what it forgot, what it goes on from, dollars spent on it."""
 
     links: tuple[tuple[str, Link], ...] = ()
-    known: Forgetting | None = None
+    known: ForgettingMatrix | None = None
     parent: Finetuned | None = None
     spent: float = 0.0
 
@@ -36,9 +36,9 @@ def after(
     prepared: Prepared,
     chain: Sequence[tuple[str, Link]],
     last: Finetuned,
-    before: Forgetting | None,
+    before: ForgettingMatrix | None,
     begun: bool = False,
-) -> Forgetting | None:
+) -> ForgettingMatrix | None:
     """The matrix with a row for `last`, the last of `chain`, recorded in its run; None where there is none.
 
     A single link has one where it begins a chain: by the recipe, or as `begun` says.
@@ -49,7 +49,7 @@ def after(
         log.warning("what this chain forgets cannot be told: earlier links of it were never measured")
         return None
     row = [_score(recipe, prepared, (chain[-1][1], last), link) for _, link in chain]
-    made = Forgetting(
+    made = ForgettingMatrix(
         shards=tuple(link.train[0].shard for _, link in chain),
         keys=tuple(key for key, _ in chain),
         scores=(*(before.scores if before else ()), tuple(row)),
@@ -59,7 +59,7 @@ def after(
     return judged(made, recipe.forgetting.bound, last)
 
 
-def judged(made: Forgetting, bound: float, last: Finetuned) -> Forgetting:
+def judged(made: ForgettingMatrix, bound: float, last: Finetuned) -> ForgettingMatrix:
     """The matrix by this bound: whether the last link is kept. Recorded in its run."""
     made = made.model_copy(update={"bound": bound})
     made = made.model_copy(update={"kept": (*made.kept[:-1], not made.forgotten)})
@@ -70,7 +70,9 @@ def judged(made: Forgetting, bound: float, last: Finetuned) -> Forgetting:
     return made
 
 
-def goes_on(recipe: Recipe, known: Forgetting | None, last: Finetuned, parent: Finetuned | None) -> Finetuned | None:
+def goes_on(
+    recipe: Recipe, known: ForgettingMatrix | None, last: Finetuned, parent: Finetuned | None
+) -> Finetuned | None:
     """What the next link starts from: the last one, or where that forgot too much, the one before.
 
     Raises TrainingError where the recipe says that the chain stops then.
@@ -96,7 +98,7 @@ def _score(recipe: Recipe, prepared: Prepared, asked: Ended, taught: Link) -> fl
     return forgetting.mean(only.all, answers)
 
 
-def _show(made: Forgetting) -> None:
+def _show(made: ForgettingMatrix) -> None:
     """The matrix, in the Prefect UI."""
     lines = [f"| after the link on | {' | '.join(f'shard {s}' for s in made.shards)} |"]
     lines.append("|---|" + "---:|" * len(made.shards))

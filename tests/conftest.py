@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def lean(request: pytest.FixtureRequest) -> Iterator[None]:
+def only_light_packages(request: pytest.FixtureRequest) -> Iterator[None]:
     """The tests of `-m quick` load neither torch nor Prefect nor MLflow."""
     yield
     if request.config.getoption("markexpr") == "quick":

@@ -40,7 +40,7 @@ _SIGNS = {'"': "inch", "\u201d": "inch", "''": "inch", "%": "percent"}
 _COUNTED = ("one two three four five six seven eight nine ten eleven twelve").split()
 
 
-class Problem(Frozen):
+class Unsupported(Frozen):
     """One thing in an answer that does not hold."""
 
     rule: Rule
@@ -59,19 +59,19 @@ def abstains(answer: str) -> bool:
     return refused(answer) or ABSTAIN.lower().rstrip(".") in answer.lower()
 
 
-def problems(answer: str, question: str, row: IndexedRow | None, cites: bool = False) -> tuple[Problem, ...]:
+def problems(answer: str, question: str, row: IndexedRow | None, cites: bool = False) -> tuple[Unsupported, ...]:
     """All that does not hold in `answer` to `question`, given the row that is the product asked about.
 
     `cites`: the answer has to name its row itself, and that must be this one. Without a row nothing can hold.
     """
     text, cited = body(answer)
-    found: list[Problem] = []
+    found: list[Unsupported] = []
     if row is None:
-        return (Problem(rule="product", said="no row of the catalogue is it"),)
+        return (Unsupported(rule="product", said="no row of the catalogue is it"),)
     if cites and cited is None:
-        found.append(Problem(rule="citation", said="nothing is cited"))
+        found.append(Unsupported(rule="citation", said="nothing is cited"))
     elif cited is not None and cited not in (row.uid, *row.also):
-        found.append(Problem(rule="citation", said=cited))
+        found.append(Unsupported(rule="citation", said=cited))
     source = f"{row.title}\n{row.content}\n{question}"
     found += [*_numbers(text, source), *_names(text, source), *_listed(text, source), *_words(text, source)]
     return (*found, *_nothing(text, f"{row.title}\n{question}", row.content))
@@ -86,7 +86,7 @@ def measures(text: str) -> list[tuple[str, str | None]]:
     return found + [(spelt[w], None) for w in words(text) if w in spelt]
 
 
-def _numbers(text: str, source: str) -> list[Problem]:
+def _numbers(text: str, source: str) -> list[Unsupported]:
     """A number must stand in the source; where both give it a unit, with one of the units it has there."""
     held: dict[str, set[str | None]] = {}
     for number, unit in measures(source):
@@ -95,11 +95,11 @@ def _numbers(text: str, source: str) -> list[Problem]:
     for number, unit in measures(text):
         units = held.get(number)
         if units is None or (unit is not None and unit not in units and None not in units):
-            found.append(Problem(rule="number", said=f"{number} {unit or ''}".strip()))
+            found.append(Unsupported(rule="number", said=f"{number} {unit or ''}".strip()))
     return found
 
 
-def _names(text: str, source: str) -> list[Problem]:
+def _names(text: str, source: str) -> list[Unsupported]:
     """A capitalised word must stand in the source. One that begins a sentence is a name only before another one."""
     held = set(words(source))
     starts = {found.end() for found in _SENTENCE.finditer(text)}
@@ -111,7 +111,7 @@ def _names(text: str, source: str) -> list[Problem]:
         if (word.start() in starts and not joined) or word[0].lower() in STOP:
             continue
         if any(part not in held for part in words(_bare(word[0]))):
-            found.append(Problem(rule="name", said=word[0]))
+            found.append(Unsupported(rule="name", said=word[0]))
     return found
 
 
@@ -119,7 +119,7 @@ def _bare(word: str) -> str:
     return re.sub(r"['\u2019]s$", "", word)
 
 
-def _listed(text: str, source: str) -> list[Problem]:
+def _listed(text: str, source: str) -> list[Unsupported]:
     """A colour or a material must stand in the source, in any of its forms: `woolen` is `wool`."""
     said, held = set(words(text)), set(words(source))
     found = []
@@ -128,7 +128,7 @@ def _listed(text: str, source: str) -> list[Problem]:
         for word in sorted(w for w in said if _stem(w, known)):
             stem = _stem(word, known)
             if word not in held and not any(_stem(other, known) == stem for other in held):
-                found.append(Problem(rule=rule, said=word))  # type: ignore[arg-type]
+                found.append(Unsupported(rule=rule, said=word))  # type: ignore[arg-type]
     return found
 
 
@@ -140,20 +140,20 @@ def _stem(word: str, known: frozenset[str]) -> str | None:
     return None
 
 
-def _words(text: str, source: str) -> list[Problem]:
+def _words(text: str, source: str) -> list[Unsupported]:
     held = {w[:5] for w in words(source)}
     said = [w for w in words(text) if w not in STOP and len(w) > 3 and not w[0].isdigit()]
     share = sum(w[:5] in held for w in said) / len(said) if said else float(bool(measures(text)))
-    return [] if share >= WORDS else [Problem(rule="words", said=f"{share:.0%} of its words")]
+    return [] if share >= WORDS else [Unsupported(rule="words", said=f"{share:.0%} of its words")]
 
 
-def _nothing(text: str, asked: str, content: str) -> list[Problem]:
+def _nothing(text: str, asked: str, content: str) -> list[Unsupported]:
     """An answer must say something of the description that question and title do not say already."""
     known, held = set(words(asked)), set(words(content))
     new = [w for w in words(text) if w not in STOP and w not in known and w in held]
-    return [] if new or not held - known - STOP else [Problem(rule="nothing", said="only what was asked")]
+    return [] if new or not held - known - STOP else [Unsupported(rule="nothing", said="only what was asked")]
 
 
-def told(found: Sequence[Problem]) -> str:
+def told(found: Sequence[Unsupported]) -> str:
     """All problems on one line."""
     return "; ".join(f"{p.rule}: {p.said}" for p in found)

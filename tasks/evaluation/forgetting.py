@@ -12,7 +12,7 @@ from tasks.evaluation.metrics import score
 from tasks.examples.questions import Question
 
 
-class Forgetting(Frozen):
+class ForgettingMatrix(Frozen):
     """`scores[i][j]`: mean chrF of link i's answers to holdout questions of the j-th shard of the chain, j <= i. A
     row is empty where nobody asked.
 
@@ -57,7 +57,7 @@ def mean(questions: Sequence[Question], answers: Sequence[Answer]) -> float:
     return round(fmean(score(a.text, q.content, q.messages[-1].content).chrf for q, a in asked), 3)
 
 
-def heat_map(forgetting: Forgetting) -> Any:
+def heat_map(forgetting: ForgettingMatrix) -> Any:
     """A matplotlib figure: links down, shards across, chrF as colour and number; what was forgotten is framed."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

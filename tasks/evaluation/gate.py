@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tasks.answers.reply import Target
 from tasks.core.models import Parity, Promotion
 from tasks.evaluation.comparison import GUARD, Compared
-from tasks.evaluation.forgetting import Forgetting
+from tasks.evaluation.forgetting import ForgettingMatrix
 from tasks.evaluation.report import told
 from tasks.evaluation.trial import name_of
 from tasks.examples.styles import STYLES
@@ -18,7 +18,7 @@ def decide(
     candidate: str,
     others: Sequence[str],
     version: str,
-    forgetting: Forgetting | None = None,
+    forgetting: ForgettingMatrix | None = None,
     parity: Parity | None = None,
 ) -> Promotion:
     """Champion where `candidate` is better than each of `others` by the measure, and worse by no guard.

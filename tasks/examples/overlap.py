@@ -46,7 +46,7 @@ class Overlap(Frozen):
     pairs: tuple[Pair, ...]
 
 
-class Apart(Frozen):
+class KeptApart(Frozen):
     """Training exports, and what they share with the holdout."""
 
     train: tuple[Export, ...]
@@ -76,7 +76,7 @@ def rows(exports: Sequence[Export], shards: Sequence[CleanShard]) -> Iterator[Ov
 
 def between(
     train: Sequence[Export], holdout: Sequence[Export], shards: Sequence[CleanShard], threshold: float, drop: bool
-) -> Apart:
+) -> KeptApart:
     """Training exports and what they share with the holdout; with `drop`, without the rows that are near it."""
     held = list(rows(holdout, shards))
     places = RMinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, num_bands=BANDS)
@@ -99,7 +99,7 @@ def between(
         dropped=drop,
         pairs=tuple(likest[:EXAMPLES]),
     )
-    return Apart(train=tuple(_without(e, pairs) for e in train) if drop else tuple(train), overlap=overlap)
+    return KeptApart(train=tuple(_without(e, pairs) for e in train) if drop else tuple(train), overlap=overlap)
 
 
 def _without(export: Export, pairs: dict[tuple[int, int], Pair]) -> Export:

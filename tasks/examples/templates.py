@@ -51,7 +51,7 @@ def load_tokenizer(rendering: Rendering) -> Any:
     return AutoTokenizer.from_pretrained(rendering.tokenizer, trust_remote_code=rendering.trust_remote_code)
 
 
-class Shape(NamedTuple):
+class TemplateShape(NamedTuple):
     """What a chat template puts around an answer, and what it makes of a system turn."""
 
     closes: str  # put behind a prompt that opens a thought, so that the answer does not stand inside it
@@ -60,15 +60,15 @@ class Shape(NamedTuple):
     system: bool  # whether a system turn is shown; one that is refused or dropped goes before the question
 
 
-def shape(template: Kind, tokenizer: Any) -> Shape:
+def shape(template: Kind, tokenizer: Any) -> TemplateShape:
     """Asked of the template itself, by conversations that are easily told from it."""
     if template == "alpaca":
-        return Shape("", "", str(tokenizer.eos_token or ""), True)
+        return TemplateShape("", "", str(tokenizer.eos_token or ""), True)
     return _shape(tokenizer, str(tokenizer.chat_template))
 
 
 @lru_cache(maxsize=8)
-def _shape(tokenizer: Any, template: str) -> Shape:
+def _shape(tokenizer: Any, template: str) -> TemplateShape:
     asked = [{"role": "user", "content": "q"}]
     try:
         prompt = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
@@ -87,7 +87,7 @@ def _shape(tokenizer: Any, template: str) -> Shape:
     ending = whole.partition(MARK)[2].rstrip()
     if not (tokens.reader(tokenizer).spells(ending) or len("".join(ending.split())) >= SHORTEST):
         ending += str(tokenizer.eos_token or "")
-    return Shape(closes, between if between.isspace() else "", ending, _shows_system(tokenizer))
+    return TemplateShape(closes, between if between.isspace() else "", ending, _shows_system(tokenizer))
 
 
 def _shows_system(tokenizer: Any) -> bool:

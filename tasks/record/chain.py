@@ -17,7 +17,7 @@ from tasks.backends.contract import Link
 from tasks.core import settings
 from tasks.core.errors import BackendError, LimitError
 from tasks.core.models import CleanShard, Finetuned, Prepared
-from tasks.evaluation.forgetting import Forgetting
+from tasks.evaluation.forgetting import ForgettingMatrix
 from tasks.recipe.model import Recipe
 from tasks.record import ledger, names, turns
 from tasks.record.names import FORGOTTEN, JOINED, KEY, LINES, PARENT, RECIPE
@@ -43,7 +43,7 @@ class ChainHistory(NamedTuple):
 
     taught: tuple[LearnedLink, ...] = ()
     last: Finetuned | None = None
-    forgetting: Forgetting | None = None  # of all of `taught`; without its last row where that was not measured
+    forgetting: ForgettingMatrix | None = None  # of all of `taught`; without its last row where that was not measured
     underway: tuple[LearnedLink, ...] = ()
 
     @property
@@ -145,7 +145,7 @@ def _taught(run: Run) -> LearnedLink | None:
     return LearnedLink(run.data.tags[KEY], link, recipe, prepared, not run.data.tags.get(FORGOTTEN))
 
 
-def _forgetting(taught: Sequence[LearnedLink], runs: Sequence[Run]) -> Forgetting | None:
+def _forgetting(taught: Sequence[LearnedLink], runs: Sequence[Run]) -> ForgettingMatrix | None:
     """The matrix of these links: rows that were never measured are empty, and the last one's may be still to come."""
     keys, known = tuple(one.key for one in taught), None
     for many in range(len(runs), 0, -1):
@@ -154,7 +154,7 @@ def _forgetting(taught: Sequence[LearnedLink], runs: Sequence[Run]) -> Forgettin
             if FORGOTTEN in runs[many - 1].data.tags
             else None
         )
-        if told and (read := Forgetting.model_validate(told)).keys == keys[:many]:
+        if told and (read := ForgettingMatrix.model_validate(told)).keys == keys[:many]:
             known = read
             break
     scores = known.scores if known else ()
@@ -162,7 +162,7 @@ def _forgetting(taught: Sequence[LearnedLink], runs: Sequence[Run]) -> Forgettin
     if not scores:
         return None
     many = len(scores)
-    return Forgetting(
+    return ForgettingMatrix(
         shards=tuple(one.link.train[0].shard for one in taught[:many]),
         keys=keys[:many],
         scores=scores,

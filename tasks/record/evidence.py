@@ -16,7 +16,7 @@ from tasks.core.errors import DamagedError
 from tasks.core.models import Finetuned
 from tasks.core.redaction import redacted
 from tasks.evaluation import plots
-from tasks.evaluation.forgetting import Forgetting, heat_map
+from tasks.evaluation.forgetting import ForgettingMatrix, heat_map
 from tasks.record import attempts, describe, note, view
 from tasks.record.describe import LIBRARIES, LONGEST, library
 from tasks.record.ledger import client, held, put, read
@@ -217,7 +217,7 @@ def _about(run_id: str, link: Link, model: str) -> dict[str, Any]:
     return about | {"tune": link.tune.model_dump(mode="json")}
 
 
-def forgetting(run_id: str, told: Forgetting) -> None:
+def forgetting(run_id: str, told: ForgettingMatrix) -> None:
     """What the link of this run still knows of the shards before it: the matrix, its picture, and the worst drop."""
     api = client()
     api.log_dict(run_id, store.sealed(told.model_dump(mode="json")), "forgetting.json")

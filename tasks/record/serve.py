@@ -24,7 +24,7 @@ from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import Tune
 
 
-class Answering(PythonModel):
+class ServedModel(PythonModel):
     """Answers questions in the words that the model was tuned on; `checked`, with a source from the index here."""
 
     def load_context(self, context: Any) -> None:
@@ -63,4 +63,4 @@ class Answering(PythonModel):
         return replies
 
 
-set_model(Answering())
+set_model(ServedModel())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -146,6 +147,36 @@ def test_a_rehearsal_knows_no_key_of_a_provider():
     environment = SERVICES["worker-rehearsal"]["environment"]
     assert None not in environment.values() and environment["OPENAI_API_KEY"] == "sk-simulated"
     assert environment["SHARDTUNE_ROOT"] != SERVICES["worker"]["environment"]["SHARDTUNE_ROOT"]
+
+
+MERGE = "tag:yaml.org,2002:merge"
+
+
+def merged(node: yaml.Node) -> list[yaml.Node]:
+    """What a mapping merges."""
+    found = [value for key, value in node.value if key.tag == MERGE] if isinstance(node, yaml.MappingNode) else []
+    return [one for value in found for one in (value.value if isinstance(value, yaml.SequenceNode) else [value])]
+
+
+def keys(node: yaml.Node) -> set[str]:
+    """The keys of a mapping, those that it merges included."""
+    return {key.value for key, _ in node.value if key.tag != MERGE}.union(*map(keys, merged(node)))
+
+
+def below(node: yaml.Node) -> Iterator[yaml.Node]:
+    yield node
+    for one in node.value if isinstance(node, yaml.CollectionNode) else ():
+        for inner in one if isinstance(one, tuple) else (one,):
+            yield from below(inner)
+
+
+def test_no_two_mappings_that_are_merged_say_different_things():
+    """Readers differ in which of them wins: PyYAML 6.0.3 and 6.0.4 read two images for one service."""
+    lists = [merged(node) for node in below(yaml.compose(compose.FILE.read_text()))]
+    assert sum(len(one) > 1 for one in lists) > 10
+    for one in lists:
+        names = [name for mapping in one for name in keys(mapping)]
+        assert len(names) == len({*names}), sorted(name for name in {*names} if names.count(name) > 1)
 
 
 def test_a_rehearsal_asks_for_no_budget_since_nobody_knows_a_price_at_the_simulators():

@@ -56,15 +56,14 @@ def away(name: str) -> Callable[[Contained], None]:
 
 
 def restarted(running: Contained) -> None:
-    """Every container stopped and started, as when the machine or the engine comes back."""
+    """Every container killed and started, as when the machine loses power. The provider stays: it is no part of it."""
     everything = [name for name in (*ALWAYS, *REHEARSAL) if running.services[name]["restart"] != "no"]
+    everything.remove("simulators")
     for name in everything:
-        if name != "simulators":  # the provider does not restart with us
-            running.engine("kill", running.container(name))
+        running.engine("kill", running.container(name))
     for name in everything:
-        if name != "simulators":
-            running.engine("start", running.container(name))
-            running.wait(name)
+        running.engine("start", running.container(name))
+        running.wait(name)
 
 
 def rolled(running: Contained) -> None:
@@ -78,7 +77,7 @@ FAULTS: dict[str, Callable[[Contained], None]] = {
     **{f"{name}: kill -9": killed(name) for name in SERVERS},
     **{f"{name}: no network for a minute": away(name) for name in SERVERS},
     "worker-rehearsal: new container": rolled,
-    "all: stopped and started": restarted,
+    "all: killed and started": restarted,
 }
 
 

@@ -61,6 +61,13 @@ def given_on() -> set[str]:
     return {n for s in declared()["services"].values() for n, value in s["environment"].items() if value is None}
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Native(NamedTuple):
     """A service as this machine runs it."""
 
@@ -105,9 +112,7 @@ class Stack:
         """The free port that stands for `number`; every worker has an 8080 of its own."""
         key = f"{name}:{number}" if number == "8080" else number
         if key not in self._ports:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self._ports[key] = probe.getsockname()[1]
+            self._ports[key] = free_port()
         return self._ports[key]
 
     def native(self, name: str) -> Native:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -49,7 +48,7 @@ class Contained(Clients):
         secret = {name for name, value in told.items() if value == "" and name not in compose.given_on()}
         self.values = {name: secrets.token_hex(12) for name in secret}
         self.ports = {"4200": "PREFECT_PORT", "5000": "MLFLOW_PORT", "7070": "STORE_PORT"}
-        self.values |= {name: str(_free()) for name in self.ports.values()}
+        self.values |= {name: str(compose.free_port()) for name in self.ports.values()}
         self.values |= {"WORKER_CPUS": "2", "WORKER_MEMORY": "6g"}
         (place / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.values.items()))
         self.services: dict[str, Any] = compose.interpolated(compose.declared()["services"], self.values)
@@ -65,9 +64,8 @@ class Contained(Clients):
     def compose(self, *words: str) -> str:
         files = ["--file", str(compose.FILE), "--file", str(self.place / "changes.json")]
         files += ["--file", str(self.place / "order.yaml")] * (self.tool == "podman")
-        profiles = [word for name in ("rehearsal",) for word in ("--profile", name)]
-        command = [*self.words, "--env-file", str(self.place / ".env"), "-p", self.project, *files, *profiles, *words]
-        return _run(command)
+        about = ["--env-file", str(self.place / ".env"), "-p", self.project, *files, "--profile", "rehearsal"]
+        return _run([*self.words, *about, *words])
 
     def engine(self, *words: str) -> str:
         return _run([self.tool, *words])
@@ -151,14 +149,9 @@ class Contained(Clients):
                 found.append((name, "missing", ""))
         return found
 
-    def down(self, volumes: bool = True) -> None:
-        self.compose("down", *(["--volumes"] if volumes else []), "--timeout", "10")
-
-
-def _free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    def down(self) -> None:
+        """End all of it, volumes included."""
+        self.compose("down", "--volumes", "--timeout", "10")
 
 
 def _run(command: list[str]) -> str:

@@ -9,7 +9,7 @@ from tasks.backends.contract import Link
 from tasks.catalogue.growth import Growth
 from tasks.core.errors import BackendError
 from tasks.core.models import Finetuned, Prepared
-from tasks.evaluation.forgetting import Forgetting
+from tasks.evaluation.forgetting import ForgettingMatrix
 from tasks.recipe import loader
 from tasks.record.chain import ChainHistory, LearnedLink
 from tasks.retrain import Done, Look, moving
@@ -25,7 +25,7 @@ def past(links: int, rows: int = 0) -> ChainHistory:
     )
     scores = tuple((20.0,) * (n + 1) for n in range(rows))
     shards, keys = tuple(range(rows)), tuple(f"key{n}" for n in range(rows))
-    known = Forgetting(shards=shards, keys=keys, scores=scores, kept=(True,) * rows, bound=5.0) if rows else None
+    known = ForgettingMatrix(shards=shards, keys=keys, scores=scores, kept=(True,) * rows, bound=5.0) if rows else None
     return ChainHistory(taught, None, known)
 
 

@@ -14,7 +14,7 @@ BASES = {"gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06", "gpt-4.1-2025-04-14", "g
 VALIDATING, QUEUED, STEP = 10.0, 10.0, 0.05  # simulated seconds
 
 
-class Shop:
+class FineTuningJobs:
     """The jobs of one service."""
 
     def __init__(self, state: State, service: str) -> None:

@@ -24,7 +24,7 @@ SHUTDOWN |= {"gpt-4.1-2025-04-14": "2027-01-14", "gpt-4.1-mini-2025-04-14": "202
 def blueprint(state: State, service: str, prefix: str, key: str) -> Blueprint:
     """The service under `prefix`; `service` is openai or azure, `key` the only one it accepts."""
     app = Blueprint(service, __name__, url_prefix=prefix)
-    shop = jobs.Shop(state, service)
+    shop = jobs.FineTuningJobs(state, service)
 
     def route(path: str, name: str, method: str = "GET") -> Any:
         def decorate(view: Any) -> Any:

@@ -26,7 +26,7 @@ def refuse(status: int, code: str, message: str, headers: dict[str, str] | None 
     return Refused(status, {"error": told}, headers)
 
 
-class Shop:
+class TuningJobs:
     """The tuning jobs of the service."""
 
     def __init__(self, state: State, store: str) -> None:

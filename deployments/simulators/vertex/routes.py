@@ -14,7 +14,7 @@ from flask import Blueprint, request
 from deployments.simulators import tuned
 from deployments.simulators.faults import routed
 from deployments.simulators.state import State
-from deployments.simulators.vertex.jobs import BASES, Shop, refuse
+from deployments.simulators.vertex.jobs import BASES, TuningJobs, refuse
 
 TOKEN = "simulated-token"
 FILTER = re.compile(r'labels\.([a-z0-9_-]+)\s*=\s*"?([^"\s]+)"?')
@@ -23,7 +23,7 @@ FILTER = re.compile(r'labels\.([a-z0-9_-]+)\s*=\s*"?([^"\s]+)"?')
 def blueprint(state: State, store: str) -> Blueprint:
     """The service; its data lies in the storage at `store`."""
     app = Blueprint("vertex", __name__)
-    shop = Shop(state, store)
+    shop = TuningJobs(state, store)
 
     def allowed() -> None:
         if request.headers.get("authorization") != f"Bearer {TOKEN}":

@@ -16,7 +16,7 @@ HEAD_CHUNK = 1_024  # positions whose logits trl's fused loss makes at a time
 MEASURED = 256  # and those that the held-out loss makes
 
 
-class Shape(NamedTuple):
+class ModelShape(NamedTuple):
     """What of a model's config decides its memory."""
 
     layers: int
@@ -30,7 +30,7 @@ class Shape(NamedTuple):
     noise: int  # dropouts in a block, each of which keeps its noise
 
     @classmethod
-    def of(cls, config: dict[str, Any]) -> Shape:
+    def of(cls, config: dict[str, Any]) -> ModelShape:
         """From a config.json; missing keys are those of the models that do not need them."""
         hidden = config.get("hidden_size") or config["word_embed_proj_dim"]
         count = config["num_attention_heads"]
@@ -78,7 +78,7 @@ def estimate(
 
     `activations` are the tensors of a step at their most. `slack` is what the allocator holds besides.
     """
-    shape = Shape.of(config)
+    shape = ModelShape.of(config)
     linear = shape.layers * sum(a * b for a, b in shape.linear)
     embedding = (1 + shape.heads) * shape.vocabulary * shape.hidden
     weights = linear * (0.52 if tune.load_in_4bit else bytes_per_value) + embedding * bytes_per_value

@@ -7,7 +7,7 @@ import pytest
 from tasks.answers.reply import Target
 from tasks.core.models import Parity
 from tasks.evaluation.comparison import GUARD, Compared
-from tasks.evaluation.forgetting import Forgetting, heat_map
+from tasks.evaluation.forgetting import ForgettingMatrix, heat_map
 from tasks.evaluation.gate import decide
 from tasks.evaluation.verdict import Verdict
 from tasks.recipe.tuning import LocalTune
@@ -36,7 +36,7 @@ def compared(style: str = "describe", before: str = "describe", **words: str) ->
     )  # fmt: skip
 
 
-def decided(forgetting: Forgetting | None = None, parity: Parity | None = None, **changes: str):
+def decided(forgetting: ForgettingMatrix | None = None, parity: Parity | None = None, **changes: str):
     return decide(compared(**changes), "shop/2", ("base", "shop/1"), "shop/2", forgetting, parity)
 
 
@@ -70,9 +70,9 @@ def test_an_adapter_that_answers_otherwise_than_in_training_is_challenger(same, 
     assert found.alias == alias and (f"{same} of 4 answers" in found.reason) is (alias == "challenger")
 
 
-def matrix(*rows: tuple[float, ...], kept: tuple[bool, ...] = (), bound: float = 5.0) -> Forgetting:
+def matrix(*rows: tuple[float, ...], kept: tuple[bool, ...] = (), bound: float = 5.0) -> ForgettingMatrix:
     many = len(rows)
-    return Forgetting(
+    return ForgettingMatrix(
         shards=tuple(range(many)), keys=("k",) * many, scores=rows, kept=kept or (True,) * many, bound=bound
     )
 

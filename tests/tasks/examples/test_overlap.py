@@ -34,7 +34,7 @@ def prepared(tmp_path_factory):
     return run(source(place, plain + near, per=1_000, name="more.json"), place, split={"holdout_share": 0.4}).prepared
 
 
-def found(prepared, drop: bool = False, threshold: float = 0.8) -> overlap.Apart:
+def found(prepared, drop: bool = False, threshold: float = 0.8) -> overlap.KeptApart:
     train, held = ([e for e in prepared.exports if e.split == s] for s in ("train", "holdout"))
     return overlap.between(train, held, prepared.shards, threshold, drop)
 

@@ -16,7 +16,7 @@ from tasks.backends.contract import Link
 from tasks.core.errors import BackendError
 from tasks.core.models import CleanShard, Prepared
 from tasks.evaluation.exams import Exam
-from tasks.evaluation.forgetting import Forgetting
+from tasks.evaluation.forgetting import ForgettingMatrix
 from tasks.examples.overlap import Overlap
 from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import LocalTune
@@ -58,7 +58,7 @@ def end(link: Link, model: str = "ft:model") -> Link:
 
 def forget(way: list[Link], *rows: tuple[float, ...], kept: tuple[bool, ...]) -> None:
     shards, keys = tuple(range(len(rows))), tuple(link.key for link in way)
-    matrix = Forgetting(shards=shards, keys=keys, scores=rows, kept=kept, bound=5.0)
+    matrix = ForgettingMatrix(shards=shards, keys=keys, scores=rows, kept=kept, bound=5.0)
     evidence.forgetting(ledger.run_id(way[-1].key), matrix)
 
 

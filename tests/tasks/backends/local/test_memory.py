@@ -127,7 +127,7 @@ def test_a_head_of_its_own_counts_and_a_tied_one_does_not():
 @pytest.mark.parametrize(("kind", "heads"), [("llama", 1), ("gemma", 0), ("opt", 0)])
 def test_a_config_that_says_nothing_of_its_head_means_the_default_of_its_kind(kind, heads):
     shape = {name: value for name, value in SMOLLM2.to_dict().items() if name != "tie_word_embeddings"}
-    assert memory.Shape.of(shape | {"model_type": kind}).heads == heads
+    assert memory.ModelShape.of(shape | {"model_type": kind}).heads == heads
 
 
 @pytest.mark.parametrize("config", [{}, {"model_type": "t5", "d_model": 512, "num_heads": 8}])
