@@ -261,11 +261,11 @@ TIMES += [(told, "1970-01-01T00:00:00+00:00") for told in (None, "", "soon", 1e3
 
 @pytest.mark.parametrize(("told", "read"), TIMES)
 def test_a_time_in_any_shape_costs_no_second_job(told, read, simulators, tmp_path, monkeypatch):
-    shown = jobs.Shop.shown
-    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | {"created_at": told})
-    heard = jobs.Shop.events
+    shown = jobs.FineTuningJobs.shown
+    monkeypatch.setattr(jobs.FineTuningJobs, "shown", lambda shop, job: shown(shop, job) | {"created_at": told})
+    heard = jobs.FineTuningJobs.events
     timeless = lambda shop, job: [event | {"created_at": told} for event in heard(shop, job)]  # noqa: E731
-    monkeypatch.setattr(jobs.Shop, "events", timeless)
+    monkeypatch.setattr(jobs.FineTuningJobs, "events", timeless)
     backend, job = begun(simulators, tmp_path, "openai")
     assert job.submitted_at == read and backend.find(job.key) == job
     seen = backend.status(job)
@@ -276,8 +276,8 @@ def test_a_time_in_any_shape_costs_no_second_job(told, read, simulators, tmp_pat
 @pytest.mark.parametrize(("told", "billed"), [(0, None), ("1700", 1_700), ("1700.0", 1_700), (None, None), ("", None)])
 def test_a_bill_is_a_number_or_unknown(told, billed, simulators, tmp_path, monkeypatch):
     backend, job = begun(simulators, tmp_path, "openai")
-    shown = jobs.Shop.shown
-    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | {"trained_tokens": told})
+    shown = jobs.FineTuningJobs.shown
+    monkeypatch.setattr(jobs.FineTuningJobs, "shown", lambda shop, job: shown(shop, job) | {"trained_tokens": told})
     seen = backend.status(job)
     assert (seen.state, seen.billed_tokens, "billed_usd" in seen.facts) == ("succeeded", billed, billed is not None)
 
@@ -291,8 +291,8 @@ def test_events_are_read_where_fewer_are_listed_at_once(simulators, tmp_path):
 
 def test_a_status_of_another_shape_is_no_raw_error(simulators, tmp_path, monkeypatch):
     backend, job = begun(simulators, tmp_path, "openai")
-    shown = jobs.Shop.shown
-    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | {"fine_tuned_model": {"name": "m"}})
+    shown = jobs.FineTuningJobs.shown
+    monkeypatch.setattr(jobs.FineTuningJobs, "shown", lambda shop, job: shown(shop, job) | {"fine_tuned_model": {"name": "m"}})
     with pytest.raises(TransientError, match="not in the provider's format"):
         backend.status(job)
 
@@ -308,12 +308,12 @@ NAMED = [
 @pytest.mark.parametrize(("told", "shape"), NAMED)
 def test_a_file_that_a_job_needs_is_kept_however_the_job_names_it(told, shape, simulators, tmp_path, monkeypatch):
     mine = link(tmp_path, "openai")
-    backend, shown = get_backend(mine.tune), jobs.Shop.shown
+    backend, shown = get_backend(mine.tune), jobs.FineTuningJobs.shown
 
-    def other(shop: jobs.Shop, job: dict[str, object]) -> dict[str, object]:
+    def other(shop: jobs.FineTuningJobs, job: dict[str, object]) -> dict[str, object]:
         return {n: v for n, v in shape(shown(shop, job) | {"key": mine.key}).items() if n != "key"}
 
-    monkeypatch.setattr(jobs.Shop, "shown", other)
+    monkeypatch.setattr(jobs.FineTuningJobs, "shown", other)
     job = lifecycle.start(mine, backend, Memory()).job
     backend.tidy(mine)
     backend.tidy(mine, job)
@@ -327,15 +327,15 @@ SHOWN = ["ST-{0}", "st_{0}", "st-{0}-20261126", "my-st-{0}"]
 @pytest.mark.parametrize("where", ["suffix", "fine_tuned_model"])
 def test_a_job_is_found_by_a_suffix_that_the_endpoint_has_altered(suffix, where, simulators, tmp_path, monkeypatch):
     mine = link(tmp_path, "openai")
-    backend, shown = get_backend(mine.tune), jobs.Shop.shown
+    backend, shown = get_backend(mine.tune), jobs.FineTuningJobs.shown
     name = suffix.format(mine.key[:12]) if where == "suffix" else f"gpt.ft-0-{suffix.format(mine.key[:12])}"
     bare = {"metadata": None, "user_provided_suffix": None, "fine_tuned_model": None}
     bare |= {"training_file": "other", "validation_file": None}
-    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | bare | {where: name})
+    monkeypatch.setattr(jobs.FineTuningJobs, "shown", lambda shop, job: shown(shop, job) | bare | {where: name})
     job = backend.submit(mine)
     assert backend.find(mine.key) == job and backend.find("0" * 32) is None
     child = {"model": name, "fine_tuned_model": f"{name}:st-{'0' * 12}:1", "suffix": f"st-{'0' * 12}"}
-    monkeypatch.setattr(jobs.Shop, "shown", lambda shop, job: shown(shop, job) | bare | child)
+    monkeypatch.setattr(jobs.FineTuningJobs, "shown", lambda shop, job: shown(shop, job) | bare | child)
     assert backend.find(mine.key) is None and backend.find("0" * 32).id == job.id
 
 
