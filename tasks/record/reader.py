@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tasks.core import settings, store
 from tasks.core.errors import ServiceError
@@ -81,7 +81,8 @@ def artifact(row: RunRow, name: str) -> bytes | None:
         with suppress(OSError):
             return _ask(f"{uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts/{place}") if _plain(uri) else None
         return None
-    path = store.local(row.artifacts)
+    # MLflow writes a folder as an address: a space in it is %20.
+    path = store.local(unquote(row.artifacts) if row.artifacts.startswith("file:") else row.artifacts)
     return (path / name).read_bytes() if path is not None and (path / name).is_file() else None
 
 

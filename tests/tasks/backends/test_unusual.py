@@ -292,7 +292,9 @@ def test_events_are_read_where_fewer_are_listed_at_once(simulators, tmp_path):
 def test_a_status_of_another_shape_is_no_raw_error(simulators, tmp_path, monkeypatch):
     backend, job = begun(simulators, tmp_path, "openai")
     shown = jobs.FineTuningJobs.shown
-    monkeypatch.setattr(jobs.FineTuningJobs, "shown", lambda shop, job: shown(shop, job) | {"fine_tuned_model": {"name": "m"}})
+    monkeypatch.setattr(
+        jobs.FineTuningJobs, "shown", lambda shop, job: shown(shop, job) | {"fine_tuned_model": {"name": "m"}}
+    )
     with pytest.raises(TransientError, match="not in the provider's format"):
         backend.status(job)
 

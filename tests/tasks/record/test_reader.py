@@ -70,6 +70,14 @@ def test_an_artifact_is_read_as_it_was_written(made, own_root):
     assert reader.experiment_of(row.run_id) == row.experiment
 
 
+def test_an_artifact_is_read_from_a_folder_with_a_space_in_its_name(tmp_path, own_root):
+    place = tmp_path / "a b%c"
+    (place / "run").mkdir(parents=True)
+    (place / "run" / "result.json").write_text("{}")
+    row = reader.RunRow("run", "", 0, "1", "FINISHED", (place / "run").as_uri(), {})
+    assert reader.artifact(row, "result.json") == b"{}"
+
+
 def test_what_is_owed_is_owed_until_it_is_done(made):
     assert owing.owed() == ["b" * 32]
     owing.done(["a" * 32, "b" * 32])
