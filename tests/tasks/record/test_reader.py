@@ -70,7 +70,7 @@ def test_an_artifact_is_read_as_it_was_written(made, own_root):
     assert reader.experiment_of(row.run_id) == row.experiment
 
 
-def test_an_artifact_is_read_from_a_folder_with_a_space_in_its_name(tmp_path, own_root):
+def test_an_artifact_is_read_from_a_folder_with_a_space_in_its_name(tmp_path):
     place = tmp_path / "a b%c"
     (place / "run").mkdir(parents=True)
     (place / "run" / "result.json").write_text("{}")
