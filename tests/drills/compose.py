@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,17 +65,24 @@ def main() -> int:
 
 
 @contextmanager
-def contained(words: list[str], simulators: Sequence[str] = ()) -> Iterator[Contained]:
+def contained(
+    words: list[str],
+    simulators: Sequence[str] = (),
+    passwords: Mapping[str, str] | None = None,
+    first: Callable[[Contained], None] = lambda running: None,
+) -> Iterator[Contained]:
     """The stack as containers of a project of its own, which goes with everything it made.
 
-    `simulators` are further options of the simulated providers.
+    `simulators` are further options of the simulated providers, `passwords` those of an earlier stack; `first` is done
+    before anything starts.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing is left behind
     with tempfile.TemporaryDirectory(prefix="shardtune-compose-") as folder:
-        running = Contained(words, Path(folder), simulators)
+        running = Contained(words, Path(folder), simulators, passwords or {})
         for name, size, stands_for in running.images():
             print(f"image {name:28} {size:>9}  {f'stand-in: {stands_for}' if stands_for else ''}")
         try:
+            first(running)
             for name in ALWAYS:
                 began = time.monotonic()
                 running.up(name)

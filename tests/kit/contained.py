@@ -11,7 +11,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.kit.clients import Clients
 PATIENCE = 300  # seconds until a service is well, or has ended
 REVIVED = 60  # seconds in which an engine starts a dead container again
 STANDIN = "shardtune.standin"  # label of an image that stands for one of a registry: what it is
+NO_GPU = "  worker-gpu: {image: shardtune-cpu:0.1.0, deploy: {resources: {reservations: !reset {}}}}\n"
 RESET = "services:\n" + "".join(
     f"  {name}: {{depends_on: !reset {{}}}}\n"
     for name, service in compose.declared()["services"].items()
@@ -40,16 +41,18 @@ def engine() -> list[str] | None:
 class Contained(Clients):
     """One project of its own: its containers, networks and volumes go with it."""
 
-    def __init__(self, words: list[str], place: Path, simulators: Sequence[str] = ()) -> None:
+    def __init__(
+        self, words: list[str], place: Path, simulators: Sequence[str] = (), passwords: Mapping[str, str] | None = None
+    ) -> None:
         self.words, self.place = words, place
         self.tool = "docker" if words[0] == "docker" else "podman"
         self.project = f"check{secrets.token_hex(3)}"
         told = compose.example()
         secret = {name for name, value in told.items() if value == "" and name not in compose.given_on()}
-        self.values = {name: secrets.token_hex(12) for name in secret}
+        self.values = {name: (passwords or {}).get(name) or secrets.token_hex(12) for name in secret}
         self.ports = {"4200": "PREFECT_PORT", "5000": "MLFLOW_PORT", "7070": "STORE_PORT"}
         self.values |= {name: str(compose.free_port()) for name in self.ports.values()}
-        self.values |= {"WORKER_CPUS": "2", "WORKER_MEMORY": "6g"}
+        self.values |= {"WORKER_CPUS": "2", "WORKER_MEMORY": "6g", "GPU_WORKER_MEMORY": "6g"}
         (place / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.values.items()))
         self.services: dict[str, Any] = compose.interpolated(compose.declared()["services"], self.values)
         changes: dict[str, dict[str, Any]] = {
@@ -57,12 +60,15 @@ class Contained(Clients):
         }
         (place / "changes.json").write_text(json.dumps({"services": changes}))
         (place / "order.yaml").write_text(RESET)
+        (place / "no-gpu.yaml").write_text("services:\n" + NO_GPU)
+        self.keepers: dict[str, str] = {}
 
     def port(self, number: str) -> int:
         return int(self.values[self.ports[number]])
 
     def compose(self, *words: str) -> str:
         files = ["--file", str(compose.FILE), "--file", str(self.place / "changes.json")]
+        files += ["--file", str(self.place / "no-gpu.yaml")]
         files += ["--file", str(self.place / "order.yaml")] * (self.tool == "podman")
         about = ["--env-file", str(self.place / ".env"), "-p", self.project, *files, "--profile", "rehearsal"]
         return _run([*self.words, *about, *words])
@@ -149,8 +155,45 @@ class Contained(Clients):
                 found.append((name, "missing", ""))
         return found
 
+    def keep(self, name: str) -> None:
+        """A container that holds a volume mounted: one in memory lasts as long as somebody has it."""
+        mount = f"{self.project}_{name}:/volume"
+        keep = ["run", "--detach", "--user", "0", "--volume", mount, "--entrypoint", "sleep", "shardtune:0.1.0"]
+        self.keepers[name] = self.engine(*keep, "infinity").strip()
+
+    def held(self, name: str, *command: str) -> str:
+        """What root's command prints where the volume lies at /volume, whether its service runs or not."""
+        return self.engine("exec", self.keepers[name], *command)
+
+    def copy_out(self, folder: Path, names: Sequence[str]) -> None:
+        """Each volume as NAME.tar."""
+        for name in names:
+            self._tar(name, folder, "--create")
+
+    def copy_in(self, folder: Path, names: Sequence[str], small: Mapping[str, tuple[str, int]]) -> None:
+        """New volumes from NAME.tar; those of `small` in memory, of this size and owner."""
+        for name in names:
+            options = ["--label", f"com.docker.compose.project={self.project}"]
+            options += ["--label", f"com.docker.compose.volume={name}"]
+            if name in small:
+                size, owner = small[name]
+                for one in ("type=tmpfs", "device=tmpfs", f"o=size={size},uid={owner},gid={owner},mode=0700"):
+                    options += ["--opt", one]
+            self.engine("volume", "create", *options, f"{self.project}_{name}")
+            if name in small:
+                self.keep(name)
+            self._tar(name, folder, "--extract")
+
+    def _tar(self, name: str, folder: Path, way: str) -> None:
+        volumes = ["--volume", f"{self.project}_{name}:/volume", "--volume", f"{folder}:/copy"]
+        tar = ["--entrypoint", "tar", "shardtune:0.1.0", way, "--numeric-owner", "--file", f"/copy/{name}.tar"]
+        self.engine("run", "--rm", "--user", "0", *volumes, *tar, "--directory", "/volume", ".")
+
     def down(self) -> None:
         """End all of it, volumes included."""
+        for one in self.keepers.values():
+            self.engine("kill", one)
+            self.engine("rm", "--force", one)
         self.compose("down", "--volumes", "--timeout", "10")
 
 
