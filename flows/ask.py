@@ -14,7 +14,7 @@ from tasks.recipe.model import Recipe
 from tasks.record import registry, traces
 
 
-@flow(name="ask", flow_run_name="ask {model}", on_running=[runs.sign])
+@flow(name="ask", flow_run_name="ask {model}", on_running=[runs.sign], on_failure=[runs.lost])
 def ask(
     questions: tuple[str, ...], model: str = "champion", recipe: Recipe | None = None, style: StyleName | None = None
 ) -> Replied:

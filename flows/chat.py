@@ -33,7 +33,7 @@ def opened(model: str, recipe: Recipe | None, style: StyleName | None) -> Callab
     return one
 
 
-@flow(name="index", flow_run_name="index {recipe.name}", on_running=[runs.sign])
+@flow(name="index", flow_run_name="index {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def indexed(recipe: Recipe) -> str:
     """Catalogue -> clean shards -> index; returns its folder."""
     return respond.index(recipe, sure(recipe, links.rendering(recipe)))

@@ -15,7 +15,7 @@ from tasks.recipe.model import Recipe
 from tasks.record import ledger
 
 
-@flow(name="check", flow_run_name="check {recipe.name}", on_running=[runs.sign])
+@flow(name="check", flow_run_name="check {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def check(recipe: Recipe) -> Checked:
     """Every link's exports, line by line; the account, the base model and their life-spans. Uploads nothing."""
     chain = _links(recipe)
@@ -24,7 +24,7 @@ def check(recipe: Recipe) -> Checked:
     return checked
 
 
-@flow(name="quote", flow_run_name="quote {recipe.name}", on_running=[runs.sign])
+@flow(name="quote", flow_run_name="quote {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def quote(recipe: Recipe) -> Quoted:
     """Examples, tokens and price of every link that is not done yet, beside the recipe's budget."""
     priced = [verbs.priced(link, verbs.quote(link, recipe), ledger.finished(link.key)) for link in _links(recipe)]

@@ -16,7 +16,7 @@ from tasks.recipe.model import Recipe
 from tasks.record import comparisons, registry
 
 
-@flow(name="compare", flow_run_name="compare {models}", on_running=[runs.sign])
+@flow(name="compare", flow_run_name="compare {models}", on_running=[runs.sign], on_failure=[runs.lost])
 def compare(
     models: tuple[str, ...] = ("base", "champion"), recipe: Recipe | None = None, backends: tuple[str, ...] = ()
 ) -> Compared:

@@ -18,7 +18,7 @@ from tasks.recipe.model import Recipe
 from tasks.record import ledger, owing
 
 
-@flow(name="finetune", flow_run_name="finetune {recipe.name}", on_running=[runs.sign])
+@flow(name="finetune", flow_run_name="finetune {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetuned:
     """Fine-tune a model on the recipe's shards, each link once; started again, it goes on where it was.
 

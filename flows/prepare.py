@@ -18,7 +18,7 @@ from tasks.recipe.model import Recipe
 ATTEMPTS = 3
 
 
-@flow(name="prepare", flow_run_name="prepare {recipe.name}", on_running=[runs.sign])
+@flow(name="prepare", flow_run_name="prepare {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def prepare(recipe: Recipe, rendering: Rendering | None = None, shards: int | None = None) -> Prepared:
     """Every line of the catalogue kept, dropped by a rule, or in quarantine; kept rows as clean shards and exports.
 

@@ -16,7 +16,7 @@ from tasks.record import aliases
 ATTEMPTS = 5
 
 
-@flow(name="promote", flow_run_name="promote {recipe.name}", on_running=[runs.sign])
+@flow(name="promote", flow_run_name="promote {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def promote(
     recipe: Recipe, result: Finetuned, prepared: Prepared, forgetting: ForgettingMatrix | None = None
 ) -> Finetuned:
@@ -38,7 +38,7 @@ def promote(
     raise AnswerError(f"the champion of {recipe.name!r} changed {ATTEMPTS} times meanwhile: run the same command again")
 
 
-@flow(name="rollback", flow_run_name="rollback {name}", on_running=[runs.sign])
+@flow(name="rollback", flow_run_name="rollback {name}", on_running=[runs.sign], on_failure=[runs.lost])
 def rollback(name: str) -> str:
     """Make the champion before the present one champion again; returns its version."""
     return aliases.rollback(name)

@@ -35,7 +35,7 @@ def rehearse(chosen: tuple[Recipe, ...]) -> Rehearsed:
     from tasks import check
     from tasks.orchestrator import runs
 
-    @flow(name="rehearse", on_running=[runs.sign])
+    @flow(name="rehearse", on_running=[runs.sign], on_failure=[runs.lost])
     def run(recipes: tuple[Recipe, ...]) -> Rehearsed:
         results = tuple(finetune(recipe) for recipe in recipes)
         check.show_rehearsal(results)

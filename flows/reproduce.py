@@ -37,7 +37,7 @@ class Reproduced(Frozen):
     errors: int  # exports or keys that differ
 
 
-@flow(name="reproduce", flow_run_name="reproduce {model}", on_running=[runs.sign])
+@flow(name="reproduce", flow_run_name="reproduce {model}", on_running=[runs.sign], on_failure=[runs.lost])
 def reproduce(model: str) -> Reproduced:
     """Prepare the model's catalogue again, from its lines, with no cache; digests and keys must come out the same."""
     explained = lineage.explain(model)

@@ -18,7 +18,7 @@ from tasks.record import chain
 from tasks.retrain import Done, Look
 
 
-@flow(name="retrain", flow_run_name="retrain {recipe.name}", on_running=[runs.sign])
+@flow(name="retrain", flow_run_name="retrain {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def retrain(recipe: Recipe, wait: bool = True, again: bool = False) -> Retrained:
     """Train the chain called as the recipe on the shards that are new, from its last model; then pass the gate.
 

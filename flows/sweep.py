@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 ABSENT = 3  # longest pauses between two looks for which a provider may not list a job that it has
 
 
-@flow(name="sweep", flow_run_name="sweep", on_running=[runs.sign])
+@flow(name="sweep", flow_run_name="sweep", on_running=[runs.sign], on_failure=[runs.lost])
 def sweep() -> tuple[Swept, ...]:
     """Refresh every MLflow run that is still open; conclude those whose job has ended. Waits for nobody.
 
@@ -129,7 +129,7 @@ def unstarted(key: str, run: str) -> Swept:
     return Swept(key=key, state="failed", concluded=True, detail=reason)
 
 
-@flow(name="cancel", flow_run_name="cancel {key}", on_running=[runs.sign])
+@flow(name="cancel", flow_run_name="cancel {key}", on_running=[runs.sign], on_failure=[runs.lost])
 def cancel(key: str) -> str:
     """Cancel the job of `key` (or of what begins with it) and end its run KILLED; returns the state it ended in."""
     key = ledger.whole(key)

@@ -1,4 +1,4 @@
-"""Prefect policy for flow runs that lost their process: found, marked, and driven again without a human.
+"""Prefect policy for flow runs that lost their process or a server: marked, and run again without a human.
 
 Every flow signs its run with the process that works on it. In the same place (a machine, or one container of it) a run
 is dead when that process is; anywhere else when it has sent no heartbeat, twice in a row. All flows may be run again at
@@ -15,13 +15,15 @@ from typing import Any
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.filters import EventFilter
 from prefect.exceptions import Abort, ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelled, Crashed, get_state_exception
 
 from tasks.core import processes, settings
+from tasks.core.errors import ShardtuneError
+from tasks.core.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,14 @@ SILENCE = timedelta(minutes=5)  # without a heartbeat, of which one comes a minu
 LATELY = timedelta(days=7)
 REFUSED = (409, 422)  # the form of a deployment has changed since
 BY_ITSELF = "sweep"  # its next run comes by schedule
+# Classes of a connection that was refused, timed out or broke off, by module; no library is imported for them.
+BROKEN = {
+    "builtins": ("ConnectionError", "TimeoutError"),
+    "httpx": ("TransportError",),
+    "requests.exceptions": ("ConnectionError", "Timeout", "ChunkedEncodingError", "RetryError"),
+    "botocore.exceptions": ("HTTPClientError", "ConnectionError"),
+    "aiohttp.client_exceptions": ("ClientConnectionError", "ClientPayloadError"),
+}
 
 
 def sign(flow: Any, flow_run: FlowRun, state: Any) -> None:
@@ -51,6 +61,29 @@ def sign(flow: Any, flow_run: FlowRun, state: Any) -> None:
         client.update_flow_run_labels(
             flow_run.id, {MACHINE: processes.place(), PID: known["pid"], STARTED: known["started"]}
         )
+
+
+def lost(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook of every flow: a run of a deployment that lost MLflow, Prefect or the store ends CRASHED, so it runs again.
+
+    Failed is for what would fail again. What our own code raised has been explained, and is left as it is.
+    """
+    error = get_state_exception(state)
+    if flow_run.deployment_id and isinstance(error, BaseException) and broken(error):
+        message = f"a server was away or broke off: {type(error).__name__}: {redacted(str(error))}"
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run.id, Crashed(message=message), force=True)
+
+
+def broken(error: BaseException | None) -> bool:
+    """Whether the reason of an error is a connection to a server."""
+    if isinstance(error, ShardtuneError):
+        return False
+    while error is not None:
+        if any(one.__name__ in BROKEN.get(one.__module__, ()) for one in type(error).__mro__):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def recover() -> list[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +15,9 @@ from uuid import UUID, uuid4
 
 import psutil
 import pytest
-from prefect import flow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from prefect import Flow, flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import Event
@@ -20,15 +26,45 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
 from prefect.states import Cancelling, Failed, Pending, Running, Scheduled, State
 
+import flows
 from tasks.core import processes
+from tasks.core.errors import TransientError
 from tasks.orchestrator import flow_runs, runs
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 
 
-@flow(name="work", on_running=[runs.sign])
+@flow(name="work", on_running=[runs.sign], on_failure=[runs.lost])
 def work(number: int = 1) -> int:
+    if number < 0:
+        raise FAILURES[-number]
     return number
+
+
+def broken_off() -> Exception:
+    """What MLflow's client raises where the server dies while it sends an answer; made by a server that does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=half, args=(server,)).start()
+        try:
+            MlflowClient(f"http://127.0.0.1:{server.getsockname()[1]}").get_run("a")
+        except MlflowException as error:
+            return error
+    raise AssertionError("an answer of half its length was taken")
+
+
+def half(server: socket.socket) -> None:
+    """One answer that ends before its length."""
+    link, _ = server.accept()
+    with link:
+        link.recv(65536)
+        link.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5253\r\n\r\n")
+
+
+FAILURES: dict[int, Exception] = {
+    2: ConnectionRefusedError("111"),
+    3: TransientError("provider away for an hour"),
+    4: ValueError("a column is missing"),
+}
 
 
 @pytest.fixture
@@ -219,3 +255,32 @@ def test_status_reads_runs_from_prefects_file_as_its_server_tells_them(api, depl
     file = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
     read = list(flow_runs._in_file(file, timedelta(days=1)))
     assert len(read) >= 3 and sorted(read) == sorted(asked)
+
+
+@pytest.mark.parametrize(
+    ("number", "state"),
+    [(1, "Crashed"), (2, "Crashed"), (3, "Failed"), (4, "Failed")],
+    ids=["half", "no", "ours", "bug"],
+)
+def test_a_run_that_lost_a_server_is_crashed_and_runs_again(api, deployment, monkeypatch, number, state):
+    monkeypatch.setitem(FAILURES, 1, broken_off())
+    run = api.create_flow_run_from_deployment(deployment, parameters={"number": -number})
+    with pytest.raises(type(FAILURES[number])):
+        run_flow(work, flow_run=run, parameters={"number": -number})
+    assert state_of(api, run) == state
+    recovered = [words for words in runs.recover() if run.name in words]
+    assert len(recovered) == (state == "Crashed")
+
+
+def test_a_run_of_no_deployment_that_lost_a_server_is_failed(api):
+    run = api.create_flow_run(work, parameters={"number": -2})
+    with pytest.raises(ConnectionRefusedError):
+        run_flow(work, flow_run=run, parameters={"number": -2})
+    assert state_of(api, run) == "Failed"
+
+
+def test_every_flow_signs_its_runs_and_tells_of_lost_servers():
+    for module in pkgutil.iter_modules(flows.__path__):
+        found = vars(importlib.import_module(f"flows.{module.name}")).values()
+        for one in (value for value in found if isinstance(value, Flow)):
+            assert runs.sign in one.on_running_hooks and runs.lost in one.on_failure_hooks, one.name
