@@ -10,6 +10,7 @@ from tasks import links, respond
 from tasks.answers.index import Index
 from tasks.core.errors import AnswerError
 from tasks.core.models import Prepared
+from tasks.evaluation.candidacy import Candidacy
 from tasks.evaluation.comparison import Compared
 from tasks.orchestrator import runs
 from tasks.recipe.model import Recipe
@@ -33,15 +34,21 @@ def compare(
     return between(recipe, models, sure(recipe, links.rendering(recipe)), backends)
 
 
-def between(recipe: Recipe, models: tuple[str, ...], prepared: Prepared, backends: tuple[str, ...] = ()) -> Compared:
-    """Compare the models on what was prepared."""
+def between(
+    recipe: Recipe,
+    models: tuple[str, ...],
+    prepared: Prepared,
+    backends: tuple[str, ...] = (),
+    candidacy: Candidacy | None = None,
+) -> Compared:
+    """Compare the models on what was prepared; with a `candidacy` as the gate does: the last is the candidate."""
     targets = [registry.target(name, recipe)[0] for name in dict.fromkeys(models)]
     targets = [t for t in targets if not backends or t.tune.kind in backends]
     if not targets:
         raise AnswerError(f"no model to compare: {models!r} have none of the backends {backends!r}")
     opened = Index(respond.index(recipe, prepared))
-    asked = verbs.questions(recipe, prepared, opened)
-    compared = comparisons.finished(verbs.key_of(recipe, targets, asked))
-    compared = compared or verbs.run(recipe, targets, asked, opened, prepared.catalogue)
+    asked = verbs.questions(recipe, prepared, opened, candidacy)
+    compared = comparisons.finished(verbs.key_of(recipe, targets, asked, candidacy))
+    compared = compared or verbs.run(recipe, targets, asked, opened, prepared.catalogue, candidacy)
     verbs.show(compared)
     return compared

@@ -11,7 +11,7 @@ from tasks.evaluation import gate
 from tasks.evaluation.forgetting import ForgettingMatrix
 from tasks.orchestrator import runs
 from tasks.recipe.model import Recipe
-from tasks.record import aliases
+from tasks.record import aliases, comparisons
 
 ATTEMPTS = 5
 
@@ -20,7 +20,7 @@ ATTEMPTS = 5
 def promote(
     recipe: Recipe, result: Finetuned, prepared: Prepared, forgetting: ForgettingMatrix | None = None
 ) -> Finetuned:
-    """Champion, where the verdict over base and present champion says better and no guard says worse; else challenger.
+    """Champion, where the evidence over base and present champion is enough and no guard says worse; else challenger.
 
     Killed at any moment, the same call goes on: the version is registered once, the comparison is served from its
     record, and the alias comes last. Where the champion changed meanwhile, the new one is compared with.
@@ -31,9 +31,11 @@ def promote(
         if champion == version:
             return result
         others = ("base", champion) if champion else ("base",)
-        compared = between(recipe, (*others, version), prepared)
+        candidacy = comparisons.next_candidacy(recipe.name, champion)
+        compared = between(recipe, (*others, version), prepared, candidacy=candidacy)
         decided = gate.decide(compared, version, others, version, forgetting, result.parity)
         if aliases.settle(recipe.name, decided, champion):
+            comparisons.decided(decided)
             return result.model_copy(update={"promotion": decided})
     raise AnswerError(f"the champion of {recipe.name!r} changed {ATTEMPTS} times meanwhile: run the same command again")
 

@@ -14,71 +14,129 @@ from tasks.backends import get_backend
 from tasks.core import progress, settings, store
 from tasks.core.models import Export, Prepared
 from tasks.core.redaction import redacted
-from tasks.evaluation import report, trial
+from tasks.evaluation import gate, report, trial
+from tasks.evaluation.candidacy import Candidacy
 from tasks.evaluation.comparison import RATES, Compared, arms, verdicts
-from tasks.evaluation.trial import Mark, TrialQuestion
+from tasks.evaluation.trial import Mark, TrialQuestion, Way
 from tasks.recipe.model import Recipe
 from tasks.record import address, comparisons
 
-VERSION = 1  # bump it when what is asked, or how it is marked, changes
+VERSION = 2  # bump it when what is asked, or how it is marked, changes
 
 
-def questions(recipe: Recipe, prepared: Prepared, opened: Index) -> list[TrialQuestion]:
-    """The fixed questions of this recipe's comparisons: on what it trains on, and on what it holds out."""
+def questions(
+    recipe: Recipe, prepared: Prepared, opened: Index, candidacy: Candidacy | None = None
+) -> list[TrialQuestion]:
+    """The fixed questions of this recipe's comparisons: on what it trains on, and on what it holds out.
+
+    The gate has more of them, and others after each new champion: those that made it one are not asked again.
+    """
     mine = [e for e in prepared.exports if e.examples and (recipe.shards is None or e.shard in recipe.shards)]
 
     def of(split: str) -> list[Export]:
         return [e for e in mine if e.split == split]
 
-    wanted = recipe.compare
-    exam = evaluate.draw_exam(of("train"), of("holdout"), prepared.shards, wanted.seen, wanted.unseen, recipe.seed)
+    wanted, seed = recipe.compare, recipe.seed
+    seen, unseen = wanted.seen, wanted.unseen
+    if candidacy:
+        seen = unseen = wanted.gate
+        seed = int(store.digest_of([recipe.seed, candidacy.champion])[:15], 16)
+    exam = evaluate.draw_exam(of("train"), of("holdout"), prepared.shards, seen, unseen, seed)
     return trial.asked(exam, opened)
 
 
-def key_of(recipe: Recipe, targets: Sequence[Target], asked: Sequence[TrialQuestion]) -> str:
+def key_of(
+    recipe: Recipe, targets: Sequence[Target], asked: Sequence[TrialQuestion], candidacy: Candidacy | None = None
+) -> str:
     """32 hex digits of all that decides a comparison: which models, which questions, how they are asked and judged."""
     models = [t.model_dump(mode="json", include={"name", "model", "digest", "endpoint", "tune"}) for t in targets]
     rows = [[a.group, a.row.uid, a.row.digest, a.question.prompt_hash] for a in asked]
     drawn = [ask.decoding(recipe, style).model_dump() for style in (trial.closed(recipe.export.style), "grounded")]
-    return store.digest_of([VERSION, models, rows, recipe.compare.measure, recipe.ask.model_dump(), drawn, recipe.seed])
+    by = [recipe.compare.measure, recipe.ask.model_dump(), drawn, recipe.seed]
+    return store.digest_of([VERSION, models, rows, *by, candidacy.champion if candidacy else None])
 
 
 def run(
-    recipe: Recipe, targets: Sequence[Target], asked: Sequence[TrialQuestion], opened: Index, catalogue: str
+    recipe: Recipe,
+    targets: Sequence[Target],
+    asked: Sequence[TrialQuestion],
+    opened: Index,
+    catalogue: str,
+    candidacy: Candidacy | None = None,
 ) -> Compared:
-    """Every arm asked, marked and judged, and all of it recorded."""
-    marks: list[Mark] = trial.quoting(asked, opened, recipe)
-    own, rendering = get_backend(links.of(recipe)), links.of(recipe)
-    at = (rendering.kind, own.rendering(rendering))
-    for number, target in enumerate(targets):
-        backend = get_backend(target.tune)
-        hashed = (target.tune.kind, backend.rendering(target.tune)) == at
-        progress.report("answers", 2 * number, 2 * len(targets), target.name)
-        alone = trial.alone(target, asked, recipe, respond.generate, hashed)
-        progress.report("answers", 2 * number + 1, 2 * len(targets), f"{target.name} with rows")
-        marks += [*alone, *trial.retrieving(target, asked, opened, recipe, respond.generate)]
+    """Every arm asked, marked and judged, and all of it recorded.
+
+    For the gate, where the last target is the candidate, each model is asked in its own way only, and no longer than
+    until it is clear.
+    """
+    ways: dict[str, tuple[Way, ...]] = {t.name: ("alone", "retrieval") for t in targets}
+    marks: list[Mark] = []
+    if candidacy is None:
+        marks += [*trial.quoting(asked, opened, recipe), *_marked(recipe, targets, ways, asked, opened)]
+    else:
+        ways = {t.name: (gate.way(t, targets[-1]),) for t in targets}
+        arms_of_gate = [trial.name_of(t, *ways[t.name]) for t in targets]
+        for part in trial.rounds(asked):
+            marks += _marked(recipe, targets, ways, part, opened)
+            if gate.done(marks, recipe.compare.measure, arms_of_gate[-1], arms_of_gate[:-1], candidacy):
+                break
     progress.report("answers", 1, 1)
-    like = [t.name for t in targets if (t.tune.kind, get_backend(t.tune).rendering(t.tune)) == at]
+    like = [t.name for t in targets if _like(recipe, t)]
     for way in ("alone", "retrieval"):
         names = {trial.name_of(t, way) for t in targets if t.name in like}
         trial.same_prompts([m for m in marks if m.arm in names])
     order = [trial.name_of(t, "alone") for t in targets] + [trial.QUOTING]
     order += [trial.name_of(t, "retrieval") for t in targets]
     marks.sort(key=lambda m: order.index(m.arm))
-    ways = {"alone": trial.closed(recipe.export.style), "with retrieval": "grounded"}
-    compared = Compared(
-        key=key_of(recipe, targets, asked),
+    compared = _compared(recipe, targets, marks, candidacy).model_copy(
+        update={"key": key_of(recipe, targets, asked, candidacy), "catalogue": catalogue}
+    )
+    return comparisons.record(compared, marks)
+
+
+def _like(recipe: Recipe, target: Target) -> bool:
+    """Whether the target renders a prompt as the recipe's own model does."""
+    own, theirs = links.of(recipe), target.tune
+    return (theirs.kind, get_backend(theirs).rendering(theirs)) == (own.kind, get_backend(own).rendering(own))
+
+
+def _compared(
+    recipe: Recipe, targets: Sequence[Target], marks: Sequence[Mark], candidacy: Candidacy | None
+) -> Compared:
+    """What the marks come to; the key and the catalogue are not in it yet."""
+    styles = {"alone": trial.closed(recipe.export.style), "with retrieval": "grounded"}
+    first = [m.group for m in marks if m.arm == marks[0].arm]
+    return Compared(
+        key="",
         recipe=recipe.name,
-        catalogue=catalogue,
+        catalogue="",
         measure=recipe.compare.measure,
         targets=tuple(targets),
-        decodings={way: ask.decoding(recipe, style).model_dump() for way, style in ways.items()},
-        questions={group: sum(a.group == group for a in asked) for group in dict.fromkeys(a.group for a in asked)},
+        decodings={way: ask.decoding(recipe, style).model_dump() for way, style in styles.items()},
+        questions={group: first.count(group) for group in dict.fromkeys(first)},
         arms=arms(marks),
         verdicts=verdicts(marks, recipe.compare.measure, recipe.seed),
         simulated=any(t.simulated for t in targets),
+        candidacy=candidacy,
     )
-    return comparisons.record(compared, marks)
+
+
+def _marked(
+    recipe: Recipe,
+    targets: Sequence[Target],
+    ways: dict[str, tuple[Way, ...]],
+    asked: Sequence[TrialQuestion],
+    opened: Index,
+) -> list[Mark]:
+    """The marks of these questions, every target in its ways."""
+    marks: list[Mark] = []
+    for number, target in enumerate(targets):
+        progress.report("answers", number, len(targets), target.name)
+        if "alone" in ways[target.name]:
+            marks += trial.alone(target, asked, recipe, respond.generate, _like(recipe, target))
+        if "retrieval" in ways[target.name]:
+            marks += trial.retrieving(target, asked, opened, recipe, respond.generate)
+    return marks
 
 
 def show(compared: Compared) -> None:

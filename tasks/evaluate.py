@@ -6,9 +6,11 @@ from typing import Any
 
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
+from tasks.answers.reply import Target
 from tasks.backends.contract import Decoding
 from tasks.core import plain, store
 from tasks.core.models import Asked, Finetuned
@@ -29,6 +31,14 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return store.digest_of([context.task.name, results.LAYOUT, VERSION, values, *local])
 
 
+def asked_as(target: Target, drawn: Decoding) -> str:
+    """32 hex digits of all that decides how a model answers a prompt; where its files lie does not matter."""
+    held = to_jsonable_python(target.tune)
+    prompting = {name: held[name] for name in PROMPTING if name in held}
+    who = [target.endpoint, target.digest or target.model, prompting, drawn.model_dump(mode="json")]
+    return store.digest_of([VERSION, who, LOCAL if target.tune.kind == "local" else None])
+
+
 def _name() -> str:
     asked = runtime.task_run.parameters
     drawn = " and ".join(str(decoding.temperature) for decoding in asked["decodings"])
@@ -36,7 +46,7 @@ def _name() -> str:
 
 
 ask = task(name="ask", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(exams.ask)
-answers = task(name="answers", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(exams.answers)
+answers = task(name="answers", task_run_name=_name, cache_policy=NO_CACHE)(exams.answers)  # see respond.generate
 draw_exam = task(name="draw questions")(exams.exam)
 
 

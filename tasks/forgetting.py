@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from prefect.artifacts import create_markdown_artifact
 
 from tasks import evaluate
 from tasks.backends.contract import Link
+from tasks.core import store
 from tasks.core.errors import TrainingError
 from tasks.core.models import Finetuned, Prepared
 from tasks.evaluation import forgetting
 from tasks.evaluation.exams import Exam
 from tasks.evaluation.forgetting import ForgettingMatrix
 from tasks.recipe.model import Recipe
-from tasks.record import evidence
+from tasks.record import evidence, ledger
 
 log = logging.getLogger(__name__)
 Ended = tuple[Link, Finetuned]
@@ -48,15 +50,51 @@ def after(
     if len(before.scores if before else ()) < len(chain) - 1:
         log.warning("what this chain forgets cannot be told: earlier links of it were never measured")
         return None
-    row = [_score(recipe, prepared, (chain[-1][1], last), link) for _, link in chain]
-    made = ForgettingMatrix(
-        shards=tuple(link.train[0].shard for _, link in chain),
-        keys=tuple(key for key, _ in chain),
-        scores=(*(before.scores if before else ()), tuple(row)),
-        kept=(*(before.kept if before else ()), True),
-        bound=recipe.forgetting.bound,
-    )
+    shards, keys = tuple(link.train[0].shard for _, link in chain), tuple(key for key, _ in chain)
+    known = before or ForgettingMatrix(shards=shards, keys=keys, scores=(), kept=(), bound=recipe.forgetting.bound)
+    known = _parent_measured(recipe, prepared, chain, known).model_copy(update={"shards": shards, "keys": keys})
+    made = _measured(recipe, prepared, chain, last, len(chain) - 1, known)
+    made = made.model_copy(update={"kept": (*known.kept, True)})
     return judged(made, recipe.forgetting.bound, last)
+
+
+def _parent_measured(
+    recipe: Recipe, prepared: Prepared, chain: Sequence[tuple[str, Link]], known: ForgettingMatrix
+) -> ForgettingMatrix:
+    """The matrix with the parent's answers as they are asked for now; an older version kept only their mean."""
+    kept = [row for row, went_on in enumerate(known.kept) if went_on]
+    if not kept or (known.measured(kept[-1]) and known.ways[kept[-1]] == _way(recipe)):
+        return known
+    parent = ledger.finished(chain[kept[-1]][0])
+    return known if parent is None else _measured(recipe, prepared, chain, parent, kept[-1], known)
+
+
+def _measured(
+    recipe: Recipe,
+    prepared: Prepared,
+    chain: Sequence[tuple[str, Link]],
+    result: Finetuned,
+    place: int,
+    known: ForgettingMatrix,
+) -> ForgettingMatrix:
+    """The matrix with what the link at this place of the chain answers on its own shard and on those before it."""
+    answers = tuple(_score(recipe, prepared, (chain[place][1], result), link) for _, link in chain[: place + 1])
+    means = tuple(round(fmean(told), 3) for told in answers)
+    held = (*known.answers, *[()] * (len(known.scores) - len(known.answers)))
+    ways = (*known.ways, *[""] * (len(known.scores) - len(known.ways)))
+    return known.model_copy(
+        update={
+            "scores": (*known.scores[:place], means, *known.scores[place + 1 :]),
+            "answers": (*held[:place], answers, *held[place + 1 :]),
+            "ways": (*ways[:place], _way(recipe), *ways[place + 1 :]),
+        }
+    )
+
+
+def _way(recipe: Recipe) -> str:
+    """What tells answers that can be compared from others: how they were drawn."""
+    _, likeliest = evaluate.decodings(recipe.evaluate, 0)
+    return store.digest_of(likeliest.model_dump(mode="json"))
 
 
 def judged(made: ForgettingMatrix, bound: float, last: Finetuned) -> ForgettingMatrix:
@@ -87,15 +125,18 @@ def goes_on(
     return parent
 
 
-def _score(recipe: Recipe, prepared: Prepared, asked: Ended, taught: Link) -> float:
-    """How the asked link's model answers questions on the holdout of the shard that `taught` was tuned on."""
+def _score(recipe: Recipe, prepared: Prepared, asked: Ended, taught: Link) -> tuple[float, ...]:
+    """chrF of the asked link's answers to questions on the holdout of the shard that `taught` was tuned on.
+
+    The questions of a shard are always the same ones, and more of them only add to those.
+    """
     assert recipe.forgetting is not None
     link, result = asked
-    exam = evaluate.draw_exam((), taught.holdout, prepared.shards, 0, recipe.forgetting.questions, recipe.seed)
+    exam = evaluate.draw_exam((), taught.holdout, prepared.shards, 0, recipe.forgetting.questions, taught.seed)
     _, likeliest = evaluate.decodings(recipe.evaluate, recipe.seed)
     only = Exam(seen=(), unseen=exam.unseen)
     (answers,) = evaluate.ask(link.endpoint, result.model, result.model_digest, link.tune, only, (likeliest,))
-    return forgetting.mean(only.all, answers)
+    return forgetting.chrf(only.all, answers)
 
 
 def _show(made: ForgettingMatrix) -> None:

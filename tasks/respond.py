@@ -14,8 +14,9 @@ from tasks.answers import ask
 from tasks.answers.index import Index, folder_of, update
 from tasks.answers.reply import Replied, Reply, Target
 from tasks.backends.contract import Answer, Decoding
-from tasks.core import plain
+from tasks.core import plain, settings, store
 from tasks.core.models import Prepared
+from tasks.evaluation import kept
 from tasks.recipe.model import Recipe
 
 
@@ -36,9 +37,14 @@ def replies(questions: Sequence[str], target: Target, opened: Index, recipe: Rec
 
 
 def generate(target: Target, talks: ask.Talks, drawn: Decoding) -> Sequence[Answer]:
-    """Answers of the target, cached."""
-    (told,) = evaluate.answers(target.endpoint, target.model, target.digest, target.tune, talks, (drawn,))
-    return told
+    """Answers of the target; what it has been asked before is served from what is kept."""
+
+    def asked(new: ask.Talks) -> Sequence[Answer]:
+        (told,) = evaluate.answers(target.endpoint, target.model, target.digest, target.tune, new, (drawn,))
+        return told
+
+    place = store.join(settings.root(), "answers", f"{evaluate.asked_as(target, drawn)}.json")
+    return kept.once(place, talks, asked)
 
 
 def show(replied: Replied) -> None:

@@ -36,6 +36,8 @@ def unjudged(recipe: Recipe, past: ChainHistory) -> bool:
     known = past.forgetting
     if known is None or len(known.scores) < len(past.taught):
         return len(known.scores if known else ()) == len(past.taught) - 1  # where more is missing, no row helps
+    if not known.measured(len(known.scores) - 1):  # by an older version, which stopped chains by chance
+        return not past.taught[-1].kept
     forgot = bool(known.model_copy(update={"bound": recipe.forgetting.bound}).forgotten)
     return forgot if recipe.forgetting.then == "stop" else forgot == past.taught[-1].kept
 
@@ -51,6 +53,9 @@ def resumed(recipe: Recipe, past: ChainHistory, prepared: Prepared) -> ChainStat
         return so  # it forgot too much, and its model was removed since
     known = past.forgetting
     if known is None or len(known.scores) < len(so.links):
+        known = forgetting.after(recipe, prepared, so.links, result, known, begun=True)
+    elif unjudged(recipe, past) and not known.measured(len(known.scores) - 1):
+        known = known.row(len(known.scores) - 2).model_copy(update={"kept": known.kept[:-1]})
         known = forgetting.after(recipe, prepared, so.links, result, known, begun=True)
     elif unjudged(recipe, past):
         known = forgetting.judged(known, recipe.forgetting.bound, result)

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from tasks.answers.reply import Target
 from tasks.core.models import Frozen
+from tasks.evaluation.candidacy import Candidacy
 from tasks.evaluation.trial import Mark
 from tasks.evaluation.verdict import Verdict, verdict
 
@@ -39,6 +40,7 @@ class Compared(Frozen):
     report: str | None = None  # path or URI of the HTML report
     simulated: bool = False
     again: bool = False  # served from its record
+    candidacy: Candidacy | None = None  # where the gate asked
 
     def said(self, new: str, old: str, measure: str) -> Verdict:
         """The verdict of `new` over `old`; LookupError where there is none."""
@@ -92,12 +94,12 @@ def verdicts(marks: Sequence[Mark], measure: str, seed: int) -> tuple[Verdict, .
     found = []
     for first, second in combinations(names, 2):
         for new, old in ((second, first), (first, second)):
-            found.append(verdict(new, old, measure, _pairs(marks, new, old, measure), seed))
-            found.append(verdict(new, old, GUARD, _pairs(marks, new, old, GUARD), seed))
+            found.append(verdict(new, old, measure, pairs(marks, new, old, measure), seed))
+            found.append(verdict(new, old, GUARD, pairs(marks, new, old, GUARD), seed))
     return tuple(found)
 
 
-def _pairs(marks: Sequence[Mark], new: str, old: str, measure: str) -> list[tuple[float, float]]:
+def pairs(marks: Sequence[Mark], new: str, old: str, measure: str) -> list[tuple[float, float]]:
     """Both arms' scores of each question, more being better."""
     scores: dict[str, dict[tuple[str, str], float]] = {new: {}, old: {}}
     for m in marks:

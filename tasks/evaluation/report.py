@@ -71,11 +71,11 @@ def headlines(compared: Compared) -> list[str]:
     return [told(compared.said(arm.name, first, compared.measure)) for arm in compared.arms[1:]]
 
 
-def told(found: Any) -> str:
-    """A verdict as a sentence."""
-    interval = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {found.questions} questions"
+def told(found: Any, wanting: bool = True) -> str:
+    """A verdict as a sentence; `wanting`: with how many more questions it would need."""
+    interval = f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {found.questions:,} questions"
     more = ""
-    if found.word == "can't tell":
+    if wanting and found.word == "can't tell":
         more = f"; about {found.more:,} more would tell" if found.more else "; no number of questions would tell"
     return f"{found.new} vs {found.old}: {found.word} by {found.measure} ({interval}{more})"
 

@@ -7,6 +7,7 @@ Arms: each model by itself and with rows from the index, and the index alone, wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Literal
 
 from tasks.answers import ask, sources
@@ -77,6 +78,21 @@ def asked(exam: Exam, index: Index) -> list[TrialQuestion]:
             raise AnswerError(f"the index has no row {question.uid!r}, which is asked about: prepare again")
         found.append(TrialQuestion(group=group, question=question, row=row))
     return found
+
+
+ROUNDS = (0.25, 0.5, 1.0)  # of the questions, after each of which the gate looks
+
+
+def rounds(trial: Sequence[TrialQuestion]) -> list[list[TrialQuestion]]:
+    """The questions in parts, each with its share of every group."""
+    parts: list[list[TrialQuestion]] = [[] for _ in ROUNDS]
+    for group in dict.fromkeys(one.group for one in trial):
+        mine, done = [one for one in trial if one.group == group], 0
+        for part, share in zip(parts, ROUNDS, strict=True):
+            until = ceil(share * len(mine))
+            part += mine[done:until]
+            done = until
+    return [part for part in parts if part]
 
 
 def closed(style: StyleName) -> StyleName:

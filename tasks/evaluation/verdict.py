@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 
 from tasks.core.models import Frozen
+from tasks.evaluation.evalues import evalue
 
+SCALES = {"chrf": 100.0}  # what a measure is at most; 1 where it is not here
 LEVEL = 0.98  # of the interval: of 100 pairs of equal models, 2 are told apart by mistake
 POWER = 0.8  # how surely `more` questions would bring a verdict, if the difference is what it seems
 DRAWS, AT_ONCE = 10_000, 500
@@ -26,7 +28,8 @@ class Verdict(Frozen):
     """Whether `new` scores above `old` on the same questions.
 
     `difference` is the mean of new - old, within `low` to `high`; `more` is how many more questions a verdict would
-    need, None where there is one or where the difference is nothing.
+    need, None where there is one or where the difference is nothing. The word and the interval are for one look;
+    `evidence` is for the gate, which looks every night: the e-value of "better" (None in records of older versions).
     """
 
     new: str
@@ -38,6 +41,7 @@ class Verdict(Frozen):
     high: float
     questions: int
     more: int | None = None
+    evidence: float | None = None
 
 
 def verdict(new: str, old: str, measure: str, pairs: Sequence[tuple[float, float]], seed: int = 0) -> Verdict:
@@ -59,7 +63,13 @@ def verdict(new: str, old: str, measure: str, pairs: Sequence[tuple[float, float
         high=round(high, 4),
         questions=len(gaps),
         more=_more(gaps) if word == "can't tell" else None,
+        evidence=float(evalue(scaled(pairs, measure))),
     )
+
+
+def scaled(pairs: Sequence[tuple[float, float]], measure: str) -> np.ndarray:
+    """How much more the new one scored on each question, -1 to 1."""
+    return np.array([a - b for a, b in pairs], dtype=float) / SCALES.get(measure, 1.0)
 
 
 def _interval(gaps: np.ndarray, seed: int) -> tuple[float, float]:

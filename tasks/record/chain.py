@@ -168,6 +168,8 @@ def _forgetting(taught: Sequence[LearnedLink], runs: Sequence[Run]) -> Forgettin
         scores=scores,
         kept=tuple(one.kept for one in taught[:many]),
         bound=known.bound if known else 0.0,
+        answers=known.answers if known else (),
+        ways=known.ways if known else (),
     )
 
 

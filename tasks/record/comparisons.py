@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from tasks.core import store
 from tasks.core.errors import DamagedError
-from tasks.evaluation import report
+from tasks.core.models import Promotion
+from tasks.evaluation import candidacy, report
+from tasks.evaluation.candidacy import Candidacy
 from tasks.evaluation.comparison import Compared
 from tasks.evaluation.trial import Mark
 from tasks.record import describe, ledger
@@ -18,6 +20,9 @@ log = logging.getLogger(__name__)
 
 KEY = "shardtune.comparison"
 NOTE = "mlflow.note.content"
+GATE = "shardtune.gate"  # the registered model whose gate asked; the candidacy stands in its own tags
+PLACE = {name: f"{GATE}.{name}" for name in Candidacy.model_fields}
+DECISION = "decision"  # for people
 
 
 def finished(key: str) -> Compared | None:
@@ -35,6 +40,21 @@ def finished(key: str) -> Compared | None:
         return None
 
 
+def next_candidacy(name: str, champion: str | None) -> Candidacy:
+    """The place of the next candidate for the champion of `name`: after all whose comparison is recorded."""
+    api = ledger.client()
+    place = ledger.experiment(api)
+    runs = api.search_runs([place], f"tags.`{GATE}` = '{name}'", max_results=50_000) if place else []
+    tried = [Candidacy.model_validate({key: r.data.tags.get(tag) for key, tag in PLACE.items()}) for r in runs]
+    return candidacy.following(tried, champion)
+
+
+def decided(promotion: Promotion) -> None:
+    """Say in the run of the comparison what the gate made of it."""
+    told = f"{promotion.version} is {promotion.alias}: {promotion.reason}"
+    ledger.client().set_tag(promotion.comparison, DECISION, told[:4_000])
+
+
 def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
     """Put a comparison into MLflow; returns it with its run and where its report is."""
     from mlflow.entities import Metric, RunTag
@@ -43,6 +63,9 @@ def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
     page, picture = report.html(compared, marks), report.picture(compared)
     api = ledger.client()
     tags = {KEY: compared.key, "mlflow.runName": f"compare {compared.recipe} {compared.key[:8]}"}
+    if compared.candidacy:
+        held = compared.candidacy.model_dump()
+        tags |= {GATE: compared.recipe} | {tag: str(held[key]) for key, tag in PLACE.items()}
     run = api.create_run(ledger.experiment(api) or ledger.made(api), tags=tags | describe.source())
     run_id, now = str(run.info.run_id), get_current_time_millis()
     metrics = [

@@ -48,7 +48,7 @@ SMALL = (
     "chain=false",
     "shards=[0]",
     "evaluate={seen: 1, unseen: 1, heldout_rows: 5, max_new_tokens: 120}",
-    "compare={seen: 12, unseen: 12}",
+    "compare={seen: 12, unseen: 12, gate: 12}",
 )
 
 
@@ -227,7 +227,7 @@ SCORES = {(0, 0): 20.0, (1, 0): 10.0, (1, 1): 30.0, (2, 0): 19.0, (2, 1): 12.0, 
 @pytest.fixture
 def forgetting_scores(monkeypatch):
     def score(recipe, prepared, asked, taught):
-        return SCORES[asked[0].train[0].shard, taught.train[0].shard]
+        return (SCORES[asked[0].train[0].shard, taught.train[0].shard],) * 20
 
     monkeypatch.setattr(forgetting, "_score", score)
 
@@ -246,7 +246,7 @@ def test_a_chain_that_forgets_too_much_goes_on_from_the_link_before(place, forge
 
 def test_or_it_stops_and_says_why(place, simulators, forgetting_scores):
     before = serve.seen(simulators.state)["creates"]["openai"]
-    with pytest.raises(TrainingError, match=r"forgets shard 0 by 10\.0 chrF points \(bound 5\)"):
+    with pytest.raises(TrainingError, match=r"forgets shard 0 by 10\.0 chrF points .* 20 questions \(bound 5\)"):
         finetune(forgetful(place, "stop", 22))
     assert serve.seen(simulators.state)["creates"]["openai"] == before + 2
 

@@ -208,7 +208,7 @@ SCORES = {(0, 0): 20.0, (1, 0): 10.0, (1, 1): 30.0, (2, 0): 19.0, (2, 1): 12.0, 
 
 def test_a_link_that_forgot_too_much_is_not_gone_on_from_nor_tried_again(file, lines, simulators, monkeypatch):
     monkeypatch.setattr(
-        forgetting, "_score", lambda r, p, asked, taught: SCORES[asked[0].train[0].shard, taught.train[0].shard]
+        forgetting, "_score", lambda r, p, asked, taught: (SCORES[asked[0].train[0].shard, taught.train[0].shard],) * 20
     )
 
     def wanted(then: str, bound: float = 5.0) -> Recipe:
@@ -232,7 +232,7 @@ def test_a_link_that_forgot_too_much_is_not_gone_on_from_nor_tried_again(file, l
 
 def test_a_single_link_becomes_a_chain_and_what_it_forgets_is_measured(file, simulators, monkeypatch):
     monkeypatch.setattr(
-        forgetting, "_score", lambda r, p, asked, taught: SCORES[asked[0].train[0].shard, taught.train[0].shard]
+        forgetting, "_score", lambda r, p, asked, taught: (SCORES[asked[0].train[0].shard, taught.train[0].shard],) * 20
     )
     more = ("chain=false", "forgetting={questions: 1, bound: 50, then: stop}")
     first = finetune(recipe(file, "single", "shards=[0]", *more))

@@ -17,10 +17,12 @@ from tasks.retrain import Done, Look, moving
 RECIPE = loader.load("demo")
 
 
-def past(links: int, rows: int = 0) -> ChainHistory:
-    """A chain of so many links, of which the first `rows` were measured."""
+def past(links: int, rows: int = 0, kept: bool = True) -> ChainHistory:
+    """A chain of so many links, of which the first `rows` were measured by an older version; `kept` is the last one."""
     taught = tuple(
-        LearnedLink(f"key{n}", Link.model_construct(), RECIPE, Prepared.model_construct(shards=()))
+        LearnedLink(
+            f"key{n}", Link.model_construct(), RECIPE, Prepared.model_construct(shards=()), kept or n < links - 1
+        )
         for n in range(links)
     )
     scores = tuple((20.0,) * (n + 1) for n in range(rows))
@@ -43,3 +45,8 @@ def test_a_round_after_which_the_chain_knows_no_link_more_is_an_error():
 )
 def test_only_a_last_row_that_is_missing_can_still_be_measured(links, rows, owed):
     assert resume.unjudged(RECIPE, past(links, rows)) is owed
+
+
+def test_a_chain_that_an_older_version_stopped_by_means_alone_is_measured_again():
+    assert resume.unjudged(RECIPE, past(3, 3, kept=False))
+    assert not resume.unjudged(RECIPE.model_copy(update={"forgetting": None}), past(3, 3, kept=False))

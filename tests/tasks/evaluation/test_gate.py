@@ -6,15 +6,21 @@ import pytest
 
 from tasks.answers.reply import Target
 from tasks.core.models import Parity
+from tasks.evaluation.candidacy import Candidacy, following
 from tasks.evaluation.comparison import GUARD, Compared
-from tasks.evaluation.forgetting import ForgettingMatrix, heat_map
-from tasks.evaluation.gate import decide
+from tasks.evaluation.forgetting import ForgettingMatrix
+from tasks.evaluation.gate import decide, done
+from tasks.evaluation.trial import Mark
 from tasks.evaluation.verdict import Verdict
 from tasks.recipe.tuning import LocalTune
 
 
 def target(name: str, style: str = "describe", tuned: bool = True) -> Target:
     return Target(name=name, tune=LocalTune(base_model="b"), style=style, model="m" if tuned else None)
+
+
+PLACE = Candidacy(champion="shop/1", champions=1, number=12)
+ENOUGH = {"better": 2 * PLACE.needed, "worse": 0.0, "can't tell": 40.0}
 
 
 def compared(style: str = "describe", before: str = "describe", **words: str) -> Compared:
@@ -27,12 +33,13 @@ def compared(style: str = "describe", before: str = "describe", **words: str) ->
     said = []
     for other, arm in theirs.items():
         common = {"new": mine, "old": arm, "difference": 0.1, "low": 0.0, "high": 0.2, "questions": 60}
-        said.append(Verdict(measure="supported", word=words.get(other, "better"), **common))
+        word = words.get(other, "better")
+        said.append(Verdict(measure="supported", word=word, evidence=ENOUGH[word], **common))
         said.append(Verdict(measure=GUARD, word=words.get(f"{other}_guard", "can't tell"), **common))
     targets = (target("base", style, tuned=False), target("shop/1", before), target("shop/2", style))
     return Compared(
         key="k", recipe="shop", catalogue="c", measure="supported", targets=targets, decodings={}, questions={},
-        arms=(), verdicts=tuple(said), mlflow_run_id="run",
+        arms=(), verdicts=tuple(said), mlflow_run_id="run", candidacy=PLACE,
     )  # fmt: skip
 
 
@@ -70,38 +77,47 @@ def test_an_adapter_that_answers_otherwise_than_in_training_is_challenger(same, 
     assert found.alias == alias and (f"{same} of 4 answers" in found.reason) is (alias == "challenger")
 
 
-def matrix(*rows: tuple[float, ...], kept: tuple[bool, ...] = (), bound: float = 5.0) -> ForgettingMatrix:
-    many = len(rows)
-    return ForgettingMatrix(
-        shards=tuple(range(many)), keys=("k",) * many, scores=rows, kept=kept or (True,) * many, bound=bound
+def test_better_by_the_look_of_it_is_not_enough_after_many_candidates():
+    found = compared()
+    luck = [v.model_copy(update={"evidence": 900.0}) for v in found.verdicts]
+    told = decide(found.model_copy(update={"verdicts": tuple(luck)}), "shop/2", ("base", "shop/1"), "shop/2")
+    assert told.alias == "challenger" and PLACE.needed > 900
+    assert (
+        "better by supported" in told.reason
+        and "not enough evidence: 900 to 1, and 13,235 to 1 is needed" in told.reason
     )
+    assert "of candidate 12 against shop/1; about 24 more questions would be enough" in told.reason
+    first = found.model_copy(update={"verdicts": tuple(luck), "candidacy": following([], "shop/1")})
+    assert decide(first, "shop/2", ("base", "shop/1"), "shop/2").alias == "champion"
+
+
+def test_a_record_of_an_older_version_has_no_evidence():
+    old = compared()
+    old = old.model_copy(update={"verdicts": tuple(v.model_copy(update={"evidence": None}) for v in old.verdicts)})
+    told = decide(old.model_copy(update={"candidacy": None}), "shop/2", ("base", "shop/1"), "shop/2")
+    assert told.alias == "challenger" and "more such questions would not help" in told.reason
+
+
+def marks(arm: str, scores: list[int]) -> list[Mark]:
+    common = {"arm": arm, "group": "unseen", "question": "", "text": "", "abstained": False}
+    return [Mark(uid=str(n), supported=bool(score), **common) for n, score in enumerate(scores)]
+
+
+def test_asking_ends_where_the_evidence_over_each_is_enough_or_a_gain_over_one_is_left_out():
+    def ended(*scores: list[int]) -> bool:
+        asked = [mark for arm, mine in zip("abc", scores, strict=True) for mark in marks(arm, mine)]
+        return done(asked, "supported", "c", ["a", "b"], PLACE)
+
+    assert ended([0] * 100, [0] * 100, [1] * 100)
+    assert not ended([0] * 100, [0, 1] * 50, [1, 0] * 50)
+    assert ended([0] * 100, [1] * 100, [1] * 100)
 
 
 def test_a_model_that_forgot_too_much_is_challenger():
-    found = decided(matrix((20.0,), (14.0, 30.0)))
-    assert found.alias == "challenger"
-    assert found.reason == "the link on shard 1 forgets shard 0 by 6.0 chrF points (bound 5)"
-
-
-def test_what_is_forgotten_is_measured_from_the_best_link_that_was_kept():
-    assert matrix((20.0,)).drops == {}
-    assert matrix((20.0,), (22.0, 30.0), (16.0, 28.0, 9.0)).drops == {0: 6.0, 1: 2.0}
-    assert matrix((20.0,), (22.0, 30.0), (16.0, 28.0, 9.0)).forgotten == {0: 6.0}
-    branched = matrix((20.0,), (10.0, 30.0), (19.0, 28.0, 9.0), kept=(True, False, True))
-    assert branched.drops == {0: 1.0} and not branched.forgotten
-
-
-def test_links_that_nobody_asked_count_for_nothing():
-    gaps = matrix((), (), (16.0, 28.0, 9.0), (15.0, 20.0, 9.0, 8.0))
-    assert gaps.forgotten == {1: 8.0} and matrix((), ()).drops == {}
-    assert len(heat_map(gaps).axes[0].texts) == 7
-
-
-def test_the_heat_map_frames_what_was_forgotten():
-    figure = heat_map(matrix((20.0,), (10.0, 30.0), (19.0, 28.0, 9.0), kept=(True, False, True)))
-    (place, _) = figure.axes
-    assert [t.get_text() for t in place.texts] == ["20.0", "10.0", "30.0", "19.0", "28.0", "9.0"]
-    assert [(round(p.get_x()), round(p.get_y())) for p in place.patches] == [(0, 1)]
-    assert [t.get_text() for t in place.get_yticklabels()] == ["0", "1, not kept", "2"]
-    assert "framed: more than 5 points" in place.get_title()
-    assert "framed" not in heat_map(matrix((20.0,), (22.0, 30.0))).axes[0].get_title()
+    answers = (((20.0,) * 30,), ((14.0,) * 30, (30.0,) * 30))
+    told = ForgettingMatrix(
+        shards=(0, 1), keys=("a", "b"), scores=((20.0,), (14.0, 30.0)), kept=(True, True), bound=5.0, answers=answers,
+        ways=("", ""),
+    )  # fmt: skip
+    found = decided(told)
+    assert found.alias == "challenger" and found.reason == told.told

@@ -42,8 +42,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     held = 0
     for seed in range(200):
         chance = np.random.default_rng(seed)
-        found = of(list(chance.normal(0.3, 1, 80)), list(chance.normal(0, 1, 80)), seed)
-        held += found.low <= 0.3 <= found.high
+        found = of(list(chance.normal(0.53, 0.1, 80)), list(chance.normal(0.5, 0.1, 80)), seed)
+        held += found.low <= 0.03 <= found.high
     assert held / 200 >= LEVEL - 0.04
 
 

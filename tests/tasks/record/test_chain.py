@@ -58,7 +58,10 @@ def end(link: Link, model: str = "ft:model") -> Link:
 
 def forget(way: list[Link], *rows: tuple[float, ...], kept: tuple[bool, ...]) -> None:
     shards, keys = tuple(range(len(rows))), tuple(link.key for link in way)
-    matrix = ForgettingMatrix(shards=shards, keys=keys, scores=rows, kept=kept, bound=5.0)
+    answers = tuple(tuple((mean,) * 20 for mean in row) for row in rows)
+    matrix = ForgettingMatrix(
+        shards=shards, keys=keys, scores=rows, kept=kept, bound=5.0, answers=answers, ways=("",) * len(rows)
+    )
     evidence.forgetting(ledger.run_id(way[-1].key), matrix)
 
 
