@@ -14,7 +14,7 @@ from tasks.evaluation.candidacy import Candidacy
 from tasks.evaluation.comparison import Compared
 from tasks.orchestrator import runs
 from tasks.recipe.model import Recipe
-from tasks.record import comparisons, registry
+from tasks.record import aliases, comparisons, registry
 
 
 @flow(name="compare", flow_run_name="compare {models}", on_running=[runs.sign], on_failure=[runs.lost])
@@ -31,7 +31,8 @@ def compare(
     if recipe is None:
         raise AnswerError("of which recipe is 'base'? name one, or a model that was tuned by it")
     recipe = links.exporting(recipe)
-    return between(recipe, models, sure(recipe, links.rendering(recipe)), backends)
+    compared = between(recipe, models, sure(recipe, links.rendering(recipe)), backends)
+    return compared.model_copy(update={"decisions": aliases.decisions(t.version for t in compared.targets)})
 
 
 def between(

@@ -206,7 +206,7 @@ def compared(result: Compared) -> None:
             echo(f"  {arm.name:32}{told}{likeness:>8}{rates['tokens']:>8.0f}")
     from tasks.evaluation.report import headlines
 
-    for line in headlines(result):
+    for line in (*headlines(result), *result.decisions):
         echo(line)
     if result.simulated:
         echo("SIMULATED: a simulator stood in for a provider; no number of its model is real")

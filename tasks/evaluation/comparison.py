@@ -41,6 +41,7 @@ class Compared(Frozen):
     simulated: bool = False
     again: bool = False  # served from its record
     candidacy: Candidacy | None = None  # where the gate asked
+    decisions: tuple[str, ...] = ()  # what the gate made of these models, and why
 
     def said(self, new: str, old: str, measure: str) -> Verdict:
         """The verdict of `new` over `old`; LookupError where there is none."""

@@ -9,11 +9,11 @@ from tasks.answers.reply import Target
 from tasks.core.models import Parity, Promotion
 from tasks.evaluation.candidacy import NOBODY, Candidacy
 from tasks.evaluation.comparison import GUARD, Compared, pairs
-from tasks.evaluation.evalues import clear, hopeless
+from tasks.evaluation.evalues import GAIN, clear, hopeless
 from tasks.evaluation.forgetting import ForgettingMatrix
 from tasks.evaluation.report import told
 from tasks.evaluation.trial import Mark, Way, name_of
-from tasks.evaluation.verdict import Verdict, scaled
+from tasks.evaluation.verdict import SCALES, Verdict, scaled
 from tasks.examples.styles import STYLES
 
 
@@ -79,7 +79,9 @@ def weighed(found: Verdict, place: Candidacy) -> str:
     if enough(found, place):
         return f"evidence {_odds(held)}, {_odds(place.needed)} needed of {tried}"
     more = "more such questions would not help"
-    if held > 1:
+    if found.high / SCALES.get(found.measure, 1.0) < GAIN:
+        more = f"a gain of {100 * GAIN:.0f} points, which the gate looks for, is left out"
+    elif held > 1:
         wanted = math.ceil(found.questions * math.log(place.needed) / math.log(held)) - found.questions
         more = f"about {wanted:,} more questions would be enough if it goes on like this"
     return f"not enough evidence: {_odds(held)}, and {_odds(place.needed)} is needed of {tried}; {more}"

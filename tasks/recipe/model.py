@@ -235,11 +235,11 @@ class Forgetting(Frozen):
     """What a chain may forget: after each link, questions on the holdouts of all earlier shards."""
 
     questions: int = Field(
-        64,
+        80,
         ge=1,
         le=1_000,
         title="Questions per shard",
-        description="Asked of every later link. With 64 a loss of ten chrF points is seen at once.",
+        description="Asked of every later link. With 80 a loss of ten chrF points is seen at once.",
     )
     bound: float = Field(
         5.0,

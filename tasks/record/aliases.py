@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,17 @@ def decided(name: str, run_id: str) -> bool:
     """Whether the gate has decided of the model of this run."""
     held = ledger.client().search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
     return any(DECIDED in version.tags for version in held)
+
+
+def decisions(versions: Iterable[str | None]) -> tuple[str, ...]:
+    """What the gate made of these versions, NAME/VERSION each, and why; nothing of those that it never saw."""
+    api, found = ledger.client(), []
+    for name, _, version in (whole.rpartition("/") for whole in versions if whole):
+        told = api.get_model_version(name, version).tags.get(DECIDED)
+        if told:
+            made = Promotion.model_validate_json(told)
+            found.append(f"{made.version} became {made.alias}: {made.reason}")
+    return tuple(found)
 
 
 def champion(name: str) -> str | None:

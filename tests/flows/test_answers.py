@@ -97,6 +97,9 @@ def champion(place: Path, simulators: serve.Simulators) -> Finetuned:
 def test_a_model_that_got_the_right_rows_is_champion(champion):
     assert (champion.promotion.version, champion.promotion.alias) == ("grounded/1", "champion")
     assert "better by supported" in champion.promotion.reason
+    assert "224 to 1 needed of candidate 1 against base" in champion.promotion.reason
+    tags = ledger.client().get_run(champion.promotion.comparison).data.tags
+    assert tags["decision"] == f"grounded/1 is champion: {champion.promotion.reason}"
     held = ledger.client().get_model_version_by_alias("grounded", "champion")
     assert (held.run_id, held.tags["shardtune.key"]) == (champion.mlflow_run_id, champion.key)
 
@@ -136,6 +139,7 @@ def test_compare_gives_a_table_verdicts_and_a_report_and_is_made_once(champion, 
     assert found["absent"]["abstained"] >= 0.9 and found["seen"]["usd"] > 0
     said = compared.said("champion + retrieval", "base + retrieval", "supported")
     assert (said.word, said.questions) == ("better", 24)
+    assert compared.decisions == (f"grounded/1 became champion: {champion.promotion.reason}",)
     run = ledger.client().get_run(compared.mlflow_run_id)
     assert run.data.metrics["seen/supported champion with retrieval"] == found["seen"]["supported"]
     files = {a.path for a in ledger.client().list_artifacts(compared.mlflow_run_id)}
@@ -158,6 +162,7 @@ def test_an_equal_model_is_a_challenger_with_the_reason(champion, place):
     done = finetune(grounded(place, "promote=true", "seed=5"))
     assert done.promotion.alias == "challenger"
     assert "can't tell" in done.promotion.reason and aliases.champion("grounded") == "grounded/1"
+    assert "671 to 1 is needed of candidate 1 against grounded/1" in done.promotion.reason
     held = ledger.client().get_model_version_by_alias("grounded", "challenger")
     assert held.tags["shardtune.reason"] == done.promotion.reason
 

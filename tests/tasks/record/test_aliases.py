@@ -150,3 +150,10 @@ def test_the_base_of_a_recipe_is_a_model_too():
 def test_mlflow_refuses_what_we_rely_on_it_to_refuse():
     with pytest.raises(MlflowException):
         ledger.client().get_model_version_by_alias("shop", "champion")
+
+
+def test_what_the_gate_made_of_a_version_is_told():
+    for seed in (1, 2):
+        aliases.register("shop", tuned(seed))
+    promoted("shop/1", None)
+    assert aliases.decisions(("shop/2", None, "shop/1")) == ("shop/1 became champion: because of shop/1",)
