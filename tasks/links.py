@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import NamedTuple
 
 from prefect import task
@@ -11,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import check
 from tasks.backends import get_backend
 from tasks.backends.contract import Link
+from tasks.backends.pricing import ARMS
 from tasks.core.errors import BackendError, RecipeError
 from tasks.core.models import Export, Finetuned, Prepared
 from tasks.examples.templates import Rendering
@@ -82,9 +84,10 @@ def _left_out(export: Export, link: Link) -> int:
     return (export.truncated or 0) if link.too_long == "drop" else 0
 
 
-def _remembered(recipe: Recipe) -> int:
-    """Questions on each shard of a chain so far."""
-    return recipe.forgetting.questions if recipe.chain and recipe.forgetting else 0
+def _remembered(recipe: Recipe, before: int) -> int:
+    """Questions on the shards of a chain so far, as many as cost the same: these are asked of one model, once."""
+    each = recipe.forgetting.questions if recipe.chain and recipe.forgetting else 0
+    return ceil(before * each / ARMS)
 
 
 def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], before: int) -> Link:
@@ -111,7 +114,7 @@ def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], before: int
         tune=tune,
         style=recipe.export.style,
         seed=recipe.seed,
-        asked=recipe.evaluate.seen + recipe.evaluate.unseen + before * _remembered(recipe),
+        asked=recipe.evaluate.seen + recipe.evaluate.unseen + _remembered(recipe, before),
         answer_tokens=recipe.evaluate.max_new_tokens,
         too_long=tune.too_long if too_long and isinstance(tune, LocalTune) else None,
         retrain_days=recipe.retrain_days,
