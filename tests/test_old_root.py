@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasks import resume
 from tasks.backends import get_backend
 from tasks.backends.contract import Job, Link
 from tasks.core import store
 from tasks.core.models import Prepared
-from tasks.record import aliases, chain, ledger, lineage, registry
+from tasks.evaluation.candidacy import Candidacy
+from tasks.record import aliases, chain, comparisons, ledger, lineage, registry
 
 TOP = Path(__file__).parent.parent
 ARCHIVE = Path(__file__).parent / "old" / "root-c735e57.tar.xz"
@@ -96,6 +98,14 @@ def test_the_chain_is_what_it_was():
     assert [one.key for one in past.taught] == [FIRST, SECOND] and not past.underway
     assert past.last is not None and past.last.key == SECOND
     assert past.forgetting is not None and len(past.forgetting.scores) == 2
+    assert past.forgetting.drops == {} and not resume.unjudged(past.taught[-1].recipe, past)  # its verdict stands
+
+
+def test_its_comparison_is_read_and_the_gate_counts_from_the_next_candidate():
+    found = comparisons.finished("a6385b53ca66de3d03445550e4553d0d")
+    assert found is not None and found.candidacy is None and found.verdicts[0].evidence is None
+    assert aliases.decisions(["demo/1"])[0].startswith("demo/1 became ")
+    assert comparisons.next_candidacy("demo", "demo/1") == Candidacy(champion="demo/1", champions=0, number=1)
 
 
 def test_the_registered_model_keeps_its_versions_and_its_past():
