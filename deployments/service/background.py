@@ -84,9 +84,12 @@ def main() -> None:
     import uvicorn
 
     from deployments.service import door
-    from tasks.core import access
+    from tasks.core import access, imports
 
-    used = Used(door.Door(door.prefect(), access.origins(chosen.port)))
+    imports.seldom()
+    with imports.without(imports.GRAMMAR):
+        app = door.prefect()
+    used = Used(door.Door(app, access.origins(chosen.port)))
     config = uvicorn.Config(used, log_level="warning", server_header=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     threading.Thread(target=look_after, args=(server, used, chosen.idle), daemon=True).start()

@@ -124,7 +124,7 @@ def enter(verbose: bool = False, flows: bool = True) -> None:
 
     A command that runs flows is led to a Prefect server, started where there is none.
     """
-    from tasks.core import settings
+    from tasks.core import imports, settings
     from tasks.orchestrator import server
 
     if not verbose:
@@ -134,7 +134,8 @@ def enter(verbose: bool = False, flows: bool = True) -> None:
     settings.enter()
     if flows:
         server.use()
-        importlib.import_module("prefect")  # meanwhile the server starts
+        with imports.without(imports.GRAMMAR):
+            importlib.import_module("prefect")  # meanwhile the server starts
         server.ready()
     logging.captureWarnings(True)
     show.bars()

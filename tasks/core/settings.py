@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tasks.core import processes, redaction
+from tasks.core import imports, processes, redaction
 from tasks.core.errors import RecipeError
 
 ROOT_VARIABLE = "SHARDTUNE_ROOT"
@@ -221,6 +221,7 @@ def enter() -> None:
     }
     for name, value in (EVERYWHERE | places).items():
         os.environ.setdefault(name, value)
+    imports.seldom()
     redaction.logs()
     for ours in ("flows", "tasks"):
         logging.getLogger(ours).setLevel(logging.INFO)  # for the log that Prefect keeps of a run

@@ -108,7 +108,7 @@ class Side:
         words = ("finetune", "--recipe", "demo", "--catalogue", source, *sets, "--json")
         told = json.loads(self.run("finetune, first", *words))
         trained = sum(
-            json.loads(path.read_text()).get("seconds", 0.0)
+            json.loads(path.read_text())["facts"]["seconds"]
             for path in Path(self.env["SHARDTUNE_ROOT"], "jobs").rglob("status.json")
         )
         first = self.costs["finetune, first"][-1]

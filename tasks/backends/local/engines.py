@@ -13,6 +13,7 @@ from typing import Any
 
 from tasks.backends.local import distributed
 from tasks.backends.local.jobs import LocalLink
+from tasks.core import imports
 from tasks.core.errors import BackendError
 from tasks.core.models import Finding
 from tasks.recipe.tuning import LocalTune
@@ -21,7 +22,7 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes
 # Functions that look once for a package that `lean` hides.
 ASKED = {
     "peft.import_utils": ("is_bnb_available", "is_bnb_4bit_available"),
-    "transformers.utils.import_utils": ("is_bitsandbytes_available", "is_sklearn_available"),
+    "transformers.utils.import_utils": ("is_bitsandbytes_available", "is_scipy_available", "is_sklearn_available"),
 }
 UNSLOTH_ON_CPU = (2026, 10, 9)  # the first that imports, and trains, without a GPU
 
@@ -53,17 +54,13 @@ def apart(tune: LocalTune) -> bool:
 def lean(tune: LocalTune) -> Iterator[None]:
     """Imports inside find no package that a model of this tuning does without: they cost three CPU seconds.
 
-    transformers imports scikit-learn for a way of decoding that nobody here uses, and peft imports bitsandbytes, which
-    brings torch's compiler, for layers in 4 bits.
+    transformers imports scikit-learn for a way of decoding, and SciPy for losses of pictures: nobody here uses either.
+    peft imports bitsandbytes, which brings torch's compiler, for layers in 4 bits.
     """
-    unused = ["sklearn"] + ["bitsandbytes"] * (not tune.load_in_4bit)
-    hidden = [name for name in unused if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: Python's way to say that there is none
     try:
-        yield
+        with imports.without("sklearn", "scipy", *["bitsandbytes"] * (not tune.load_in_4bit)):
+            yield
     finally:
-        for name in hidden:
-            del sys.modules[name]
         for module, asked in ASKED.items():  # they remember that there was none, and a later model may be in 4 bits
             for name in asked if module in sys.modules else ():
                 getattr(sys.modules[module], name).cache_clear()

@@ -23,7 +23,7 @@ def resident(tune: Tune, model: str | None) -> Callable[[Talks, Decoding], list[
     from tasks.backends.local import engines, models
     from tasks.backends.local.sampler import Sampler
 
-    engines.quiet()
-    with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
+    with engines.lean(tune), tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
+        engines.quiet()
         adapter = None if model is None else local.fetched(model, Path(folder))
         return Sampler(models.resolve(tune), adapter, tune, local.version(tune, adapter)).answer
