@@ -169,12 +169,18 @@ class Parity(Frozen):
 
 
 class Promotion(Frozen):
-    """What the gate decided of a registered model, and why. `comparison` is the MLflow run with the verdicts."""
+    """What the gate decided of a registered model, and why. `comparison` is the MLflow run with the verdicts.
+
+    `evidence` is the least that there is over any of the others, `needed` what was enough; both are e-values, and None
+    in records of older versions.
+    """
 
     version: str  # NAME/VERSION
     alias: Literal["champion", "challenger"]
     reason: str
     comparison: str
+    evidence: float | None = None
+    needed: float | None = None
 
 
 class Finetuned(Frozen):

@@ -34,10 +34,11 @@ def decide(
     targets = {t.name: t for t in compared.targets}
     mine = name_of(targets[candidate], way(targets[candidate], targets[candidate]))
     place = compared.candidacy or Candidacy(champion=NOBODY, champions=0, number=1)
-    against, lacking = [], []
+    against, lacking, evidence = list[str](), list[str](), list[float]()
     for other in others:
         theirs = name_of(targets[other], way(targets[other], targets[candidate]))
         better, guarded = compared.said(mine, theirs, compared.measure), compared.said(mine, theirs, GUARD)
+        evidence.append(better.evidence or 0.0)
         against.append(f"{told(better, wanting=False)}, {weighed(better, place)}")
         if not enough(better, place):
             lacking.append(against[-1])
@@ -52,6 +53,8 @@ def decide(
         alias="challenger" if lacking else "champion",
         reason="; ".join(lacking or against),
         comparison=compared.mlflow_run_id,
+        evidence=min(evidence),
+        needed=place.needed,
     )
 
 

@@ -50,9 +50,12 @@ def next_candidacy(name: str, champion: str | None) -> Candidacy:
 
 
 def decided(promotion: Promotion) -> None:
-    """Say in the run of the comparison what the gate made of it."""
-    told = f"{promotion.version} is {promotion.alias}: {promotion.reason}"
-    ledger.client().set_tag(promotion.comparison, DECISION, told[:4_000])
+    """Say in the run of the comparison what the gate made of it, and on how much evidence."""
+    api, told = ledger.client(), f"{promotion.version} is {promotion.alias}: {promotion.reason}"
+    api.set_tag(promotion.comparison, DECISION, told[:4_000])
+    for name, value in (("evidence", promotion.evidence), ("evidence_needed", promotion.needed)):
+        if value is not None:
+            api.log_metric(promotion.comparison, name, value)
 
 
 def record(compared: Compared, marks: Sequence[Mark]) -> Compared:

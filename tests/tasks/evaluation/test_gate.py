@@ -52,6 +52,7 @@ def decided(forgetting: ForgettingMatrix | None = None, parity: Parity | None = 
 def test_better_than_both_and_worse_by_no_guard_is_champion(style, before):
     found = decided(style=style, before=before)
     assert (found.alias, found.version, found.comparison) == ("champion", "shop/2", "run")
+    assert (found.evidence, found.needed) == (2 * PLACE.needed, PLACE.needed)
     assert "better by supported" in found.reason
 
 

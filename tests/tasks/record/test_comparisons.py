@@ -42,8 +42,11 @@ def test_the_same_comparison_is_no_second_try():
 
 def test_what_the_gate_made_of_it_stands_in_its_run():
     run_id = compared("k", comparisons.next_candidacy("shop", None)).mlflow_run_id
-    comparisons.decided(Promotion(version="shop/2", alias="challenger", reason="not enough", comparison=run_id))
-    tags = ledger.client().get_run(run_id).data.tags
+    told = Promotion(version="shop/2", alias="challenger", reason="not enough", comparison=run_id)
+    comparisons.decided(told.model_copy(update={"evidence": 12.0, "needed": 900.0}))
+    run = ledger.client().get_run(run_id)
+    assert (run.data.metrics["evidence"], run.data.metrics["evidence_needed"]) == (12.0, 900.0)
+    tags = run.data.tags
     assert tags["decision"] == "shop/2 is challenger: not enough"
     assert (tags["shardtune.gate"], tags["shardtune.gate.champion"], tags["shardtune.gate.number"]) == (
         "shop", NOBODY, "1",
