@@ -4,7 +4,8 @@ A gap is what the new model scored more than the old one on a question. Whoever 
 the new model has, after all questions, the product of (1 + b * gap) times as much. Where the new model is no better,
 that is 1 or less on average, so it is E or more in at most 1 of E cases (Markov), whenever they look (Ville). It
 holds for any kind of scores, few and many questions, in any order, for groups of questions in fixed shares (the
-product is concave in the means of groups), and for questions drawn without replacement (negative association).
+product is concave in the means of groups), and, of each look, for questions drawn without replacement (negative
+association).
 
 I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86(1), 2024;
 D. P. Foster and R. A. Stine, "Alpha-investing", JRSS B 70(2), 2008, for error rates spent one after another.
