@@ -22,7 +22,7 @@ from tasks.record import evidence, ledger, owing
 
 log = logging.getLogger(__name__)
 
-ABSENT = 3  # longest pauses between two looks for which a provider may not list a job that it has
+ABSENT = 5  # longest pauses between two looks for which a provider may not list a job that it has
 
 
 @flow(name="sweep", flow_run_name="sweep", on_running=[runs.sign], on_failure=[runs.lost])

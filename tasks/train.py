@@ -55,7 +55,7 @@ def beside(recipe: Recipe, link: Link, prepared: Prepared) -> ledger.ExportOrigi
 
 def known(link: Link) -> bool:
     """Whether the ledger or the provider has a job of this link: then nothing is to be paid for it any more."""
-    return bool(ledger.job_id(link.key)) or get_backend(link.tune).find(link.key) is not None
+    return bool(ledger.job_id(link.key)) or lifecycle.known(link.key, get_backend(link.tune)) is not None
 
 
 @task(cache_policy=NO_CACHE)
@@ -117,7 +117,7 @@ def found(link: Link, job: Job | None) -> Job | None:
     if job is not None:
         return job
     with lifecycle.locked(link.key):
-        job = ledger.MlflowLedger.job(link.key) or get_backend(link.tune).find(link.key)
+        job = ledger.MlflowLedger.job(link.key) or lifecycle.known(link.key, get_backend(link.tune))
         if job is not None:
             ledger.MlflowLedger.record(job)
         return job

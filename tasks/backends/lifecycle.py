@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from filelock import FileLock
 
-from tasks.backends import patience
+from tasks.backends import calls, patience
 from tasks.backends.contract import ENDED, Backend, Job, JobStatus, Link
 from tasks.core import settings
 from tasks.core.errors import BackendError, LimitError, NotReadyError, TransientError, VanishedError
@@ -22,7 +22,6 @@ from tasks.core.errors import BackendError, LimitError, NotReadyError, Transient
 log = logging.getLogger(__name__)
 
 UNLISTED = "absent"  # what a sweep that finds no job waits for: that its provider lists one
-CREATING = "creating"  # what a create call waits for: its answer
 LOOKS = 8  # for a job whose create call may or may not have worked
 TRIES = 5  # looks at a job whose provider does not answer
 GONE = 8  # looks at a job that its provider does not know: it may be too new
@@ -63,7 +62,7 @@ def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> 
         ledger.open(link)
         patience.over(link.key, UNLISTED)  # of the job of this start a sweep has not waited for yet
         try:
-            job = ledger.job(link.key) or backend.find(link.key) or _half_made(link, backend)
+            job = ledger.job(link.key) or known(link.key, backend) or _half_made(link, backend)
             if job is None:
                 job, adopted = _submit(link, backend), False
             else:
@@ -75,7 +74,8 @@ def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> 
                     backend.tidy(link)
             raise
         ledger.record(job)
-        patience.over(link.key, CREATING)
+        if backend.paid and (call := calls.last(link.key)) and call.state == "sent":
+            calls.over(call, "answered", job)
         with suppress(BackendError):  # the next start or sweep does it
             backend.tidy(link, job)
         return Started(job, adopted)
@@ -97,11 +97,15 @@ def _adopt(job: Job, link: Link, backend: Backend, ledger: Ledger, again: bool) 
     if not again:
         reason = status.error or status.detail or "no reason given"
         raise BackendError(f"job {job.id!r} ended {status.state}: {reason}; mend the cause, then add --again")
-    newer = backend.find(link.key)
-    if newer is not None and newer.id != job.id and look(backend, newer).state not in ("failed", "cancelled"):
-        return newer, True  # a new attempt was made before, and whoever made it died before it was recorded
+    ended = {job.id}
+    for newer in (calls.job(link.key) if backend.paid else None, backend.find(link.key)):
+        if newer is not None and newer.id not in ended:
+            if look(backend, newer).state not in ("failed", "cancelled"):
+                return newer, True  # a new attempt was made before, and who made it died before it was recorded
+            ended.add(newer.id)
+    if (newer := _half_made(link, backend, frozenset(ended))) is not None:
+        return newer, True
     ledger.open(link, anew=True)
-    ended = {job.id} if newer is None else {job.id, newer.id}
     return _submit(link, backend, frozenset(ended)), False
 
 
@@ -134,30 +138,52 @@ def _submit(link: Link, backend: Backend, ended: frozenset[str] = frozenset()) -
 
 
 @contextmanager
-def creating(key: str) -> Iterator[None]:
-    """Around a create call: until its job is recorded, or it is refused, a mark tells the next start that a job may
-    be there which its provider does not list yet."""
-    patience.over(key, CREATING)
-    patience.waited(key, CREATING)
+def creating(key: str, poll: tuple[float, float]) -> Iterator[Callable[[Job], Job]]:
+    """Around a create call, whose job goes through what this yields.
+
+    Until it is answered or refused, a mark under the root tells the next start, on any machine, that a job may be there
+    which its provider does not list yet. TransientError where such a mark stands that was not waited for yet.
+    """
+    before, made = calls.last(key), list[Job]()
+    unanswered = before is not None and before.state == "sent" and before.ago < patient(poll)
+    call = None if unanswered else calls.claim(key, before)
+    if call is None:
+        raise TransientError("another create call of this link was sent a moment ago, and nobody knows yet its answer")
+
+    def answered(job: Job) -> Job:
+        made.append(job)
+        return job
+
     try:
-        yield
+        yield answered
     except BackendError as error:
         if isinstance(error, TransientError) and not isinstance(error, LimitError):
             raise
-        patience.over(key, CREATING)
+        calls.over(call, "refused")
         raise
+    calls.over(call, "answered" if made else "refused", *made)
 
 
-def _half_made(link: Link, backend: Backend) -> Job | None:
-    """The job of a create call during which somebody died on this machine a moment ago, looked for with patience."""
-    ago = patience.since(link.key, CREATING)
-    if ago is None or ago > sum(pauses(backend.poll, LOOKS)):
+def known(key: str, backend: Backend) -> Job | None:
+    """The job of this key as the marks of create calls tell it, or else the provider."""
+    return (calls.job(key) if backend.paid else None) or backend.find(key)
+
+
+def _half_made(link: Link, backend: Backend, ended: frozenset[str] = frozenset()) -> Job | None:
+    """The job of a create call that was cut a moment ago, here or on another machine, looked for with patience."""
+    call = calls.last(link.key) if backend.paid else None
+    if call is None or call.state != "sent" or call.ago > patient(backend.poll):
         return None
-    log.warning("a create call of %s was cut %.0f s ago: looking whether its job is there", link.told, ago)
-    found, blind = _searched(link, backend, frozenset(), LOOKS)
+    log.warning("a create call of %s has no answer yet: looking whether its job is there", link.told)
+    found, blind = _searched(link, backend, ended, LOOKS)
     if blind is not None:
         raise TransientError(f"whether a job of {link.told} is there nobody can say ({blind}): try again later")
     return found
+
+
+def patient(poll: tuple[float, float]) -> float:
+    """Seconds for which a job is looked for whose create call has no answer."""
+    return sum(pauses(poll, LOOKS))
 
 
 def _searched(

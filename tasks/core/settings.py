@@ -25,7 +25,7 @@ LOCAL_VARIABLE = "SHARDTUNE_LOCAL"  # a worker starts each run in another folder
 
 # What the first level of a root holds. A person may have put other things there, which are theirs.
 OURS = re.compile(
-    r"adapters|catalogue|datasets|demo|exports|index|jobs|locks|logs|mlartifacts|mlflow.*|models|prefect|rehearsal|"
+    r"adapters|calls|catalogue|datasets|demo|exports|index|jobs|locks|logs|mlartifacts|mlflow.*|models|prefect|rehearsal|"
     r"retrain|server|shards|unsloth|[a-z-]+\.json|.*\.(lock|part)"
 )
 UMASK_VARIABLE = "SHARDTUNE_UMASK"  # the mask of the person, for children of a process that has entered the state

@@ -152,6 +152,39 @@ def write(uri: str, value: BaseModel | dict[str, Any], derived: bool = False) ->
     write_json(uri, sealed(value if isinstance(value, dict) else value.model_dump(mode="json")), derived)
 
 
+def claim(uri: str, value: BaseModel) -> bool:
+    """Write a record as `write` does, where nothing stands at `uri`; False where something does.
+
+    Of several machines one gets True, on a disk and in object storage that knows conditional writes (S3, GCS). A reader
+    may meet it half written on a disk, and then it is damaged.
+    """
+    held = value.model_dump(mode="json")
+    data = json.dumps(sealed(held), ensure_ascii=False, indent=1).encode()
+    path = local(uri)
+    if path is not None:
+        _folder(path.parent)
+        try:
+            with path.open("xb") as stream:
+                os.fchmod(stream.fileno(), settings.mode(path))
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except FileExistsError:
+            return False
+        _sync(path.parent)
+        return True
+    fs, name = fsspec.core.url_to_fs(uri)
+    try:
+        fs.pipe_file(name, data, mode="create")
+    except Exception as error:  # each library has its own for "it is there", and for "conditions are unknown here"
+        fs.invalidate_cache()
+        if fs.exists(name):  # a write that was repeated after a lost answer finds itself
+            return read(uri) == held
+        log.warning("%r cannot be written on condition (%s): it is written without", uri, type(error).__name__)
+        write(uri, value)
+    return True
+
+
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
     """A dict of JSON values with the seal that `opened` looks at."""
     return {**value, SEAL: digest_of(value)[:16]}

@@ -146,13 +146,14 @@ class Gemini:
             config.validation_dataset = types.TuningValidationDataset(gcs_uri=bucket.put(heldout, folder))
             # The SDK calls all of its tuning experimental, at every first call.
             told = vertex.translated("creating the job", self.poll[1])
-            with lifecycle.creating(link.key), told, warnings.catch_warnings(action="ignore"):
+            mark = lifecycle.creating(link.key, self.poll)
+            with mark as answered, told, warnings.catch_warnings(action="ignore"):
                 created = self.creating.tunings.tune(
                     base_model=parent or link.start,
                     training_dataset=types.TuningDataset(gcs_uri=sent),
                     config=config,
                 )
-                return self._job(created, link.key)
+                return answered(self._job(created, link.key))
 
     def _uploads(self, link: Link) -> tuple[uploads.Upload, uploads.Upload]:
         rows = sum(e.examples for e in link.train)

@@ -158,12 +158,12 @@ class OpenAI:
             more = {
                 "metadata": {KEY: link.key, "shardtune_recipe": link.name},
                 "seed": link.seed,
-                "suffix": self.tune.suffix or _suffix(link.key),
+                "suffix": _suffix(link.key, self.tune.suffix, 18 if self.azure else 64),
             }
             while True:
-                with lifecycle.creating(link.key), self._told("creating the job"):
+                with lifecycle.creating(link.key, self.poll) as answered, self._told("creating the job"):
                     try:
-                        return self._job(self._created(link, files, more), link.key)
+                        return answered(self._job(self._created(link, files, more), link.key))
                     except (openai.BadRequestError, openai.UnprocessableEntityError, openai.NotFoundError) as error:
                         # Refused before anything was made, so asking for less is no second job.
                         if _unseen(error, files):
@@ -297,9 +297,9 @@ def _metadata(job: Any) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _suffix(key: str) -> str:
-    """What a model's name tells of its link where the recipe gives no suffix; Azure takes 18 characters."""
-    return f"st-{key[:12]}"
+def _suffix(key: str, own: str | None = None, most: int = 64) -> str:
+    """What a model's name tells of its link: the recipe's own suffix, as much as fits, and the key's beginning."""
+    return f"{(own or 'st')[: most - 13].rstrip('-')}-{key[:12]}"
 
 
 def _is_of(job: Any, key: str) -> bool:
@@ -309,7 +309,7 @@ def _is_of(job: Any, key: str) -> bool:
     extra, begun = job.model_extra or {}, _plain(job.model)
     named = [extra.get("user_provided_suffix"), extra.get("suffix"), getattr(job, "fine_tuned_model", None)]
     # What it starts from may carry the key of the link before, and so may the name that is made of that.
-    return _plain(_suffix(key)) not in begun and any(_plain(_suffix(key)) in _plain(name) for name in named)
+    return key[:12] not in begun and any(key[:12] in _plain(name) for name in named)
 
 
 def _plain(name: Any) -> str:

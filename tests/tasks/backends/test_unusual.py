@@ -15,13 +15,13 @@ from google.oauth2 import _client as google_tokens
 
 from deployments.simulators import serve
 from deployments.simulators.openai import azure, jobs
-from tasks.backends import endpoint, get_backend, lifecycle, patience, room, uploads
+from tasks.backends import calls, endpoint, get_backend, lifecycle, patience, room, uploads
 from tasks.backends.contract import Answer, Decoding, Job, Link
 from tasks.backends.gemini import client, status
 from tasks.backends.gemini.backend import Gemini
 from tasks.backends.openai import account, answers
 from tasks.backends.openai import azure as deploy
-from tasks.backends.openai.backend import OpenAI
+from tasks.backends.openai.backend import OpenAI, _suffix
 from tasks.core import errors
 from tasks.core.errors import BackendError, NotReadyError, NotServedError, RecipeError, TransientError
 from tasks.core.models import Message
@@ -188,7 +188,7 @@ def test_a_start_that_died_at_its_create_call_is_looked_for_with_patience(kind, 
     monkeypatch.setattr(type(backend), "find", lambda backend, key: next(looks, backend) and found(key))
     lifecycle.start(mine, backend, ledger)
     assert simulators.state.creates[MADE[kind]] == 1
-    assert patience.since(mine.key, lifecycle.CREATING) is None
+    assert calls.last(mine.key).state == "answered"
 
 
 def killed(*_: object) -> None:
@@ -322,7 +322,7 @@ def test_a_file_that_a_job_needs_is_kept_however_the_job_names_it(told, shape, s
     assert len(simulators.state.files) == 2 and backend.find(mine.key) == job
 
 
-SHOWN = ["ST-{0}", "st_{0}", "st-{0}-20261126", "my-st-{0}"]
+SHOWN = ["ST-{0}", "st_{0}", "st-{0}-20261126", "my-st-{0}", "spring-{0}"]
 
 
 @pytest.mark.parametrize("suffix", SHOWN)
@@ -339,6 +339,19 @@ def test_a_job_is_found_by_a_suffix_that_the_endpoint_has_altered(suffix, where,
     child = {"model": name, "fine_tuned_model": f"{name}:st-{'0' * 12}:1", "suffix": f"st-{'0' * 12}"}
     monkeypatch.setattr(jobs.FineTuningJobs, "shown", lambda shop, job: shown(shop, job) | bare | child)
     assert backend.find(mine.key) is None and backend.find("0" * 32).id == job.id
+
+
+def test_a_recipes_own_suffix_carries_the_key(simulators, tmp_path, monkeypatch):
+    tune = paid.TUNES["openai"].model_copy(update={"suffix": "spring-" * 9})
+    mine, shown = link(tmp_path, "openai", tune=tune), jobs.FineTuningJobs.shown
+    bare = {"metadata": None, "fine_tuned_model": None, "training_file": "other", "validation_file": None}
+    monkeypatch.setattr(jobs.FineTuningJobs, "shown", lambda shop, job: shown(shop, job) | bare)
+    job = get_backend(tune).submit(mine)
+    (made,) = simulators.state.jobs.values()
+    assert made["user_provided_suffix"] == f"{tune.suffix[:51].rstrip('-')}-{mine.key[:12]}"
+    assert get_backend(tune).find(mine.key) == job
+    azure = _suffix(mine.key, tune.suffix, 18)
+    assert azure == f"sprin-{mine.key[:12]}"
 
 
 def test_a_list_of_few_jobs_at_once_and_files_of_another_name(simulators, tmp_path):
