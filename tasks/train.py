@@ -249,11 +249,17 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: JobStatus, cos
 
 
 def lost(status: JobStatus, cost: Quote) -> float:
-    """US dollars that a job without a result may have cost: its bill, or where it trained, the most it could have."""
+    """US dollars that a job without a result may have cost: its bill, or the most it could have.
+
+    Nothing only where the provider says so: it counts no token, or failed the job and has events of it without a step.
+    """
     billed = status.facts.get("billed_usd")
     if billed is not None:
         return float(billed)
-    return (cost.usd_high or 0.0) - cost.answers_usd if status.step and cost.usd_high else 0.0
+    told = status.state == "failed" and status.detail != "vanished" and bool(status.events)
+    if status.billed_tokens == 0 or (told and not status.step):
+        return 0.0
+    return max(0.0, cost.usd_high - cost.answers_usd) if cost.usd_high else 0.0
 
 
 def _with(cost: dict[str, int | float | str | None], before: float) -> dict[str, int | float | str | None]:

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from tasks import train
-from tasks.backends.contract import JobStatus, LossPoint
+from tasks.backends.contract import Event, JobStatus, LossPoint, Quote
 from tests.kit import links
 
 PAGE = "http://mlflow:5000/#/experiments/1/runs/r"
@@ -49,3 +49,25 @@ def test_a_trainer_that_knows_how_long_it_takes_is_believed(diary, caplog):
     caplog.set_level(logging.INFO, logger="tasks.train")
     diary(running(2, eta_seconds=90.4))
     assert "about 0:01:30 left" in caplog.text
+
+
+EVENTS = (Event(id="e", at="2026-01-01T00:00:00+00:00", level="error", message="the file is refused"),)
+LOST = [
+    ({"state": "cancelled"}, 5.0),
+    ({"state": "cancelled", "events": EVENTS}, 5.0),
+    ({"state": "failed", "detail": "vanished"}, 5.0),
+    ({"state": "failed", "detail": "vanished", "events": EVENTS}, 5.0),
+    ({"state": "failed"}, 5.0),
+    ({"state": "failed", "events": EVENTS}, 0.0),
+    ({"state": "failed", "events": EVENTS, "step": 3}, 5.0),
+    ({"state": "cancelled", "billed_tokens": 0}, 0.0),
+    ({"state": "cancelled", "facts": {"billed_usd": 0.0}}, 0.0),
+    ({"state": "cancelled", "step": 9, "facts": {"billed_usd": 2.0}}, 2.0),
+]
+
+
+@pytest.mark.parametrize(("status", "usd"), LOST)
+def test_a_job_without_a_result_is_free_only_where_its_provider_says_so(status, usd):
+    cost = Quote(examples=3, tokens=9, usd_low=2.0, usd_high=6.0, basis="b", answers_usd=1.0)
+    assert train.lost(JobStatus(**status), cost) == usd
+    assert train.lost(JobStatus(**status), cost.model_copy(update={"usd_high": None})) in (0.0, usd)

@@ -17,8 +17,6 @@ from tasks.core.models import Finding
 if TYPE_CHECKING:
     from tasks.backends.openai.backend import OpenAI
 
-NO_FILE = "file-shardtune-asks-only"  # no file has this id, so a create call with it is answered and creates nothing
-
 
 def findings(backend: OpenAI, link: Link) -> list[Finding]:
     """What speaks against this link now. Nothing is uploaded; BackendError for a missing or refused key."""
@@ -37,7 +35,7 @@ def findings(backend: OpenAI, link: Link) -> list[Finding]:
     if ends and ends <= (needed or offers.today()):
         message = f"model {base!r} is shut down on {ends}: choose another base model"
         found.append(Finding(rule="serving end", level="error", message=message))
-    refused = _refused(backend, base) if backend.official else None
+    refused = _refused(backend) if backend.official else None
     return [*found, refused] if refused else found
 
 
@@ -71,19 +69,14 @@ def _lists(backend: OpenAI) -> bool:
         raise
 
 
-def _refused(backend: OpenAI, base: str) -> Finding | None:
-    """Whether the provider takes no jobs from this account: it says so only to a create call.
-
-    The call names a file that does not exist, so that it can create nothing. Made only where the provider is known to
-    check that; elsewhere the refusal comes after the upload, which is then removed.
-    """
+def _refused(backend: OpenAI) -> Finding | None:
+    """Whether the account may not even see its jobs. Only a create call tells whether it may make one, and a question
+    must never be able to make a paid job: so a refusal comes after the upload, which is then removed."""
     try:
         with backend._told("asking whether this account may tune"):
-            made = backend.client.with_options(max_retries=0).fine_tuning.jobs.create(model=base, training_file=NO_FILE)
-            backend.client.fine_tuning.jobs.cancel(made.id)  # a service that makes it all the same
-    except (LimitError, TransientError):
+            backend.client.fine_tuning.jobs.list(limit=1)
+    except (LimitError, TransientError, VanishedError):
         return None  # the real call will tell
     except BackendError as error:
-        wound_down = "training_not_available" in str(error)
-        return Finding(rule="account", level="error", message=str(error)) if wound_down else None
+        return Finding(rule="account", level="error", message=str(error))
     return None

@@ -128,6 +128,18 @@ def test_a_page_of_a_proxy_is_no_answer_on_any_route(kind, simulators, tmp_path)
     assert {route for route, _ in seen} == set(ROUTES[kind])
 
 
+def test_a_check_makes_no_create_call_whatever_it_names(simulators, tmp_path):
+    for kind in KINDS:
+        mine = link(tmp_path, kind)
+        assert not [f for f in get_backend(mine.tune).check(mine) if f.level == "error"]
+    asked = [r["route"] for r in simulators.state.requests]
+    assert "openai.jobs.list" in asked and not {*CREATE.values(), "openai.files.create"} & {*asked}
+    fault(simulators, "openai.jobs.list", "status", status=403, message="Missing scopes: api.fine_tuning")
+    mine = link(tmp_path, "openai")
+    (found,) = (f for f in get_backend(mine.tune).check(mine) if f.rule == "account")
+    assert found.level == "error" and "Missing scopes" in found.message
+
+
 def test_two_reads_of_a_page_of_a_proxy_are_one_job(simulators, tmp_path, monkeypatch):
     monkeypatch.setattr(lifecycle, "LOOKS", 2)
     for kind in KINDS:
