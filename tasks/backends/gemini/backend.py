@@ -162,20 +162,25 @@ class Gemini:
     def tidy(self, link: Link, job: Job | None = None) -> None:
         """Delete the objects sent for this link that no job reads, in any region where its base model is tuned.
 
-        Their names carry the link's key, so nobody else has sent them; a job that is there has all it needs.
+        Their names carry the link's key, so nobody else has sent them. What an older version or another number of
+        held-out rows left is among them.
         """
-        if job is not None:
-            return
-        sent = self._uploads(link)
-        with uploads.sending(sent[0]):
-            objects = bucket.there({upload.name for upload in sent}, bucket.of(self.tune))
+        with uploads.sending(self._uploads(link)[0]):
+            objects = bucket.there(uploads.stem(link.key), bucket.of(self.tune))
             if not objects:
                 return
+            # The link's own job is asked for by its name: a list may not show it yet.
+            used = _read_by([self._retrieved(job)]) if job else set()
+            if job and (not used or used.issuperset(objects)):
+                return  # none is left over, or what the job reads is not told
             regions = {self.tune.location, *(self.offer.regions if self.offer else ())}
             clients = [self.reading if r == self.tune.location else vertex.client(self.tune, r, 4) for r in regions]
-            specs = [job.supervised_tuning_spec for client in clients for job in self._jobs(client)]
-            used = {uri for s in specs if s for uri in (s.training_dataset_uri, s.validation_dataset_uri)}
+            used |= _read_by([one for client in clients for one in self._jobs(client)])
             bucket.remove([uri for uri in objects if uri not in used])
+
+    def _retrieved(self, job: Job) -> Any:
+        with vertex.translated(f"reading job {job.id!r}"):
+            return self.reading.tunings.get(name=job.id)
 
     def status(self, job: Job) -> JobStatus:
         """State and progress, and at the end losses where the service left any, and statistics."""
@@ -214,6 +219,12 @@ class Gemini:
     ) -> list[list[Answer]]:
         """Answers of the base or of a tuned endpoint, some at a time."""
         return [answers.answers(tune, model, conversations, drawn, self.poll) for drawn in decodings]
+
+
+def _read_by(jobs: Sequence[Any]) -> set[str]:
+    """URIs of the objects that these jobs read."""
+    specs = [job.supervised_tuning_spec for job in jobs]
+    return {uri for s in specs if s for uri in (s.training_dataset_uri, s.validation_dataset_uri) if uri}
 
 
 def _is_of(job: Any, key: str) -> bool:

@@ -53,10 +53,10 @@ def put(upload: Upload, folder: str) -> str:
     return uri
 
 
-def there(names: set[str], folder: str) -> list[str]:
-    """URIs of the objects of these names."""
+def there(stem: str, folder: str) -> list[str]:
+    """URIs of the objects whose names begin with `stem`."""
     with _told(f"looking into {folder!r}"):
-        return [uri for name in sorted(names) if _files().exists(uri := f"{folder}/{name}")]
+        return sorted(f"gs://{name}" for name in _files().find(folder, prefix=stem))
 
 
 def remove(uris: list[str]) -> None:

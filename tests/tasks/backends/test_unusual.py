@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from google.oauth2 import _client as google_tokens
 
 from deployments.simulators import serve
 from deployments.simulators.openai import azure, jobs
+from deployments.simulators.vertex import storage
 from tasks.backends import calls, endpoint, get_backend, lifecycle, patience, room, uploads
 from tasks.backends.contract import Answer, Decoding, Job, Link
 from tasks.backends.gemini import client, status
@@ -225,6 +227,21 @@ def test_a_job_in_another_region_keeps_what_it_reads(simulators, tmp_path):
     tidy(mine)
     kept = [uri for uri in simulators.objects if mine.key in uri]
     assert len(objects) == 2 and kept == [uri for uri in objects if "heldout" not in uri]
+
+
+def test_what_no_job_reads_is_removed_beside_what_one_reads(simulators, tmp_path):
+    mine = link(tmp_path, "gemini")
+    other = link(tmp_path, "gemini", seed=8)
+    backend = get_backend(mine.tune)
+    old = f"{simulators.bucket}/{uploads.stem(mine.key)}-heldout-99.jsonl"
+    for uri in (old, f"{simulators.bucket}/{uploads.stem(other.key)}.jsonl", f"{simulators.bucket}/theirs.jsonl"):
+        storage.write(os.environ["STORAGE_EMULATOR_HOST"], uri, b"{}")
+    simulators.state.faults.append({"route": "vertex.list", "fault": "late", "when": "late", "times": None})
+    job = lifecycle.start(mine, backend, Memory()).job
+    kept = [uri for uri in simulators.objects if mine.key in uri]
+    assert len(kept) == 2 and old not in kept and not left(simulators, mine)
+    backend.tidy(mine, job)
+    assert len(simulators.objects) == 4
 
 
 def test_what_a_provider_still_prepares_is_waited_for_and_nothing_is_removed(simulators, tmp_path):
