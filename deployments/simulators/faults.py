@@ -40,7 +40,7 @@ def routed(state: State, service: str, name: str, refuse: Callable[..., Refused]
                     known["fault"] = before["fault"]
                     _fail(before, refuse)
                 if before and before["fault"] in ("html", "empty"):
-                    return _page(known, before["fault"])
+                    return _page(known, before["fault"], before.get("status", 200))
                 with state.lock:
                     response = make_response(view(**arguments))
                     after = state.fault(known["route"], "after")
@@ -49,7 +49,7 @@ def routed(state: State, service: str, name: str, refuse: Callable[..., Refused]
                     response = halved(response) if after["fault"] == "cut" else response
                     _fail(after, refuse)
                     if after["fault"] == "html":
-                        return _page(known, "html")
+                        return _page(known, "html", after.get("status", 200))
             except Refused as refused:
                 response = make_response(refused.body, refused.status, refused.headers)
             known["status"] = response.status_code
@@ -61,12 +61,13 @@ def routed(state: State, service: str, name: str, refuse: Callable[..., Refused]
     return decorate
 
 
-def _page(known: dict[str, Any], kind: str) -> Response:
+def _page(known: dict[str, Any], kind: str, status: int) -> Response:
     """What a proxy on the way says in place of the service."""
-    known["status"] = 200
+    known["status"] = status
     if kind == "empty":
         return Response("{}", content_type="application/json")
-    return Response("<html><title>Sign in</title><body>Please sign in.</body></html>", content_type="text/html")
+    page = "<html><title>Sign in</title><body>Please sign in: this method is not supported.</body></html>"
+    return Response(page, status, content_type="text/html")
 
 
 def _fail(fault: dict[str, Any], refuse: Callable[..., Refused]) -> None:

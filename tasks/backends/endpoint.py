@@ -59,6 +59,11 @@ def is_loopback(url: str | None) -> bool:
         return host == "localhost"
 
 
+def is_page(body: object) -> bool:
+    """Whether an answer is a page for people, which a proxy or a gate of the network gives in a provider's place."""
+    return isinstance(body, str) and body.lstrip().startswith("<")
+
+
 def trusting() -> None:
     """Make all HTTP libraries trust the same certificates: a file named in one variable counts in the other too.
 

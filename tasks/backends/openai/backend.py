@@ -155,11 +155,7 @@ class OpenAI:
         training, heldout = uploads.of(link, MOST_HELDOUT, self.azure)
         with uploads.sending(training):
             files = [self._sent(upload) for upload in (training, heldout)]
-            more = {
-                "metadata": {KEY: link.key, "shardtune_recipe": link.name},
-                "seed": link.seed,
-                "suffix": _suffix(link.key, self.tune.suffix, 18 if self.azure else 64),
-            }
+            more = self._optional(link)
             while True:
                 with lifecycle.creating(link.key, self.poll) as answered, self._told("creating the job"):
                     try:
@@ -169,26 +165,36 @@ class OpenAI:
                         if _unseen(error, files):
                             told = "the endpoint does not know yet the files that it was sent a moment ago"
                             raise NotReadyError(told, limits.after(self.poll[1] / 2)) from error
-                        unknown = errors.unknown(error, more)
+                        unknown = errors.unknown(error, [name for name in more if name != "hyperparameters"])
                         if unknown is None:
                             raise
                         log.warning("this endpoint knows no %r in a create call: asking without it", unknown)
                         del more[unknown]
+                        if unknown == "method":
+                            more["hyperparameters"] = {n: v for n, v in self._chosen.items() if v != "auto"}
+
+    @property
+    def _chosen(self) -> dict[str, Any]:
+        tune = self.tune
+        multiplier = tune.learning_rate_multiplier
+        return {"n_epochs": tune.epochs, "batch_size": tune.batch_size, "learning_rate_multiplier": multiplier}
+
+    def _optional(self, link: Link) -> dict[str, Any]:
+        """What an endpoint may not know of a create call. Hyperparameters then go where they were before `method`."""
+        return {
+            "metadata": {KEY: link.key, "shardtune_recipe": link.name},
+            "seed": link.seed,
+            "suffix": _suffix(link.key, self.tune.suffix, 18 if self.azure else 64),
+            "method": {"type": "supervised", "supervised": {"hyperparameters": self._chosen}},
+        }
 
     def _created(self, link: Link, files: Sequence[str], more: dict[str, Any]) -> Any:
         """The one create call."""
-        tune = self.tune
-        chosen = {
-            "n_epochs": tune.epochs,
-            "batch_size": tune.batch_size,
-            "learning_rate_multiplier": tune.learning_rate_multiplier,
-        }
         return self.client.with_options(max_retries=0).fine_tuning.jobs.create(
             model=link.start,
             training_file=files[0],
             validation_file=files[1],
-            method={"type": "supervised", "supervised": {"hyperparameters": chosen}},  # type: ignore[arg-type]
-            extra_body=tune.extra_body or None,
+            extra_body=self.tune.extra_body or None,
             **more,
         )
 
@@ -257,7 +263,7 @@ class OpenAI:
                 return  # which files it needs is not told: each of ours has both
             for file in files:
                 if not any(_uses(one, file) for one in known):
-                    self.client.files.delete(str(file.id))
+                    errors.said(self.client.files.delete(str(file.id)))
 
     def status(self, job: Job) -> JobStatus:
         """State, losses from events and, once there, from the result file, and what was billed."""
@@ -267,7 +273,7 @@ class OpenAI:
         """Ask for the end; a job that has ended already, or is not known, is left alone."""
         try:
             with self._told(f"cancelling job {job.id!r}"):
-                self.client.fine_tuning.jobs.cancel(job.id)
+                errors.said(self.client.fine_tuning.jobs.cancel(job.id))
         except VanishedError:
             return
         except BackendError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import openai
 
@@ -58,8 +60,17 @@ def misshapen(what: str, error: Exception) -> TransientError:
     )
 
 
+def said(answer: Any) -> Any:
+    """`answer`, which the SDK gives as text where it is not in the provider's format: then TypeError."""
+    if isinstance(answer, str):
+        raise TypeError("a page and no JSON")
+    return answer
+
+
 def of(error: openai.APIStatusError, what: str, key_variable: str, ready_after: float = READY_AFTER) -> BackendError:
     """Our error for an HTTP answer above 399."""
+    if endpoint.is_page(error.body) and error.status_code < 500:  # it was not the provider that refused
+        return misshapen(what, error)
     code = str(error.code or error.status_code)
     told = f"{what}: {code} - {_message(error)}"
     told += f" (request {error.request_id})" if error.request_id else ""
@@ -89,10 +100,10 @@ def of(error: openai.APIStatusError, what: str, key_variable: str, ready_after: 
 def unknown(error: openai.APIStatusError, fields: Iterable[str]) -> str | None:
     """Which of the optional `fields` of a call the endpoint refuses to know; None where it refuses something else."""
     words = f"{error.message} {error.body}".lower()
-    if not any(word in words for word in UNKNOWN):
+    if endpoint.is_page(error.body) or not any(word in words for word in UNKNOWN):
         return None
     named = str(getattr(error, "param", None) or "").partition(".")[0]
-    return next((name for name in fields if named == name or name in words), None)
+    return next((name for name in fields if named == name or re.search(rf"\b{name}\b(?! not allowed)", words)), None)
 
 
 def unavailable(error: openai.APIStatusError) -> bool:

@@ -105,7 +105,10 @@ def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
                 if newest_first and _name(event) in known:
                     break
                 new[_name(event)] = event
-    except TransientError:
+    except TransientError as error:
+        if isinstance(error.__cause__, openai.APIStatusError) and errors.unavailable(error.__cause__):
+            facts["events"] = f"not available here ({error})"  # the server's own page says so
+            return []
         raise
     except BackendError as error:
         facts["events"] = f"not available here ({error})"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import google.auth.exceptions
 import httpx
@@ -15,7 +16,7 @@ from google.genai import types
 from google.oauth2 import _client as google_tokens
 
 from deployments.simulators import serve
-from deployments.simulators.openai import azure, jobs
+from deployments.simulators.openai import azure, jobs, wording
 from deployments.simulators.vertex import storage
 from tasks.backends import calls, endpoint, get_backend, lifecycle, patience, room, uploads
 from tasks.backends.contract import Answer, Decoding, Job, Link
@@ -128,6 +129,66 @@ def test_a_page_of_a_proxy_is_no_answer_on_any_route(kind, simulators, tmp_path)
                 seen.add((route, name))
         simulators.state.faults.clear()
     assert {route for route, _ in seen} == set(ROUTES[kind])
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_that_refuses_is_no_answer_of_the_provider_either(kind, status, simulators, tmp_path, monkeypatch):
+    backend, job = begun(simulators, tmp_path, kind)
+    fault(simulators, READ[kind], "html", status=status)
+    with pytest.raises(TransientError, match="not in the"):
+        lifecycle.look(backend, job)
+    monkeypatch.setattr(lifecycle, "LOOKS", 2)
+    mine = link(tmp_path, kind, seed=200)
+    simulators.state.faults.append(
+        {"route": CREATE[kind], "fault": "html", "when": "after", "times": 1, "status": status}
+    )
+    made = simulators.state.creates[MADE[kind]]
+    lifecycle.start(mine, backend, Memory())
+    assert simulators.state.creates[MADE[kind]] == made + 1
+
+
+def test_what_is_deleted_cancelled_or_offered_is_so_by_an_answer_and_not_by_a_page(simulators, tmp_path):
+    backend, job = begun(simulators, tmp_path, "openai")
+    simulators.state.clock.advance(-3_600)
+    mine = link(tmp_path, "openai", seed=300)
+    for upload in uploads.of(mine, 5_000):
+        backend._sent(upload)
+    for route in ("files.delete", "models.retrieve", "jobs.cancel"):
+        fault(simulators, f"openai.{route}", "html")
+    for work in (lambda: backend.tidy(mine), lambda: backend.check(mine), lambda: backend.cancel(job)):
+        with pytest.raises(TransientError, match="not in the"):
+            work()
+
+
+def test_an_endpoint_that_knows_no_method_gets_hyperparameters_at_the_top(simulators, tmp_path, monkeypatch):
+    mine, asked, create = link(tmp_path, "openai"), [], jobs.FineTuningJobs.create
+
+    def old(shop: jobs.FineTuningJobs, body: dict[str, Any]) -> dict[str, Any]:
+        asked.append(body)
+        if "method" in body:
+            raise wording.refuse(400, "unknown_parameter", "Unknown parameter: 'method'.", None, "method")
+        return create(shop, body)
+
+    monkeypatch.setattr(jobs.FineTuningJobs, "create", old)
+    lifecycle.start(mine, get_backend(mine.tune), Memory())
+    assert [("method" in body, body.get("hyperparameters")) for body in asked] == [
+        (True, None),
+        (False, {"n_epochs": 3, "batch_size": 8}),
+    ]
+    assert asked[1]["metadata"] and len(simulators.state.jobs) == 1
+
+
+def test_what_was_chosen_is_never_left_out(simulators, tmp_path):
+    mine = link(tmp_path, "openai")
+    for name in ("method", "hyperparameters"):
+        message = f"Unknown parameter: '{name}'."
+        simulators.state.faults.append(
+            {"route": CREATE["openai"], "fault": "status", "status": 400, "message": message, "times": 1}
+        )
+    with pytest.raises(BackendError, match="hyperparameters"):
+        lifecycle.start(mine, get_backend(mine.tune), Memory())
+    assert not simulators.state.jobs and not left(simulators, mine)
 
 
 def test_a_check_makes_no_create_call_whatever_it_names(simulators, tmp_path):
