@@ -12,6 +12,7 @@ from tasks.evaluation import evalues
 from tasks.evaluation.candidacy import NOBODY, WRONG, Candidacy, following
 from tasks.evaluation.trial import ROUNDS
 from tasks.recipe.model import Comparing
+from tests.kit import recorded
 
 QUESTIONS = 2 * Comparing().gate
 Night = Callable[[], np.ndarray]  # the gaps of a new candidate in every chain: (chains, questions)
@@ -56,6 +57,21 @@ def made(chains: int, rate: float, gain: float, common: float, seed: int = 1) ->
 def test_of_365_equal_nights_hardly_any_has_a_wrong_champion(rate, common):
     wrong, questions = over(range(1, 366), made(60, rate, 0.0, common), champions=0)
     assert wrong <= WRONG and questions < 0.6 * QUESTIONS
+
+
+def test_answers_of_a_real_chain_drawn_again_are_judged_alike():
+    """A candidate answers each question as one of the real links did: right is what is more like its row than most."""
+    likeness, chance = recorded.chrf(), np.random.default_rng(5)
+    right = likeness > np.median(likeness)
+    about = chance.integers(0, right.shape[1], (60, QUESTIONS))
+
+    def answers(gain: float) -> np.ndarray:
+        more = chance.random(about.shape) < gain / (1 - right.mean())  # of those that were wrong
+        return (right[chance.integers(0, len(right), about.shape), about] | more).astype(np.int8)
+
+    kept = answers(0.0)
+    assert over(range(1, 366), lambda: answers(0.0) - kept)[0] <= WRONG
+    assert over(range(366, 373), lambda: answers(0.1) - kept, champions=1)[0] >= 0.8
 
 
 def test_asking_for_the_same_evidence_every_night_would_not_do():

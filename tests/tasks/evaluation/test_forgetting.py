@@ -9,6 +9,7 @@ import pytest
 
 from tasks.evaluation.forgetting import STOPPED, ForgettingMatrix, forgets, heat_map, interval, level
 from tasks.recipe.model import Forgetting
+from tests.kit import recorded
 
 MANY, LINKS, BOUND = Forgetting().questions, 70, Forgetting().bound
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]  # what a link's answers score above their question
@@ -45,19 +46,36 @@ def same(chance: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 @pytest.mark.parametrize("draw", [normal(7.0), normal(15.0), copied, same], ids=["7", "15", "copied", "same"])
 def test_equal_links_are_hardly_ever_stopped_in_a_chain_of_seventy(draw):
-    chains, stopped = 200, 0
-    for seed in range(2):
-        chance = np.random.default_rng(seed)
-        gone = np.zeros(chains // 2, bool)
-        first, parent = (np.empty((LINKS, len(gone), MANY), np.float32) for _ in range(2))  # of each shard
-        for link in range(LINKS):
-            now = draw(chance, (link + 1, len(gone), MANY))
-            for since in (first, parent) if link else ():
-                mean, reach = interval(since[:link] - now[:link], level(link))
-                gone |= forgets(mean, mean - reach, BOUND).any(axis=0)
-            parent[: link + 1], first[link] = now, now[link]
-        stopped += int(gone.sum())
-    assert stopped <= STOPPED * chains
+    chances = [np.random.default_rng(seed) for seed in range(2)]
+    assert np.mean([stopped(lambda shape, chance=one: draw(chance, shape)) for one in chances]) <= STOPPED
+
+
+def stopped(answers: Callable[[tuple[int, ...]], np.ndarray], chains: int = 100) -> float:
+    """The share of chains that are stopped; `answers` are those of one link, (shards, chains, questions)."""
+    gone = np.zeros(chains, bool)
+    first, parent = (np.empty((LINKS, chains, MANY), np.float32) for _ in range(2))  # of each shard
+    for link in range(LINKS):
+        now = answers((link + 1, chains, MANY))
+        for since in (first, parent) if link else ():
+            mean, reach = interval(since[:link] - now[:link], level(link))
+            gone |= forgets(mean, mean - reach, BOUND).any(axis=0)
+        parent[: link + 1], first[link] = now, now[link]
+    return float(gone.mean())
+
+
+def test_scores_of_a_real_chain_drawn_again_are_judged_alike():
+    """Each link answers a question as one of the real links did, so that all are equal; then one of them loses."""
+    real = recorded.chrf()
+    chance = np.random.default_rng(5)
+    about = chance.integers(0, real.shape[1], (LINKS, 100, MANY))  # the questions on each shard of each chain
+
+    def equal(shape: tuple[int, ...]) -> np.ndarray:
+        return real[chance.integers(0, len(real), shape), about[: shape[0]]]
+
+    assert stopped(equal) <= STOPPED
+    first, later = equal((LINKS, 100, MANY)), equal((LINKS, 100, MANY)) - 2 * BOUND
+    mean, reach = interval(first - later, level(LINKS - 1))
+    assert forgets(mean, mean - reach, BOUND).mean() >= 0.9
 
 
 def test_a_threshold_on_the_mean_alone_would_not_do():
