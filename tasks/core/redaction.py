@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-SIGNED = (
-    r"(?:x-amz-(?:signature|security-token|credential)|x-goog-(?:signature|credential)|awsaccesskeyid|signature|sig|"
+NAMED = (
+    r"x-amz-(?:signature|security-token|credential)|x-goog-(?:signature|credential)|awsaccesskeyid|signature|sig|"
     r"(?:[a-z]+[_-])*(?:token|password|passwd|pwd|secret)|(?:[a-z]+[_-])?api[_-]?key|(?:secret|access|account|private)"
-    r"[_-]?key|key)"
+    r"[_-]?key"
 )
+SIGNED = rf"(?:{NAMED}|key)"
 # user:password@ of any scheme; a web address has no harmless name before its host, so there it is refused alone too.
 USER = r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s/@:\[]*:(?!\d+(?:[/?#]|$))[^\s@]*@"
 ALONE = r"(?:https?|wss?)://[^\s/?#@]+@"
-QUERY = rf"://[^\s?#]*[?#](?:[^\s#]*&)?{SIGNED}=[^&\s]"
+CODE = r"code=[A-Za-z0-9%+/=_.-]{20}"  # the key of a function at Azure, the code of a login
+QUERY = rf"://[^\s?#]*[?#](?:[^\s#]*&)?(?:{SIGNED}=[^&\s]|{CODE})"
 SECRET = re.compile(rf"{USER}|{ALONE}|(?i:{QUERY})")
 # What a form says of a URI field, so that a server refuses such a value before it keeps it. Plain enough for the
 # regular expressions of browsers.
@@ -24,17 +27,37 @@ _NAMES = (
     "[Ss]ig|[Ss]ignature|[Tt]oken|[Pp]assw(?:or)?d|[Pp]wd|[Ss]ecret|[Cc]redential|[Aa]?[Kk]ey|[Aa]pi[Kk]ey|AccessKeyId"
 )
 REFUSED_IN_FORMS: dict[str, Any] = {
-    "not": {"type": "string", "pattern": rf"{USER}|{ALONE}|[?&](?:[A-Za-z]+[_-])*(?:AWS)?(?:{_NAMES})="}
+    "not": {"type": "string", "pattern": rf"{USER}|{ALONE}|[?&](?:[A-Za-z]+[_-])*(?:AWS)?(?:{_NAMES})=|[?&]{CODE}"}
 }
 
-_SHOWN = (
+
+def _login(found: re.Match[str]) -> str:
+    """A header of basic authentication without its login; words that only follow "basic" stay."""
+    said, _, told = found[0].partition(found[0][5])
+    with suppress(ValueError):  # no base64, or no text
+        login = base64.b64decode(told.strip() + "=" * (-len(told.strip()) % 4), validate=True).decode()
+        if ":" in login and login.isprintable():
+            return f"{said} ***"
+    return found[0]
+
+
+_QUOTE = r"\\{0,8}[\"']"  # JSON within JSON has its quotes escaped
+_VALUE = r"(?![<\[])(?:[^\"'\\]|\\(?![\"'\\])){3,}"  # tokens of a tokenizer begin so, and are no secrets
+_SHOWN: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"(-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----).*?(?:-----END|\Z)", re.DOTALL), r"\1***"),
     (re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}://)[^\s/@:'\"<>\[]*:(?!\d+(?:[/?#'\"\s]|$))[^\s'\"<>]*@"), r"\1***@"),
     (re.compile(r"((?:https?|wss?)://)[^\s/?#@'\"<>]+@"), r"\1***@"),
     (re.compile(rf"(?i)([?&;#]{SIGNED}=)[^&\s'\"<>#)]+"), r"\1***"),
+    (re.compile(r"(?i)([?&;#]code=)[^&\s'\"<>#)]{8,}"), r"\1***"),  # of a login; short ones are product codes
+    (re.compile(r"(?i)(?<![\w-])(sig(?:nature)?=)[A-Za-z0-9%+/=_-]{6,}"), r"\1***"),
+    (
+        re.compile(rf"(?i)({_QUOTE}(?:{NAMED}|(?:proxy-)?authorization){_QUOTE}\s{{0,9}}:\s{{0,9}}{_QUOTE}){_VALUE}"),
+        r"\1***",
+    ),
     (re.compile(r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1***"),
-    (re.compile(r"(?i)(\bauthorization\W{1,5}basic\s+)[A-Za-z0-9+/=]{4,}"), r"\1***"),
+    (re.compile(r"(?i)(\bauthorization\W{1,12}basic\s+)[A-Za-z0-9+/=]{4,}"), r"\1***"),
+    (re.compile(r"(?i)\bbasic\s+[A-Za-z0-9+/]{6,}={0,2}"), _login),
     (re.compile(r"(?i)(\b(?:x-goog-|x-)?api-key\b['\"]?\s*:\s*['\"]?)[^\s'\",;]{8,}"), r"\1***"),
-    (re.compile(r"(-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----).*?(?:-----END|\Z)", re.DOTALL), r"\1***"),
 )
 VARIABLES = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",

@@ -38,7 +38,7 @@ def call(method: str, route: str, body: Any = None) -> Any:
     """The answer to one request, decoded; None where it is empty. ShardtuneError where the server gives none."""
     request = urllib.request.Request(f"{address()}{route}", method=method, headers={"Content-Type": "application/json"})
     if login := os.environ.get("PREFECT_API_AUTH_STRING"):
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
         with urllib.request.urlopen(request, json.dumps(body).encode(), timeout=TIMEOUT) as reply:
             answer = reply.read()

@@ -156,7 +156,7 @@ def _ask(url: str, body: dict[str, Any] | None = None) -> bytes:
     request.add_header("Content-Type", "application/json")
     if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
         login = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     with urllib.request.urlopen(request, timeout=30) as reply:
         return bytes(reply.read())
 

@@ -28,6 +28,7 @@ HOLD = [
     ("https://shop.example/products.json?page=2&token=hush", "FSSPEC_HTTPS"),
     ("https://shop.example/v1?api_key=hush", "FSSPEC_HTTPS"),
     ("simplecache::https://me:hush@shop.example/products.json", "FSSPEC_HTTPS"),
+    ("https://shop.azurewebsites.net/api/products?code=hushhushhush-hushhushhush==", "FSSPEC_HTTPS"),
     ("postgresql://me:hush@host:5432/shop", "variable"),
     ("https://me:h@ush@shop.example/products.json", ""),
 ]  # fmt: skip
@@ -37,6 +38,7 @@ HARMLESS = [
     "http://[::1]:8700/a@b",
     "http://shop.example:8080?to=me@shop.example",
     "http://shop.example:8080/a:b@c?to=me@shop.example#a@b",
+    "https://shop.example/products.json?code=DE-404&zip=1",
     "hf://datasets/OWNER/NAME@main/data.json",
     "s3://bucket/a@b:c",
     "https://www.amazon.com/dp/{uid}",
@@ -82,6 +84,18 @@ def test_what_holds_no_secret_is_left_alone(uri):
         '{"private_key": "-----BEGIN PRIVATE KEY-----\\nhush\\n-----END PRIVATE KEY-----\\n", "type": "a"}',
         "-----BEGIN RSA PRIVATE KEY-----\nhush",
         "https://a.blob.core.windows.net/c/b?sv=2022-11-02&sig=hush%2Bhush%3D",
+        "sv=2022-11-02&sig=hush%2Bhush%3D",
+        "the signature is sig=hushhush",
+        "GET /callback?code=4/0AX4hushhush&scope=email",
+        "A?key=hush",
+        '{"api_key": "hushhush", "n": 1}',
+        "{'password': 'hush'}",
+        r'"{\"api_key\": \"hush-hush\", \"n\": 1}"',
+        r'"{\\\"access_token\\\": \\\"hushhush\\\"}"',
+        r"{\"Authorization\": \"Basic bWU6aHVzaA==\"}",
+        "Proxy-Authorization: Basic bWU6aHVzaA==",
+        "sent Basic bWU6aHVzaA== to it",
+        '{"authorization": "token hushhush"}',
         "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hush+hush==;EndpointSuffix=core.windows.net",
     ],
 )
@@ -90,7 +104,19 @@ def test_secrets_of_headers_and_key_files_are_not_shown(text):
     assert "***" in told and "hush" not in told and "bWU6aHVzaA" not in told
 
 
-@pytest.mark.parametrize("text", ["What does token=blue mean?", "a@b.example: an api-key of it", "Basic black"])
+SOUNDS = [
+    "What does token=blue mean?",
+    "a@b.example: an api-key of it",
+    "Basic black",
+    "a basic assortment of pens, Basic Instruments",
+    "colour code=12, design=flowers, signs=3, assign=abcdefgh",
+    "/shelf?code=A12&page=2",
+    '{"tokens": "none", "total_tokens": 12, "monkey": "brown", "keys": "piano", "key": "0123456789abcdef"}',
+    '{"eos_token": "</s>", "pad_token": "[PAD]"}',
+]
+
+
+@pytest.mark.parametrize("text", SOUNDS)
 def test_words_that_only_sound_like_secrets_are_left_alone(text):
     assert redaction.redacted(text) == text
 
