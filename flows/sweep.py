@@ -13,7 +13,7 @@ from flows.retrain import retrain
 from tasks import check, train
 from tasks.backends import get_backend, lifecycle, patience
 from tasks.backends.contract import ENDED, Job
-from tasks.core.errors import BackendError, LimitError, ShardtuneError, TransientError
+from tasks.core.errors import BackendError, DamagedError, LimitError, ShardtuneError, TransientError
 from tasks.core.models import Swept
 from tasks.core.redaction import redacted
 from tasks.orchestrator import pages, runs
@@ -40,7 +40,10 @@ def sweep() -> tuple[Swept, ...]:
             swept.append(does(key))
         except Exception as error:  # of this run only; the others have their look
             told = str(error) if isinstance(error, ShardtuneError) else redacted(f"{type(error).__name__}: {error}")
-            log.warning("the look at the job of %s failed: %s", key, told)
+            again = isinstance(error, DamagedError) and patience.since(key, "damaged") is not None
+            log.log(logging.DEBUG if again else logging.WARNING, "the look at the job of %s failed: %s", key, told)
+            if isinstance(error, DamagedError):  # what is damaged stays so, and is told once
+                patience.waited(key, "damaged")
             swept.append(Swept(key=key, state="unknown", concluded=False, detail=told))
     ended = sum(found.concluded for found in swept)
     pages.outcome(f"jobs looked at {len(swept)}, ended {ended}; flow runs seen to {len(recovered)}")
@@ -88,10 +91,10 @@ def look(key: str) -> Swept:
 
 def go_on(key: str) -> Swept:
     """What follows a link that ended well, by the flow that had begun it. Refused, it is told once."""
-    recipe = ledger.held(ledger.run_id(key), "recipe.json", Recipe)
-    if recipe is None:
-        raise LookupError(f"the MLflow run of {key!r} holds no recipe: run the command again that started it")
     try:
+        recipe = ledger.held(ledger.run_id(key), "recipe.json", Recipe)
+        if recipe is None:
+            raise DamagedError(f"the MLflow run of {key!r} holds no recipe: run the command again that started it")
         with lifecycle.locked(f"after-{key}", wait=False):
             if ledger.left(key) == "retrain":
                 retrain(recipe, wait=False)

@@ -102,7 +102,7 @@ def stop(pid: int) -> None:
     try:
         first = psutil.Process(pid)
         end([first, *begun(first)])
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError):
         pass
     kill_group(pid)
 
@@ -133,7 +133,9 @@ def end(several: list[psutil.Process]) -> None:
 
 
 def kill_group(pid: int) -> None:
-    """Kill what is left of the process group that `pid` led."""
+    """Kill what is left of the process group that `pid` led; 0 would be our own, and 1 everybody's."""
+    if pid <= 1:
+        return
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

@@ -187,7 +187,8 @@ def main() -> None:
             traceback.print_exc()
         from tasks.orchestrator import server
 
-        told = str(error) if isinstance(error, ShardtuneError) else f"{type(error).__name__}: {error}"
+        told = f"{type(error).__name__}: {error}"
+        told = str(error) if isinstance(error, ShardtuneError) else server.unanswered(error) or told
         told = server.lost() or told
         click.echo(f"shardtune: error: {' '.join(plain.terminal(told).split())}", err=True)
         sys.exit(1)

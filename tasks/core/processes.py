@@ -82,16 +82,19 @@ def told(process: psutil.Process | None = None) -> dict[str, Any]:
 
 
 def alive(known: dict[str, Any] | None) -> psutil.Process | None:
-    """The process that `known` tells of; None where it is gone."""
+    """The process that `known` tells of; None where it is gone, or no process can have such a number: to a signal, 0
+    and numbers below it mean whole groups."""
     if known is None:
         return None
     import psutil
 
     try:
-        process = psutil.Process(int(known["pid"]))
-        there = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(known["started"])) < 2
-        return process if there else None
-    except psutil.NoSuchProcess:
+        pid, started = int(known["pid"]), float(known["started"])
+        process = psutil.Process(pid) if pid > 0 else None
+        if process is None or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process if abs(process.create_time() - started) < 2 else None
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 

@@ -120,18 +120,18 @@ def dead(run: FlowRun, client: SyncPrefectClient) -> bool:
     pool, _, machine = str(labels.get(WORKER, "")).rpartition("@")
     if MACHINE not in labels and machine == here:  # a worker of this machine took it, and it has not signed yet
         if run.infrastructure_pid:
-            return not _is_of(run, int(run.infrastructure_pid))
+            return not _is_of(run, run.infrastructure_pid)
         known = settings.service().get(f"worker {pool}")
         return processes.alive(known) is None or bool(known and _since(run).timestamp() < known["started"])
     return silent(run, client)
 
 
-def _is_of(run: FlowRun, pid: int) -> bool:
+def _is_of(run: FlowRun, pid: str) -> bool:
     """Whether the process `pid` was started for this run."""
     try:
-        process = psutil.Process(pid)
+        process = psutil.Process(int(pid))
         return process.is_running() and process.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
+    except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError):
         return False
 
 

@@ -21,14 +21,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from tasks.core import processes, settings
 from tasks.core.errors import ServiceError
+from tasks.core.redaction import redacted
 
 IDLE_VARIABLE = "SHARDTUNE_IDLE"
 IDLE = 300.0  # seconds without a command, after which the server ends itself
 READY = 180.0  # seconds: a first start makes the database, slowly on a small machine
 HOST = "127.0.0.1"
+NO_ANSWER = {"TransportError", "ConnectionError"}  # of httpx and of requests, whichever client was asking
 # What the server is given of the environment; a key of a provider is not among it.
 KEPT = ("PREFECT_", "SHARDTUNE_", "PYTHON", "LC_", "LD_", "OMP_", "COVERAGE")
 KEPT_NAMES = {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "VIRTUAL_ENV", "DO_NOT_TRACK"}
@@ -86,6 +89,30 @@ def lost() -> str | None:
         f"the Prefect server of this root (pid {known and known.pid}) ended in the middle: "
         f"run the same command again, which goes on where it was; the server's log is {str(log())!r}"
     )
+
+
+def unanswered(error: BaseException) -> str | None:
+    """In words, that a server ended under this command (`shardtune down` does it); None where the error is another."""
+    chain, found = list[BaseException](), error
+    while found is not None and found not in chain:
+        chain.append(found)
+        found = found.__cause__ or found.__context__  # type: ignore[assignment]
+    named = [os.environ.get(name, "") for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")]
+    for url in (url for url in named if url.startswith("http")):
+        if any(NO_ANSWER & {of.__name__ for of in type(one).__mro__} and _asked(one, url) for one in chain):
+            return (
+                f"the server at {redacted(url)} does not answer any more: it was ended, or cannot be reached; run the "
+                "same command again, which goes on where it was, or start the servers by `shardtune up`"
+            )
+    return None
+
+
+def _asked(error: BaseException, url: str) -> bool:
+    """Whether a request that failed went to the server of this address."""
+    with suppress(AttributeError, RuntimeError, ValueError):  # httpx raises where an error has no request
+        asked, ours = urlsplit(str(error.request.url)), urlsplit(url)  # type: ignore[attr-defined]
+        return (asked.hostname, asked.port) == (ours.hostname, ours.port)
+    return False
 
 
 def use() -> None:

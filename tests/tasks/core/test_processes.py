@@ -75,3 +75,11 @@ def test_a_process_that_nobody_has_reaped_has_ended():
     child.kill()
     assert processes.ended(known)  # a zombie: psutil's own wait would go on as long as this process does not look
     child.communicate()
+
+
+@pytest.mark.parametrize("pid", [0, -1, -(2**40), 2**70, "x", None, 1.5, True, [], float("inf")])
+def test_a_number_that_is_no_process_is_none(pid):
+    started = processes.told()["started"]
+    found = processes.alive({"pid": pid, "started": started})
+    assert found is None or found.pid > 0  # 1.5 and True read as 1
+    assert processes.alive({"pid": pid}) is None and processes.alive({"started": started}) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -13,8 +14,10 @@ import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import psutil
 import pytest
+import requests
 
 from deployments.service import background, blank
 from tasks.core import access, processes, settings, store
@@ -334,3 +337,20 @@ def test_status_shows_it(own_root):
     known()
     (part,) = status().service
     assert (part.name, part.alive, part.pid, part.url) == ("background", True, os.getpid(), "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("client", [httpx, requests])
+def test_a_server_that_ended_is_told_in_words_and_another_that_is_away_is_not(client, monkeypatch):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        gone = f"http://127.0.0.1:{held.getsockname()[1]}"
+    try:
+        client.get(f"{gone}/api/health")
+    except Exception as error:
+        raised = RuntimeError("Failed to reach API")
+        raised.__cause__ = error
+    assert server.unanswered(raised) is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI" if client is requests else "PREFECT_API_URL", gone)
+    told = server.unanswered(raised)
+    assert gone in told and "run the same command again" in told and "\n" not in told
+    assert server.unanswered(ValueError("x")) is None
