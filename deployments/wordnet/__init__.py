@@ -1,0 +1,1 @@
+"""WordNet: how the copy in `tasks/answers` was cut from its files."""
