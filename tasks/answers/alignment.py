@@ -69,7 +69,7 @@ def places(token: Token, row: Row) -> list[Match]:
     """Where the row has what `token` says, the surest first."""
     if token.value is not None:
         found = [Match(n, score) for n in row.numbers if (score := same_number(token, row.tokens[n])) > 0]
-        if found or not token.weak:
+        if found or not token.text.isalpha():
             return found[:_MOST]
     scores: dict[int, float] = {}
     for key in (token.text, *token.meaning.lemmas):

@@ -31,7 +31,7 @@ _HEDGE = re.compile(
     r"it (?:seems|appears)(?: so| that| to be)?|seems? to be|appears? to be|(?:the|its) (?:listing|description|text|row|page) "
     r"(?:says|mentions|states|notes|describes)(?: that)?|"
     r"(?:the )?(?:listing|description) does(?:n't| not) say (?:much|more)[^,.;]*,? ?(?:but)?)\b[:,]?", re.IGNORECASE)  # fmt: skip
-_YES = re.compile(r"^\s*(?P<said>yes|no|yep|nope|correct|indeed|better not|not quite)\b\s*[,.:;!\u2013\u2014-]*\s*", re.IGNORECASE)
+_YES = re.compile(r"^\s*(?P<said>yes|no|yep|nope|correct|indeed|better not|not quite)\b\s*(?:[,.:;!\u2013\u2014-]+\s*|$)", re.IGNORECASE)
 
 
 class Quote(Frozen):
@@ -182,7 +182,8 @@ def _claim(looked: Looked, row: Row, sentence: Quote | None) -> Claim:
         return Claim(text=looked.text, verdict="verbatim", quote=sentence)
     new = [t.text for t, m in zip(looked.said, looked.found, strict=True) if m is None]
     told = f"not in the row: {', '.join(new)}" if new else "said in other words"
-    shown = doubt(looked.features) < CUT and len(new) < len(looked.said)
+    plain = not new and all(m and m.score >= DERIVED for m in looked.found) and swap(looked.said, looked.found, row)[0] == 0
+    shown = plain or (doubt(looked.features) < CUT and len(new) < len(looked.said))
     return Claim(text=looked.text, verdict="consistent" if shown else "not shown", reason=told, quote=sentence)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tasks.answers.alignment import DERIVED, Match, Row, wrong_unit
+from tasks.answers.alignment import DERIVED, SAME, Match, Row, wrong_unit
 from tasks.answers.tokens import Token
 
 _OPPOSITES = {
@@ -29,7 +29,7 @@ _INCLUDES = re.compile(
 _LACKS = re.compile(
     r"\b(?:(?:not|n't|never) (?:be )?(?:included|supplied|provided|part of)|sold separately|bought separately|"
     r"purchased separately|available separately|separately|not part of|costs? extra|optional|requires?|required|compatible|works? with|"
-    r"fits|use with|used with|no [a-z]+ included|recommended)\b"
+    r"fits|use with|used with|no [a-z]+ included|recommended|without|shown)\b"
 )
 
 
@@ -43,7 +43,7 @@ class Contradiction(NamedTuple):
 
 def contradictions(said: Sequence[Token], found: Sequence[Match | None], row: Row, text: str) -> list[Contradiction]:
     """All that the row says otherwise than the claim `text`, whose content tokens are `said`, aligned by `found`."""
-    rules = (_negation, _numbers, _bounds, _opposites, _includes, _roles, _swapped)
+    rules = (_negation, _numbers, _bounds, _opposites, _replaced, _includes, _roles, _swapped)
     return [one for rule in rules for one in rule(said, found, row, text)]
 
 
@@ -64,6 +64,8 @@ def _negation(said: Sequence[Token], found: Sequence[Match | None], row: Row, te
         if match is None or match.score < DERIVED or row.tokens[match.at].sentence < 0 or token.value is not None:
             continue
         held = row.tokens[match.at]
+        if token.meaning.pos not in ("n", "v", "a") or token.text[:3] != held.text[:3] or token.text in ("under", "over"):
+            continue
         against = held.text != token.text and bool(held.meaning.opposite & token.meaning.own)
         if token.negated == held.negated or against:
             continue
@@ -78,7 +80,9 @@ def _negation(said: Sequence[Token], found: Sequence[Match | None], row: Row, te
 def _numbers(said: Sequence[Token], found: Sequence[Match | None], row: Row, text: str) -> Iterator[Contradiction]:
     held = [row.tokens[n] for n in row.numbers]
     for token, match in zip(said, found, strict=True):
-        if token.value is None or match is not None or token.weak:
+        if token.value is None or match is not None:
+            continue
+        if token.weak and not (token.kind == "times" and any(t.kind == "times" for t in held)):
             continue
         derived = token.raw is not None and any(
             token.raw in ((a.raw or 0) + (b.raw or 0), abs((a.raw or 0) - (b.raw or 0)))
@@ -88,8 +92,6 @@ def _numbers(said: Sequence[Token], found: Sequence[Match | None], row: Row, tex
         if wrong is not None:
             yield Contradiction("unit", f"the row has {row.tokens[wrong].text} in another unit", wrong)
         elif not derived:
-            if token.kind == "times" and not held:
-                continue
             yield Contradiction("number", f"the row has no {token.text}", -1)
 
 
@@ -102,7 +104,7 @@ def _bounds(said: Sequence[Token], found: Sequence[Match | None], row: Row, text
 
 
 def _opposites(said: Sequence[Token], found: Sequence[Match | None], row: Row, text: str) -> Iterator[Contradiction]:
-    taken = {m.at for m in found if m and m.score >= DERIVED}
+    taken, texts = {m.at for m in found if m and m.score >= DERIVED}, {t.text for t in said}
     for n, token in enumerate(said):
         match = found[n]
         if token.value is not None or (match and match.score >= DERIVED):
@@ -113,8 +115,37 @@ def _opposites(said: Sequence[Token], found: Sequence[Match | None], row: Row, t
             listed = frozenset((token.text, held.text)) in _OPPOSITES
             if not (listed or token.meaning.opposite & held.meaning.own or held.meaning.opposite & token.meaning.own):
                 continue
+            if held.text in texts or {"buy", "sell"} & {*token.meaning.lemmas, *held.meaning.lemmas}:
+                continue
+            if token.text in ("before", "after") and not (_counted(said, n) and _counted(row.tokens, at)):
+                continue
             if supported(n, said, found, row, at, 5):
                 yield Contradiction("opposite", f"the row says {held.text!r}, not {token.text!r}", at)
+                return
+
+
+def _counted(tokens: Sequence[Token], n: int) -> bool:
+    """Whether a number stands within three words before `n`."""
+    return any(t.value is not None for t in tokens[max(0, n - 3) : n])
+
+
+def _replaced(said: Sequence[Token], found: Sequence[Match | None], row: Row, text: str) -> Iterator[Contradiction]:
+    """A word that the row lacks, on the same side of one that it has, where the row has a sister of it: oak for pine."""
+    taken = {m.at for m in found if m}
+    for n, token in enumerate(said):
+        if found[n] is not None or token.value is not None or token.meaning.pos not in ("n", "a"):
+            continue
+        for side in (1, -1):
+            match = found[n + side] if 0 <= n + side < len(said) else None
+            at = match.at - side if match else -1
+            if match is None or match.score < SAME or not 0 <= at < len(row.tokens) or at in taken:
+                continue
+            held = row.tokens[at]
+            if abs(said[n + side].place - token.place) > 2 or held.clause != row.tokens[match.at].clause or held.sentence < 0:
+                continue
+            shared = held.meaning.above & token.meaning.above
+            if shared and held.value is None and held.negated == token.negated and abs(held.place - row.tokens[match.at].place) <= 2:
+                yield Contradiction("other word", f"the row says {held.text!r}, not {token.text!r}", at)
                 return
 
 
@@ -129,22 +160,23 @@ def _includes(said: Sequence[Token], found: Sequence[Match | None], row: Row, te
         held = row.tokens[match.at]
         if held.sentence < 0:
             continue
-        clause = _clause(held, row)
-        if _LACKS.search(clause) and not re.search(r"\binclud(?:es?|ed|ing)\b(?<!not included)", clause.replace("not included", "")):
-            elsewhere = [o for o in row.by.get(token.text, ()) if o != match.at and not _LACKS.search(_clause(row.tokens[o], row))
-                         and row.tokens[o].sentence >= 0]  # fmt: skip
-            if not elsewhere:
-                yield Contradiction("includes", f"of {held.text!r} the row says: {clause.strip()!r}", match.at)
-                return
+        places = [o for o in row.by.get(token.text, (match.at,)) if row.tokens[o].sentence >= 0] or [match.at]
+        if all(_lacked(row.tokens[o], row) for o in places):
+            yield Contradiction("includes", f"the row does not include {held.text!r}", match.at)
+            return
 
 
-def _clause(token: Token, row: Row) -> str:
-    """The clause of the content that `token` stands in, between semicolons and ends of sentences."""
-    start, end = row.sentences[min(token.sentence, len(row.sentences) - 1)] if row.sentences else (0, 0)
-    text = row.content[start:end].lower()
-    at = max(0, token.start - start)
-    left, right = text.rfind(";", 0, at) + 1, text.find(";", at)
-    return text[left : right if right >= 0 else None]
+def _lacked(token: Token, row: Row) -> bool:
+    """Whether the content says that this thing is not in the box: in its own part of the sentence, or else in the next."""
+    start, end = row.sentences[token.sentence]
+    parts = [(m.start(), m[0]) for m in re.finditer(r"[^,;:()]+", row.content[start:end].lower())]
+    mine = max((n for n, (at, _) in enumerate(parts) if at <= token.start - start), default=0)
+    for _, part in parts[mine:]:
+        if _LACKS.search(part):
+            return True
+        if _INCLUDES.search(part):
+            return False
+    return any(_LACKS.search(part) for _, part in parts)
 
 
 def _role(n: int, tokens: Sequence[Token], reach: float) -> str | None:
@@ -153,7 +185,7 @@ def _role(n: int, tokens: Sequence[Token], reach: float) -> str | None:
     for token in tokens:
         found = next((_ROLE[w] for w in (token.text, *token.meaning.lemmas) if w in _ROLE), None)
         off = abs(token.place - tokens[n].place)
-        if found and off <= best and token.sentence == tokens[n].sentence and (token.place < tokens[n].place or off <= 3):
+        if found and off <= best and token.clause == tokens[n].clause and (token.place < tokens[n].place or off <= 3):
             best, role = off, found
     return role
 
@@ -193,11 +225,12 @@ def swap(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> tupl
         for b in pairs[i + 1 :]:
             if _kind(said[a]) != _kind(said[b]) or at[a] == at[b] or abs(said[a].place - said[b].place) > 14 or said[a].text == said[b].text:
                 continue
-            if said[a].name and said[b].place - said[a].place <= 1:
+            names = said[a].name and said[b].name
+            if names and (said[b].place - said[a].place <= 1 or found[a].score < SAME or found[b].score < SAME):  # type: ignore[union-attr]
                 continue
             now = then = 0.0
             for c in pairs:
-                if c in (a, b):
+                if c in (a, b) or (names and said[c].name and min(abs(c - a), abs(c - b)) == 1):
                     continue
                 to_a, to_b = _near(said[a].place, said[c].place), _near(said[b].place, said[c].place)
                 now += to_a * _near(at[a], at[c]) + to_b * _near(at[b], at[c])

@@ -28,6 +28,7 @@ FUNCTION = frozenset(
 )
 NEGATORS = frozenset("not never neither nor no none without non cannot nothing nobody hardly rarely against".split())
 _NEGATING = frozenset("forbid prevent avoid refuse lack fail prohibit discourage".split())  # verbs
+_KEEPING = frozenset("keep stop protect".split())  # … from
 _NOUN_NEGATORS = frozenset("no without non against none".split())
 _CLAUSE = frozenset("but so because since although though while whereas however yet".split())
 _VERBAL = frozenset(
@@ -255,6 +256,8 @@ class _Reading:
         if last and last.kind == "tilt" and bare in ("f", "c", "fahrenheit", "celsius"):
             last.kind = last.unit = bare[0]
             return
+        if bare in ("and", "or", "x", "plus", "while", "whereas", "but"):  # what it joins are two things
+            self.place += 1
         token = Token(bare, match.start(), match.end(), self.at, meaning=meaning(bare))
         token.name = capital and not self.first
         token.content = bare not in FUNCTION and bare not in NEGATORS and len(bare) > 1
@@ -366,13 +369,15 @@ def _negations(said: Sequence[Token], cuts: set[int], offset: int) -> None:
         if word in ("free", "proof") and n and said[n - 1].end + 1 >= token.start:
             said[n - 1].negated ^= True
             continue
-        if not (word in NEGATORS or verb or apart):
+        kept = next((m for m in range(n + 1, min(n + 5, len(said))) if said[m].text == "from"), None) if _KEEPING & set(token.meaning.lemmas) else None
+        if not (word in NEGATORS or verb or apart or kept):
             continue
         after = said[n + 1].text if n + 1 < len(said) else ""
         if (word in ("not", "no") and after in ("only", "matter", "doubt", "problem", "trouble")) or (n + offset + 1) in cuts and word == "no":
             continue
         left = 4 if word in _NOUN_NEGATORS else 6
-        for m in range(n + 1, len(said)):
+        start = kept + 1 if kept else n + 1 + (said[n + 1].text == "than" if apart and n + 1 < len(said) else 0)
+        for m in range(start, len(said)):
             other = said[m]
             if (m + offset in cuts and m > n + 1) or other.text in _CLAUSE or left == 0:
                 break
