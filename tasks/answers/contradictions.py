@@ -213,7 +213,7 @@ def _kind(token: Token) -> str:
 
 
 def _near(a: float, b: float) -> float:
-    return 1.0 / (1.0 + abs(a - b)) if abs(a - b) < 9 else 0.0
+    return 2.0 ** -abs(a - b) if abs(a - b) < 9 else 0.0
 
 
 def swap(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> tuple[float, int, int]:
@@ -226,6 +226,12 @@ def swap(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> tupl
             if _kind(said[a]) != _kind(said[b]) or at[a] == at[b] or abs(said[a].place - said[b].place) > 14 or said[a].text == said[b].text:
                 continue
             names = said[a].name and said[b].name
+            if b == a + 1 and abs(said[a].place - said[b].place) <= 2:  # "Peru and Honduras": either order is right
+                continue
+            if _kind(said[a]) in ("n", "v", "a", "r") and abs(at[a] - at[b]) > 10:
+                continue
+            if names and bool(said[a].meaning.pos) != bool(said[b].meaning.pos):
+                continue
             if names and (said[b].place - said[a].place <= 1 or found[a].score < SAME or found[b].score < SAME):  # type: ignore[union-attr]
                 continue
             now = then = 0.0
@@ -241,11 +247,11 @@ def swap(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> tupl
     return best
 
 
-SWAPPED = {"number": 0.2, "name": 0.25}
+SWAPPED, OTHER = {"number": 0.2, "name": 0.3}, 0.4  # gain from which it counts
 
 
 def _swapped(said: Sequence[Token], found: Sequence[Match | None], row: Row, text: str) -> Iterator[Contradiction]:
     gain, a, b = swap(said, found, row)
-    if a >= 0 and gain > SWAPPED.get(_kind(said[a]), 0.35):
+    if a >= 0 and gain > SWAPPED.get(_kind(said[a]), OTHER):
         match = found[a]
         yield Contradiction("swapped", f"{said[a].text!r} and {said[b].text!r} stand the other way round", match.at if match else -1)

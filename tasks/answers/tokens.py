@@ -381,7 +381,7 @@ def _negations(said: Sequence[Token], cuts: set[int], offset: int) -> None:
             other = said[m]
             if (m + offset in cuts and m > n + 1) or other.text in _CLAUSE or left == 0:
                 break
-            if other.text == "and" and m + 1 < len(said) and said[m + 1].text in _VERBAL:
+            if other.text == "and" and m + 1 < len(said) and (said[m + 1].text in _VERBAL or said[m + 1].text.endswith("ed")):
                 break
             if other.text in NEGATORS:
                 break
