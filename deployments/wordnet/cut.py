@@ -6,7 +6,7 @@ DICT alone. Left out are glosses, phrases of several words, and senses after the
 
 Three blocks of lines, with a line `%` between them:
 - line n is synset n: the numbers of its hypernyms or, of an adjective, of what it is similar to;
-- `word pos senses derived opposites[ pos …]`: pos is n, v, a or r, the most frequent first; numbers of synsets with commas;
+- `word pos senses derived opposites[ pos …]`: pos is n, v, a or r, the commonest first; synsets by number, with commas;
 - `form word …`: irregular forms (`geese goose`).
 """
 
@@ -73,7 +73,9 @@ def cut(folder: Path) -> str:
     for word, parts in known.items():
         told = [word]
         for _, pos, senses in parts:
-            linked = {sign: [t for s in senses for g, t in links[s, word] if g == sign and t in number] for sign in "+!"}
+            linked = {
+                sign: [t for s in senses for g, t in links[s, word] if g == sign and t in number] for sign in "+!"
+            }
             ids = [senses, *(list(dict.fromkeys(linked[sign])) for sign in "+!")]
             told += [pos, *(",".join(str(number[s]) for s in some) or "-" for some in ids)]
         blocks[1].append(" ".join(told))

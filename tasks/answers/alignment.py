@@ -1,7 +1,8 @@
 """Alignment: which words of a row each word of a claim answers to, and how surely.
 
-Two words match where they are forms of one word (1), share a sense or are derived from one another (0.85), or one lies right
-above the other (0.6): WordNet says so. Of several places that match, the one near to the matches of its neighbours counts.
+Two words match where they are forms of one word (1), share a sense or are derived from one another (0.85), or one lies
+right above the other (0.6): WordNet says so. Of several places that match, the one near to the matches of its
+neighbours counts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _APART = 20.0  # title and content are this far apart
 
 
 class Row:
-    """A row's text as tokens, its title first, with what finds them by meaning. `sentences` are places in the content."""
+    """A row's text as tokens, title first, with what finds them by meaning. `sentences` are places in the content."""
 
     def __init__(self, title: str, content: str) -> None:
         self.title, self.content = title, content
@@ -40,10 +41,10 @@ class Row:
         self.by: dict[str | int, list[int]] = defaultdict(list)
         self.over: dict[int, list[int]] = defaultdict(list)
         for n, token in enumerate(self.tokens):
-            for key in {token.text, *token.meaning.lemmas, *token.meaning.near}:
-                self.by[key].append(n)
-            for key in token.meaning.above:
-                self.over[key].append(n)
+            for key in (*{token.text, *token.meaning.lemmas}, *token.meaning.near):
+                self.by[key].append(n)  # type: ignore[index]
+            for above in token.meaning.above:
+                self.over[above].append(n)
         self.numbers = [n for n, t in enumerate(self.tokens) if t.value is not None]
         self.glued = [n for n, t in enumerate(self.tokens) if len(t.text) > 6 and not t.meaning.pos and t.value is None]
 
@@ -72,8 +73,8 @@ def places(token: Token, row: Row) -> list[Match]:
         if found or not token.text.isalpha():
             return found[:_MOST]
     scores: dict[int, float] = {}
-    for key in (token.text, *token.meaning.lemmas):
-        for n in row.by.get(key, ()):
+    for word in (token.text, *token.meaning.lemmas):
+        for n in row.by.get(word, ()):
             scores[n] = SAME
     if not token.code and not (token.name and not token.meaning.pos):
         for key in token.meaning.near:
@@ -102,17 +103,23 @@ def _stem(one: str, other: str) -> bool:
     if len(one) < 5 or len(other) < 5 or one[:5] != other[:5]:
         return False
     shared = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    return len(one) - shared <= 3 and len(other) - shared <= 3 and shared >= 5
+    return len(one) - shared <= 4 and len(other) - shared <= 4
 
 
 def same_number(said: Token, held: Token) -> float:
     """1 where both numbers are one measure, less where only nearly; 0 where they are not."""
-    if said.value is None or held.value is None or "th" in (said.kind, held.kind) and said.kind != held.kind:
+    if said.value is None or held.value is None or ("th" in (said.kind, held.kind) and said.kind != held.kind):
         return 0.0
     if said.kind == held.kind and said.kind not in ("", "times"):
         most = max(abs(said.value), abs(held.value)) or 1.0
         off = abs(said.value - held.value) / most
-        return SAME if off < 0.005 else 0.9 if off < (0.08 if said.about else 0.03 if said.unit != held.unit else 0) else 0.0
+        return (
+            SAME
+            if off < 0.005
+            else 0.9
+            if off < (0.08 if said.about else 0.03 if said.unit != held.unit else 0)
+            else 0.0
+        )
     if said.raw == held.raw and (not said.kind or not held.kind or said.kind == held.kind):
         return SAME if said.kind == held.kind else 0.95
     return 0.0
@@ -120,8 +127,9 @@ def same_number(said: Token, held: Token) -> float:
 
 def wrong_unit(said: Token, held: Token) -> bool:
     """Whether one number is said with two units that do not mean the same."""
-    return bool(said.raw == held.raw and said.kind and held.kind and same_number(said, held) == 0 and "th" not in (said.kind, held.kind)
-                and "times" not in (said.kind, held.kind))  # fmt: skip
+    if said.raw != held.raw or not (said.kind and held.kind) or {"th", "times"} & {said.kind, held.kind}:
+        return False
+    return same_number(said, held) == 0
 
 
 def aligned(said: Sequence[Token], row: Row) -> list[Match | None]:
@@ -137,7 +145,7 @@ def aligned(said: Sequence[Token], row: Row) -> list[Match | None]:
             if len(mine) > 1:
                 for m in around:
                     if m != n and choices[m]:
-                        near = max(c.score / (1 + abs(row.tokens[c.at].place - here)) for c in choices[m] if c.at != match.at or True)
+                        near = max(c.score / (1 + abs(row.tokens[c.at].place - here)) for c in choices[m])
                         support += near / abs(m - n)
             worth = match.score + 0.5 * support
             if worth > most:

@@ -1,7 +1,8 @@
-"""Claims: an answer checked against a row claim by claim, the same every time, by rules and eighteen weights.
+"""Claims: an answer checked against a row claim by claim, the same every time, by rules and a few weights.
 
-Four verdicts: *verbatim* (the row's words in the row's order but for function words), *consistent*, *not shown* (the row does not
-say it), *contradicted* (the row says otherwise). An answer holds where all its claims are verbatim or consistent.
+Four verdicts: *verbatim* (the row's words in the row's order but for function words), *consistent*, *not shown* (the
+row does not say it), *contradicted* (the row says otherwise). An answer holds where all its claims are verbatim or
+consistent.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tasks.answers.alignment import ABOVE, DERIVED, SAME, Match, Row, aligned, row_of
-from tasks.answers.contradictions import Contradiction, contradictions, supported, swap
+from tasks.answers.contradictions import Contradiction, contradictions, swap
 from tasks.answers.sentences import sentences
 from tasks.answers.tokens import FUNCTION, Token, tokens
 from tasks.core.models import Frozen
@@ -24,14 +25,20 @@ Verdict = Literal["verbatim", "consistent", "not shown", "contradicted"]
 CUT = 0.5  # probability of "not shown" from which it is said
 
 _CITED = re.compile(r"\s*\[[A-Za-z0-9_.:-]{1,64}\]|\u3010[^\u3011]{1,64}\u3011")
-_MARKS = re.compile(r"(?m)^\s{0,6}(?:#{1,6}\s+|>\s?|[-*+\u2022]\s+|\d{1,2}[.)]\s+)|\*\*|__|`|(?<!\w)[*_](?=\w)|(?<=[\w.!?])[*_](?!\w)")
+_MARKS = re.compile(
+    r"(?m)^\s{0,6}(?:#{1,6}\s+|>\s?|[-*+\u2022]\s+|\d{1,2}[.)]\s+)|\*\*|__|`|(?<!\w)[*_](?=\w)|(?<=[\w.!?])[*_](?!\w)"
+)
 _HEADING = re.compile(r"(?m)^\s*(?:#{1,6} .*|\*\*[^*\n]{1,40}\*\*:?|[^\n.!?]{1,40}:)\s*$")
 _HEDGE = re.compile(
     r"\b(?:according to the (?:listing|description|row|catalogue|text|product page|author|review)|"
-    r"it (?:seems|appears)(?: so| that| to be)?|seems? to be|appears? to be|(?:the|its) (?:listing|description|text|row|page) "
-    r"(?:says|mentions|states|notes|describes)(?: that)?|"
-    r"(?:the )?(?:listing|description) does(?:n't| not) say (?:much|more)[^,.;]*,? ?(?:but)?)\b[:,]?", re.IGNORECASE)  # fmt: skip
-_YES = re.compile(r"^\s*(?P<said>yes|no|yep|nope|correct|indeed|better not|not quite)\b\s*(?:[,.:;!\u2013\u2014-]+\s*|$)", re.IGNORECASE)
+    r"it (?:seems|appears)(?: so| that| to be)?|seems? to be|appears? to be|"
+    r"(?:the|its) (?:listing|description|text|row|page) (?:says|mentions|states|notes|describes)(?: that)?|"
+    r"(?:the )?(?:listing|description) does(?:n't| not) say (?:much|more)[^,.;]*,? ?(?:but)?)\b[:,]?",
+    re.IGNORECASE)  # fmt: skip
+_YES = re.compile(
+    r"^\s*(?P<said>yes|no|yep|nope|correct|indeed|better not|not quite)\b\s*(?:[,.:;!\u2013\u2014-]+\s*|$)",
+    re.IGNORECASE,
+)
 
 
 class Quote(Frozen):
@@ -43,7 +50,7 @@ class Quote(Frozen):
 
 
 class Claim(Frozen):
-    """One claim of an answer. `reason` says why it is not verbatim, or is empty; `quote` is the sentence it was held to."""
+    """One claim of an answer. `reason` says why it is not verbatim; `quote` is the sentence that it was held to."""
 
     text: str
     verdict: Verdict
@@ -73,9 +80,8 @@ class Looked(NamedTuple):
     features: list[float]
 
 
-NAMES = (
-    "bias nouns verbs adjectives adverbs names numbers unknown above share words negation opposite displaced swap yes only spread".split()
-)
+NAMES = """bias nouns verbs adjectives adverbs names numbers unknown above share negation opposite displaced swap
+    yes only spread""".split()
 
 
 def check(question: str, answer: str, title: str, content: str) -> Checked:
@@ -131,7 +137,6 @@ def _features(
         min(3, sum(not t.meaning.pos for t in plain)),
         min(4, above),
         len(new) / max(1, len(said)),
-        min(len(said), 25) / 10,
         float("negation" in rules),
         float("opposite" in rules),
         min(3, _displaced(said, found, row)),
@@ -155,7 +160,11 @@ def _displaced(said: Sequence[Token], found: Sequence[Match | None], row: Row) -
             for at in (match.at - 1, match.at + 1):
                 if 0 <= at < len(row.tokens) and at not in taken:
                     held = row.tokens[at]
-                    if held.clause == row.tokens[match.at].clause and held.meaning.pos in ("n", "a") and held.value is None:
+                    if (
+                        held.clause == row.tokens[match.at].clause
+                        and held.meaning.pos in ("n", "a")
+                        and held.value is None
+                    ):
                         count += 1 + bool(held.meaning.above & token.meaning.above)
     return count
 
@@ -182,8 +191,10 @@ def _claim(looked: Looked, row: Row, sentence: Quote | None) -> Claim:
         return Claim(text=looked.text, verdict="verbatim", quote=sentence)
     new = [t.text for t, m in zip(looked.said, looked.found, strict=True) if m is None]
     told = f"not in the row: {', '.join(new)}" if new else "said in other words"
-    plain = not new and all(m and m.score >= DERIVED for m in looked.found) and swap(looked.said, looked.found, row)[0] == 0
-    shown = plain or (doubt(looked.features) < CUT and len(new) < len(looked.said))
+    plain = (
+        not new and all(m and m.score >= DERIVED for m in looked.found) and swap(looked.said, looked.found, row)[0] == 0
+    )
+    shown = plain or (doubt(looked.features) < CUT and 2 * len(new) <= len(looked.said))
     return Claim(text=looked.text, verdict="consistent" if shown else "not shown", reason=told, quote=sentence)
 
 
@@ -205,7 +216,11 @@ def _starts(runs: Sequence[tuple[Token, Match | None]], row: Row) -> bool:
     first = runs[0][0]
     for at in row.by.get(first.text, ()) if first.value is None else row.numbers:
         held = row.tokens[at : at + len(runs)]
-        if len(held) == len(runs) and held[0].sentence == held[-1].sentence and all(_same(t, h) for (t, _), h in zip(runs, held, strict=True)):
+        if (
+            len(held) == len(runs)
+            and held[0].sentence == held[-1].sentence
+            and all(_same(t, h) for (t, _), h in zip(runs, held, strict=True))
+        ):
             return True
     return False
 
@@ -255,7 +270,11 @@ def quoted(question: str, answer: str, row: Row, claimed: Sequence[Quote] = ()) 
     covered: set[int] = set()
     extra = {row.sentences.index((q.start, q.end)): 1.0 for q in claimed if (q.start, q.end) in row.sentences}
     while held and len(chosen) < 2:
-        worth = {s: sum(v for n, v in found.items() if n not in covered) + extra.get(s, 0.0) for s, found in held.items() if s not in chosen}
+        worth = {
+            s: sum(v for n, v in found.items() if n not in covered) + extra.get(s, 0.0)
+            for s, found in held.items()
+            if s not in chosen
+        }
         best = max(worth, key=lambda s: (worth[s], -s), default=None)
         if best is None or worth[best] < 0.8:
             break

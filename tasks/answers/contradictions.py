@@ -11,25 +11,27 @@ from tasks.answers.tokens import Token
 
 _OPPOSITES = {
     frozenset(pair.split("/"))
-    for pair in "before/after detachable/fixed removable/fixed removable/sewn mono/stereo hardcover/paperback indoor/outdoor wet/dry "
+    for pair in "before/after detachable/fixed removable/fixed removable/sewn mono/stereo hardcover/paperback "
+    "indoor/outdoor wet/dry "
     "manual/automatic daily/weekly weekly/monthly daily/monthly first/last odd/even above/below over/under "
     "unabridged/abridged fine/coarse more/less more/fewer larger/smaller never/always only/also".split()
 }
 _ROLES = {
     "author": "write writer author wrote written authored novel memoir authoress",
-    "illustrator": "illustrate illustrator illustration draw drawing paint painting watercolour watercolor artwork picture",
+    "illustrator": "illustrate illustrator illustration draw drawing paint painting watercolour watercolor picture",
     "photographer": "photograph photographer photo", "translator": "translate translator translation",
     "introduction": "introduction foreword preface afterword", "editor": "edit editor edited",
     "producer": "produce producer", "reader": "narrate narrator",
 }  # fmt: skip
 _ROLE = {word: role for role, listed in _ROLES.items() for word in listed.split()}
 _INCLUDES = re.compile(
-    r"\b(?:includ(?:es?|ed|ing)|com(?:es?|ing) with|supplied|you get|consists? of|contains?|in the box|provided|free of charge|comes? as)\b"
+    r"\b(?:includ(?:es?|ed|ing)|com(?:es?|ing) with|supplied|you get|consists? of|contains?|in the box|"
+    r"provided|free of charge|comes? as)\b"
 )
 _LACKS = re.compile(
     r"\b(?:(?:not|n't|never) (?:be )?(?:included|supplied|provided|part of)|sold separately|bought separately|"
-    r"purchased separately|available separately|separately|not part of|costs? extra|optional|requires?|required|compatible|works? with|"
-    r"fits|use with|used with|no [a-z]+ included|recommended|without|shown)\b"
+    r"purchased separately|available separately|separately|not part of|costs? extra|optional|requires?|required|"
+    r"compatible|works? with|fits|use with|used with|no [a-z]+ included|recommended|without|shown)\b"
 )
 
 
@@ -47,32 +49,54 @@ def contradictions(said: Sequence[Token], found: Sequence[Match | None], row: Ro
     return [one for rule in rules for one in rule(said, found, row, text)]
 
 
-def supported(n: int, said: Sequence[Token], found: Sequence[Match | None], row: Row, at: int, reach: float = 5) -> bool:
+def supported(
+    n: int, said: Sequence[Token], found: Sequence[Match | None], row: Row, at: int, reach: float = 5
+) -> bool:
     """Whether a neighbour of the claim's word `n` lies beside place `at` of the row."""
     here = row.tokens[at].place
     for m in range(max(0, n - 4), min(len(said), n + 5)):
         match = found[m]
         if m != n and match and match.score >= DERIVED and match.at != at:
             other = row.tokens[match.at]
-            if abs(other.place - here) <= reach and abs(said[m].place - said[n].place) <= reach and other.sentence == row.tokens[at].sentence:
+            if (
+                abs(other.place - here) <= reach
+                and abs(said[m].place - said[n].place) <= reach
+                and other.sentence == row.tokens[at].sentence
+            ):
                 return True
     return False
 
 
 def _negation(said: Sequence[Token], found: Sequence[Match | None], row: Row, text: str) -> Iterator[Contradiction]:
+    agreed = {
+        row.tokens[m.at].sentence
+        for t, m in zip(said, found, strict=True)
+        if m and m.score >= DERIVED and t.negated and row.tokens[m.at].negated
+    }
     for n, (token, match) in enumerate(zip(said, found, strict=True)):
         if match is None or match.score < DERIVED or row.tokens[match.at].sentence < 0 or token.value is not None:
             continue
         held = row.tokens[match.at]
-        if token.meaning.pos not in ("n", "v", "a") or token.text[:3] != held.text[:3] or token.text in ("under", "over"):
+        if (
+            token.meaning.pos not in ("n", "v", "a")
+            or token.text[:3] != held.text[:3]
+            or token.text in ("under", "over")
+        ):
+            continue
+        if token.meaning.pos == "n" and held.sentence in agreed:  # "do not submerge the lantern": it is not denied
             continue
         against = held.text != token.text and bool(held.meaning.opposite & token.meaning.own)
         if token.negated == held.negated or against:
             continue
-        others = [o for o in row.by.get(token.text, ()) if row.tokens[o].negated == token.negated and row.tokens[o].sentence >= 0]
+        others = [
+            o
+            for o in row.by.get(token.text, ())
+            if row.tokens[o].negated == token.negated and row.tokens[o].sentence >= 0
+        ]
         if others:
             continue
-        if supported(n, said, found, row, match.at, 6) or len(said) < 4:
+        alone = sum(m is not None and row.tokens[m.at].sentence >= 0 for m in found) == 1
+        if supported(n, said, found, row, match.at, 6) or (alone and len(said) < 4):
             yield Contradiction("negation", f"the row {'denies' if held.negated else 'says'} {held.text!r}", match.at)
             return
 
@@ -130,7 +154,7 @@ def _counted(tokens: Sequence[Token], n: int) -> bool:
 
 
 def _replaced(said: Sequence[Token], found: Sequence[Match | None], row: Row, text: str) -> Iterator[Contradiction]:
-    """A word that the row lacks, on the same side of one that it has, where the row has a sister of it: oak for pine."""
+    """A word that the row lacks, beside one that it has, where the row has a sister word: oak for pine."""
     taken = {m.at for m in found if m}
     for n, token in enumerate(said):
         if found[n] is not None or token.value is not None or token.meaning.pos not in ("n", "a"):
@@ -141,10 +165,19 @@ def _replaced(said: Sequence[Token], found: Sequence[Match | None], row: Row, te
             if match is None or match.score < SAME or not 0 <= at < len(row.tokens) or at in taken:
                 continue
             held = row.tokens[at]
-            if abs(said[n + side].place - token.place) > 2 or held.clause != row.tokens[match.at].clause or held.sentence < 0:
+            if (
+                abs(said[n + side].place - token.place) > 2
+                or held.clause != row.tokens[match.at].clause
+                or held.sentence < 0
+            ):
                 continue
             shared = held.meaning.above & token.meaning.above
-            if shared and held.value is None and held.negated == token.negated and abs(held.place - row.tokens[match.at].place) <= 2:
+            if (
+                shared
+                and held.value is None
+                and held.negated == token.negated
+                and abs(held.place - row.tokens[match.at].place) <= 2
+            ):
                 yield Contradiction("other word", f"the row says {held.text!r}, not {token.text!r}", at)
                 return
 
@@ -167,7 +200,7 @@ def _includes(said: Sequence[Token], found: Sequence[Match | None], row: Row, te
 
 
 def _lacked(token: Token, row: Row) -> bool:
-    """Whether the content says that this thing is not in the box: in its own part of the sentence, or else in the next."""
+    """Whether the content says that this is not in the box: in its own part of the sentence, or else after it."""
     start, end = row.sentences[token.sentence]
     parts = [(m.start(), m[0]) for m in re.finditer(r"[^,;:()]+", row.content[start:end].lower())]
     mine = max((n for n, (at, _) in enumerate(parts) if at <= token.start - start), default=0)
@@ -202,7 +235,9 @@ def _roles(said: Sequence[Token], found: Sequence[Match | None], row: Row, text:
             yield Contradiction("role", f"{token.text!r} signs a review", match.at)
             return
         if role and held and None not in held and role not in held and not ({"author"} & held and role == "reader"):
-            yield Contradiction("role", f"in the row {token.text!r} is {' and '.join(sorted(map(str, held)))}, not {role}", match.at)
+            yield Contradiction(
+                "role", f"in the row {token.text!r} is {' and '.join(sorted(map(str, held)))}, not {role}", match.at
+            )
             return
 
 
@@ -223,7 +258,12 @@ def swap(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> tupl
     at = {n: row.tokens[found[n].at].place for n in pairs}  # type: ignore[union-attr]
     for i, a in enumerate(pairs):
         for b in pairs[i + 1 :]:
-            if _kind(said[a]) != _kind(said[b]) or at[a] == at[b] or abs(said[a].place - said[b].place) > 14 or said[a].text == said[b].text:
+            if (
+                _kind(said[a]) != _kind(said[b])
+                or at[a] == at[b]
+                or abs(said[a].place - said[b].place) > 14
+                or said[a].text == said[b].text
+            ):
                 continue
             names = said[a].name and said[b].name
             if b == a + 1 and abs(said[a].place - said[b].place) <= 2:  # "Peru and Honduras": either order is right
@@ -254,4 +294,6 @@ def _swapped(said: Sequence[Token], found: Sequence[Match | None], row: Row, tex
     gain, a, b = swap(said, found, row)
     if a >= 0 and gain > SWAPPED.get(_kind(said[a]), OTHER):
         match = found[a]
-        yield Contradiction("swapped", f"{said[a].text!r} and {said[b].text!r} stand the other way round", match.at if match else -1)
+        yield Contradiction(
+            "swapped", f"{said[a].text!r} and {said[b].text!r} stand the other way round", match.at if match else -1
+        )

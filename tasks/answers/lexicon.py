@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Spellings that WordNet does not list side by side: British to American.
-_SPELT = (("isation", "ization"), ("ise", "ize"), ("ising", "izing"), ("ised", "ized"), ("yse", "yze"), ("ysed", "yzed"),
+_SPELT = (("isation", "ization"), ("ise", "ize"), ("ising", "izing"), ("ised", "ized"), ("yse", "yze"),
+          ("ysed", "yzed"),
           ("our", "or"), ("oured", "ored"), ("ouring", "oring"), ("ours", "ors"), ("fibre", "fiber"),
           ("fibreglass", "fiberglass"), ("centre", "center"), ("centres", "centers"), ("litre", "liter"),
           ("litres", "liters"), ("metre", "meter"), ("metres", "meters"), ("lled", "led"), ("lling", "ling"),
@@ -48,7 +49,7 @@ class _Data(NamedTuple):
 
 @cache
 def _data() -> _Data:
-    text = lzma.open(Path(__file__).parent / "wordnet.xz").read().decode()
+    text = lzma.decompress((Path(__file__).parent / "wordnet.xz").read_bytes()).decode()
     above, words, forms = text.split("\n%\n")
     known = dict(line.split(" ", 1) for line in words.split("\n"))
     irregular = {form: bases for form, *bases in (line.split(" ") for line in forms.split("\n"))}
@@ -98,9 +99,7 @@ def meaning(word: str) -> Meaning:
             near += senses + derived
             opposite += against
     above = {n for s in own for n in _numbers(data.above[s])}
-    return Meaning(
-        lemmas or (word,), pos, frozenset(own), frozenset(near), frozenset(above), frozenset(opposite)
-    )
+    return Meaning(lemmas or (word,), pos, frozenset(own), frozenset(near), frozenset(above), frozenset(opposite))
 
 
 def _numbers(field: str) -> list[int]:

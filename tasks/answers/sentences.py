@@ -1,7 +1,7 @@
 """Sentences: where the sentences of a row or an answer begin and end, also where a catalogue has glued them together.
 
-Catalogues lose the blank after a full stop ("utensils.this pouch") and write all in lower case, which the libraries that
-were looked at do not cut; and a quotation needs the place of every sentence in the text as it is.
+Catalogues lose the blank after a full stop ("utensils.this pouch") and write all in lower case, which the libraries
+that were looked at do not cut; and a quotation needs the place of every sentence in the text as it is.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 _ABBREVIATED = frozenset(
-    """mr mrs ms dr prof st jr sr vs no nos vol approx inc ltd co dept fig ed eds pp oz lb lbs ft cm mm kg min max hr hrs
-    sec u.s u.k e.g i.e p.l a.m p.m jan feb mar apr jun jul aug sep sept oct nov dec ca cf op rev gen col capt lt
+    """mr mrs ms dr prof st jr sr vs no nos vol approx inc ltd co dept fig ed eds pp oz lb lbs ft cm mm kg min max hr
+    hrs sec u.s u.k e.g i.e p.l a.m p.m jan feb mar apr jun jul aug sep sept oct nov dec ca cf op rev gen col capt lt
     sgt maj in incl ave blvd mt""".split()
 )
 _END = re.compile(

@@ -1,7 +1,8 @@
 """Tokens: a text as words and measures in order, with what stands around each: clause, negation, bound, name.
 
-Numbers carry their value in SI units, whatever they are written as (`12"`, `twelve inches`, `2 decades`, `3 1/2 hours`). What
-a catalogue has damaged is read through: stumps of entities (`x2019;`), glued words are left to who compares them.
+Numbers carry their value in SI units, whatever they are written as (`12"`, `twelve inches`, `2 decades`, `3 1/2
+hours`). What a catalogue has damaged is read through: stumps of entities (`x2019;`), glued words are left to who
+compares them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tasks.answers.lexicon import Meaning, meaning
 from tasks.answers.sentences import sentences
@@ -32,14 +34,17 @@ _KEEPING = frozenset("keep stop protect".split())  # … from
 _NOUN_NEGATORS = frozenset("no without non against none".split())
 _CLAUSE = frozenset("but so because since although though while whereas however yet".split())
 _VERBAL = frozenset(
-    "is are was were has have had can could will would may might must do does did comes come it they he she you the".split()
+    """is are was were has have had can could will would may might must do does did comes come it they he she you
+    the""".split()
 )
-_UPPER = ("up to", "at most", "no more than", "not more than", "no longer than", "less than", "fewer than", "under", "below",
-          "maximum", "max", "within", "or less", "or fewer", "or under", "as little as", "at the most")  # fmt: skip
+_UPPER = ("up to", "at most", "no more than", "not more than", "no longer than", "less than", "fewer than",
+          "under", "below", "maximum", "max", "within", "or less", "or fewer", "or under", "at the most")  # fmt: skip
 _LOWER = ("more than", "at least", "over", "above", "minimum", "min", "no less than", "no fewer than", "not less than",
           "or more", "and up", "or older", "or later", "or newer", "or above", "exceeding", "upwards of",
           "longer than", "older than")  # fmt: skip
-_BOUNDING = frozenset("more less fewer over under above below least most maximum minimum exceeding longer older".split())
+_BOUNDING = frozenset(
+    "more less fewer over under above below least most maximum minimum exceeding longer older".split()
+)
 _NEITHER = ("just over", "just under", "a little over", "slightly over")
 
 _SMALL = {word: n for n, word in enumerate(
@@ -52,14 +57,15 @@ _ORDINALS = {word: n for n, word in enumerate(
 _TIMES = {"half": 0.5, "twice": 2.0, "thrice": 3.0, "double": 2.0, "triple": 3.0}
 _UNITS: dict[str, tuple[str, float]] = {}
 for _kind, _listed in {
-    "length": "0.0254 in inch inches|0.3048 ft foot feet|0.9144 yd yard yards|0.01 cm centimeter centimeters centimetre "
-    "centimetres|0.001 mm millimeter millimeters millimetre millimetres|1 m meter meters metre metres|1000 km kilometer "
-    "kilometers kilometre kilometres|1609.34 mile miles",
-    "mass": "0.0283495 oz ounce ounces|0.453592 lb lbs pound pounds|0.001 g gram grams gm|1 kg kilogram kilograms kilo kilos",
+    "length": "0.0254 in inch inches|0.3048 ft foot feet|0.9144 yd yard yards|0.01 cm centimeter centimeters "
+    "centimetre centimetres|0.001 mm millimeter millimeters millimetre millimetres|1 m meter meters metre metres|"
+    "1000 km kilometer kilometers kilometre kilometres|1609.34 mile miles",
+    "mass": "0.0283495 oz ounce ounces|0.453592 lb lbs pound pounds|0.001 g gram grams gm|"
+    "1 kg kilogram kilograms kilos",
     "volume": "1 l liter liters litre litres|0.001 ml milliliter milliliters millilitre millilitres|3.78541 gal gallon "
     "gallons|0.946353 qt quart quarts|0.473176 pint pints|0.236588 cup cups",
-    "time": "1 sec second seconds|60 min minute minutes mins|3600 hr hrs hour hours|86400 day days|604800 week weeks|2629800 "
-    "month months|31557600 yr yrs year years|315576000 decade decades|3155760000 century centuries",
+    "time": "1 sec second seconds|60 min minute minutes mins|3600 hr hrs hour hours|86400 day days|604800 week weeks|"
+    "2629800 month months|31557600 yr yrs year years|315576000 decade decades|3155760000 century centuries",
     "power": "1 w watt watts|1000 kw kilowatt kilowatts|745.7 hp horsepower",
     "frequency": "1 hz|1000 khz|1000000 mhz|1000000000 ghz",
     "memory": "1 kb|1000 mb megabyte megabytes|1000000 gb gigabyte gigabytes|1000000000 tb terabyte terabytes",
@@ -75,8 +81,11 @@ for _kind, _listed in {
 _SIGNS = {'"': "inch", "''": "inch", "%": "percent", "'": "foot"}
 _SIDES = {"h": "high", "w": "wide", "d": "deep", "l": "long"}
 
-_STUMP = re.compile(r"&?#?x?(?:2019|2018|0?39|x?9[12]|rsquo|lsquo|apos);|&?#?x?(?:201[cd]|9[34]|34|[lr]dquo|quot);|&?(?:amp|#38);"
-                    r"|&?#?x?(?:201[34]|9[67]|[mn]dash);|&nbsp;|x9[12](?=[a-z])", re.IGNORECASE)  # fmt: skip
+_STUMP = re.compile(
+    r"&?#?x?(?:2019|2018|0?39|x?9[12]|rsquo|lsquo|apos);|&?#?x?(?:201[cd]|9[34]|34|[lr]dquo|quot);|"
+    r"&?(?:amp|#38);|&?#?x?(?:201[34]|9[67]|[mn]dash);|&nbsp;|x9[12](?=[a-z])",
+    re.IGNORECASE,
+)
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _TOKEN = re.compile(
     rf"(?P<money>[$\u20ac\u00a3]\s?)?(?P<number>(?<![a-z0-9])(?:{_NUMBER}|\.\d+))(?:[ -](?P<fraction>\d+/\d+)(?!\d))?"
@@ -91,8 +100,8 @@ _TOKEN = re.compile(
 class Token:
     """One word or number. `start` and `end` are places in the text that was given.
 
-    `place` grows by one a content word and more at the end of a clause or sentence, so that differences tell how far two
-    tokens lie apart. `value` is in SI where `kind` names what is measured.
+    `place` grows by one a content word and more at the end of a clause or sentence, so that differences tell how far
+    two tokens lie apart. `value` is in SI where `kind` names what is measured.
     """
 
     text: str
@@ -117,7 +126,7 @@ class Token:
 
 
 def folded(text: str) -> tuple[str, list[int] | None]:
-    """`text` with straight quotes, no accents and stumps read; and, where places moved, the old place of each character."""
+    """`text` with straight quotes, no accents and stumps read; and where each character stood, if any moved."""
     plain = text.translate(_STRAIGHT)
     if not plain.isascii():
         plain = "".join(_bare(c) for c in plain)
@@ -148,7 +157,8 @@ def tokens(text: str) -> list[Token]:
     """All tokens of `text`, in order."""
     plain, places = folded(text)
     spans = sentences(plain)
-    low, found, sentence = plain.lower(), [], 0
+    low, sentence = plain.lower(), 0
+    found: list[Token] = []
     state = _Reading(plain)
     for match in _TOKEN.finditer(low):
         while sentence + 1 < len(spans) and match.start() >= spans[sentence + 1][0]:
@@ -218,7 +228,9 @@ class _Reading:
         elif match["sign"]:
             _measure(token, _SIGNS[match["sign"]])
         elif tight := match["tight"]:
-            if tight in _SIDES and re.search(r"\dx|x\d|x \d|\d x", self.plain[max(0, match.start() - 8) : match.end() + 8].lower()):
+            if tight in _SIDES and re.search(
+                r"\dx|x\d|x \d|\d x", self.plain[max(0, match.start() - 8) : match.end() + 8].lower()
+            ):
                 side = _SIDES[tight]
             elif tight in _UNITS:
                 _measure(token, tight)
@@ -249,7 +261,13 @@ class _Reading:
         if bare == "half" and last and last.text == "+half":
             last.text = last.text[1:]
             return
-        if last and last.value is not None and not last.unit and bare in _UNITS and len(bare) > (bare not in ("l", "g", "m", "w", "v")):
+        if (
+            last
+            and last.value is not None
+            and not last.unit
+            and bare in _UNITS
+            and len(bare) > (bare not in ("l", "g", "m", "w", "v"))
+        ):
             _measure(last, bare)
             last.end = match.end()
             return
@@ -257,6 +275,8 @@ class _Reading:
             last.kind = last.unit = bare[0]
             return
         if bare in ("and", "or", "x", "plus", "while", "whereas", "but"):  # what it joins are two things
+            self.place += 1
+        if bare == "by" and any(t.value is not None for t in found[-2:]):  # 7 inches high by 3 wide
             self.place += 1
         token = Token(bare, match.start(), match.end(), self.at, meaning=meaning(bare))
         token.name = capital and not self.first
@@ -331,10 +351,9 @@ def _measure(token: Token, unit: str) -> None:
 def _lists(said: Sequence[Token], plain: str) -> None:
     """A number takes its unit from the next one where only `x`, `-`, `to`, `or`, `and` stands between."""
     numbers = [t for t in said if t.value is not None]
-    for one, after in reversed(list(zip(numbers, numbers[1:], strict=False))):
+    for one, after in reversed(list(pairwise(numbers))):
         between = plain[one.end : after.start].lower().strip()
-        if not one.unit and after.kind in ("length", "mass", "volume", "time", "power", "frequency", "money", "turns",
-                                           "pressure", "percent") and between in ("x", "-", "\u2013", "to", "or", "by", "and"):  # fmt: skip
+        if not one.unit and after.unit in _UNITS and between in ("x", "-", "\u2013", "to", "or", "by", "and"):
             _measure(one, after.unit) if after.kind != "money" else None
 
 
@@ -369,11 +388,17 @@ def _negations(said: Sequence[Token], cuts: set[int], offset: int) -> None:
         if word in ("free", "proof") and n and said[n - 1].end + 1 >= token.start:
             said[n - 1].negated ^= True
             continue
-        kept = next((m for m in range(n + 1, min(n + 5, len(said))) if said[m].text == "from"), None) if _KEEPING & set(token.meaning.lemmas) else None
+        kept = (
+            next((m for m in range(n + 1, min(n + 5, len(said))) if said[m].text == "from"), None)
+            if _KEEPING & set(token.meaning.lemmas)
+            else None
+        )
         if not (word in NEGATORS or verb or apart or kept):
             continue
         after = said[n + 1].text if n + 1 < len(said) else ""
-        if (word in ("not", "no") and after in ("only", "matter", "doubt", "problem", "trouble")) or (n + offset + 1) in cuts and word == "no":
+        if (word in ("not", "no") and after in ("only", "matter", "doubt", "problem", "trouble")) or (
+            (n + offset + 1) in cuts and word == "no"
+        ):
             continue
         left = 4 if word in _NOUN_NEGATORS else 6
         start = kept + 1 if kept else n + 1 + (said[n + 1].text == "than" if apart and n + 1 < len(said) else 0)
@@ -381,7 +406,11 @@ def _negations(said: Sequence[Token], cuts: set[int], offset: int) -> None:
             other = said[m]
             if (m + offset in cuts and m > n + 1) or other.text in _CLAUSE or left == 0:
                 break
-            if other.text == "and" and m + 1 < len(said) and (said[m + 1].text in _VERBAL or said[m + 1].text.endswith("ed")):
+            if (
+                other.text == "and"
+                and m + 1 < len(said)
+                and (said[m + 1].text in _VERBAL or said[m + 1].text.endswith("ed"))
+            ):
                 break
             if other.text in NEGATORS:
                 break
