@@ -129,7 +129,8 @@ def of(error: errors.APIError, what: str, ready_after: float = READY_AFTER) -> B
     message = " ".join(str(error.message or "").split())[:300]
     told = f"{what}: {error.code} {error.status or ''} - {message or 'no reason given'}"
     code = int(error.code) if str(error.code).isdigit() else 500
-    if endpoint.is_page(error.message) and code < 500:  # it was not the service that refused
+    # It was not the service that refused; but a gate of its own counts requests, and a proxy asks for its password.
+    if endpoint.is_page(error.message) and code < 500 and code not in (407, 429):
         return misshapen(what, error)
     if code in (400, 403, 409, 412) and any(words in message.lower() for words in PREPARING):
         return NotReadyError(told, limits.after(ready_after))

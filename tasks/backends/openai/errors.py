@@ -69,7 +69,8 @@ def said(answer: Any) -> Any:
 
 def of(error: openai.APIStatusError, what: str, key_variable: str, ready_after: float = READY_AFTER) -> BackendError:
     """Our error for an HTTP answer above 399."""
-    if endpoint.is_page(error.body) and error.status_code < 500:  # it was not the provider that refused
+    # It was not the provider that refused; but a gate of its own counts requests, and a proxy asks for its password.
+    if endpoint.is_page(error.body) and error.status_code < 500 and error.status_code not in (407, 429):
         return misshapen(what, error)
     code = str(error.code or error.status_code)
     told = f"{what}: {code} - {_message(error)}"

@@ -77,3 +77,16 @@ def test_every_retry_after_is_a_time(told, least, most):
         told = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     seconds = (datetime.fromisoformat(limits.until(told, daily=False)) - datetime.now(UTC)).total_seconds()
     assert least <= seconds <= most
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, TransientError), (403, TransientError), (404, TransientError), (429, LimitError), (502, TransientError)],
+)
+def test_a_page_is_no_refusal_of_the_provider(status, kind):
+    page = "\n<!DOCTYPE html><html>Unknown method: 'seed' is not allowed</html>"
+    error = openai.APIStatusError(page, response=httpx2.Response(status, request=REQUEST), body=page)
+    assert type(errors.of(error, "asking", "MY_KEY")) is kind
+    assert errors.unknown(error, ["seed", "method"]) is None
+    told = openai.APIStatusError("x", response=error.response, body={"message": "Unknown parameter: 'seed'"})
+    assert errors.unknown(told, ["metadata", "seed"]) == "seed"
