@@ -66,8 +66,11 @@ def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
     page, picture = report.html(compared, marks), report.picture(compared)
     api = ledger.client()
     tags = {KEY: compared.key, "mlflow.runName": f"compare {compared.recipe} {compared.key[:8]}"}
-    if compared.candidacy:
-        held = compared.candidacy.model_dump()
+    if compared.candidacy:  # another may have been tried while this one was asked
+        before = compared.candidacy.champion
+        now = next_candidacy(compared.recipe, None if before == candidacy.NOBODY else before)
+        compared = compared.model_copy(update={"candidacy": now})
+        held = now.model_dump()
         tags |= {GATE: compared.recipe} | {tag: str(held[key]) for key, tag in PLACE.items()}
     run = api.create_run(ledger.experiment(api) or ledger.made(api), tags=tags | describe.source())
     run_id, now = str(run.info.run_id), get_current_time_millis()

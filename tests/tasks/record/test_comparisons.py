@@ -34,6 +34,11 @@ def test_candidates_are_counted_from_the_comparisons_that_the_gate_made():
     assert comparisons.next_candidacy("shop", None).number == 2
 
 
+def test_of_two_that_were_asked_at_the_same_time_the_later_one_is_the_next_candidate():
+    place = comparisons.next_candidacy("shop", "shop/1")
+    assert [compared(key, place).candidacy.number for key in ("one", "other")] == [1, 2]
+
+
 def test_the_same_comparison_is_no_second_try():
     first = compared("k", comparisons.next_candidacy("shop", None))
     again = comparisons.finished("k")
