@@ -95,8 +95,11 @@ def prefect() -> App:
 def mlflow() -> App:
     """The MLflow server on the store of this root."""
     from tasks.core import settings
+    from tasks.record import fresh
 
     root = settings.local_root()
+    with fresh.lock():
+        fresh.database()
     stores = f"sqlite:///{root / 'mlflow.db'}", (root / "mlartifacts").as_uri()
     os.environ |= {"_MLFLOW_SERVER_FILE_STORE": stores[0], "_MLFLOW_SERVER_ARTIFACT_ROOT": stores[1]}
     from mlflow.server.fastapi_app import app

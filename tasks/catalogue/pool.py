@@ -20,6 +20,7 @@ from multiprocessing import context
 from types import ModuleType
 from typing import Any, TypeVar
 
+from tasks.core import imports
 from tasks.core.errors import CatalogueError
 
 ATTEMPTS = 3
@@ -59,7 +60,10 @@ class _WithoutPandas(MetaPathFinder):
 
 def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers itself
+    imports.seldom()
     sys.meta_path.insert(0, _WithoutPandas())
+    imports.hide("torch")  # transformers would import it to open a tokenizer: three seconds for nothing
+    os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"  # it says that there is no torch
 
 
 def workers() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+from tasks.core import imports
 from tasks.core.errors import ExportError, MissingExtraError
 from tasks.core.models import Finding, Frozen, Message
 from tasks.examples import tokens
@@ -44,6 +45,7 @@ def load_tokenizer(rendering: Rendering) -> Any:
     allowed.model("tokenizer", rendering.tokenizer)
     if rendering.trust_remote_code:
         allowed.code(rendering.tokenizer)
+        imports.show("torch")  # which workers of prepare do without; this code may want it
     try:
         from transformers import AutoTokenizer
     except ImportError as error:

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from tasks.backends.contract import Job, Link, Quote
@@ -25,7 +24,7 @@ from tasks.core.models import Finetuned, Frozen, Prepared
 from tasks.evaluation.exams import Exam
 from tasks.examples.overlap import Overlap
 from tasks.recipe.model import Recipe
-from tasks.record import attempts, describe, names, note, reader, turns, view
+from tasks.record import attempts, describe, fresh, names, note, reader, turns, view
 from tasks.record.names import EXPERIMENT, JOB, KEY, NOTE, STATE, UNATTENDED, UNTIL
 
 if TYPE_CHECKING:
@@ -48,11 +47,10 @@ def client() -> MlflowClient:
 
     uri = settings.tracking_uri()
     if uri.startswith("sqlite") and uri not in _made:
-        # MLflow makes the tables of a new file without looking whether another process is making them.
-        folder = settings.local_root() / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "mlflow.lock"):
+        with fresh.lock():
             try:
+                if uri == f"sqlite:///{settings.local_root() / 'mlflow.db'}":
+                    fresh.database()
                 MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
             except (DatabaseError, MlflowException) as error:
                 if "locked" in str(error):  # by another process, for a while

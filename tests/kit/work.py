@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
 from pathlib import Path
 
 import pyarrow as pa
+
+from tasks.examples.templates import Rendering, load_tokenizer
 
 
 def double(number: int) -> int:
@@ -32,4 +35,11 @@ def die_once(folder: str, number: int) -> int:
 def loaded(*names: str) -> tuple[int, list[str]]:
     """This process, and which of these modules it has imported after some work."""
     pa.array(["a column"])
-    return os.getpid(), sorted(set(names) & set(sys.modules))
+    return os.getpid(), sorted(name for name in names if sys.modules.get(name))
+
+
+def opens_tokenizer(folder: str, own_code: bool) -> tuple[list[int], bool]:
+    """What a tokenizer makes of a text, and whether torch may be imported after that."""
+    found = Rendering(template="alpaca", tokenizer=folder, max_length=64, trust_remote_code=own_code)
+    ids = load_tokenizer(found)("A red drum of 12 screws.")["input_ids"]
+    return ids, importlib.util.find_spec("torch") is not None

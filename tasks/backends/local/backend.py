@@ -79,7 +79,8 @@ class Local:
         found += _too_long(link)
         drawn = models.rendering(tune)
         system = STYLES[link.style].system is not None
-        found += templates.findings(drawn.template, load_tokenizer(drawn), system)
+        with engines.lean(tune):
+            found += templates.findings(drawn.template, load_tokenizer(drawn), system)
         if any(f.level == "error" for f in found):
             return found
         return [*found, *memory.findings(config, tune, engines.has_gpu(), engines.precision())]
@@ -176,7 +177,8 @@ class Local:
     def prompts(self, tune: LocalTune, conversations: Sequence[Sequence[Message]]) -> list[str]:
         """The text that the base model's template makes of each conversation."""
         drawn = models.rendering(tune)
-        tokenizer = load_tokenizer(drawn)
+        with engines.lean(tune):
+            tokenizer = load_tokenizer(drawn)
         return [render(turns, drawn.template, tokenizer) for turns in conversations]
 
     def parity(self, link: jobs.LocalLink, kept: str) -> Parity | None:

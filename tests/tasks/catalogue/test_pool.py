@@ -9,6 +9,7 @@ from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tasks.catalogue import pool
 from tasks.core.errors import CatalogueError
@@ -73,3 +74,17 @@ def test_what_a_killed_worker_left_is_done_by_another(tmp_path):
 def test_workers_that_always_die_are_an_error_that_says_what_to_do():
     with pytest.raises(CatalogueError, match=r"died 3 times .* set SHARDTUNE_WORKERS to fewer than 2"):
         pool.run(os._exit, [(3,)])
+
+
+def test_workers_open_a_tokenizer_without_torch_and_one_with_code_of_its_own_finds_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHARDTUNE_ALLOWED", str(tmp_path))
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.train_from_iterator(["A red drum of screws"], trainers.BpeTrainer(vocab_size=300))
+    made.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    wanted = made.encode("A red drum of 12 screws.").ids
+    assert wanted
+    with pool.opened():
+        assert pool.run(work.opens_tokenizer, [(str(tmp_path), False)]) == [(wanted, False)]
+        assert pool.run(work.opens_tokenizer, [(str(tmp_path), True)] * 2) == [(wanted, True)] * 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
+import subprocess
 import sys
 
 import pytest
@@ -37,3 +39,25 @@ def test_garbage_is_looked_for_seldom_and_still_is():
         assert gc.isenabled() and gc.get_threshold() == (imports.NEW, *before[1:])
     finally:
         gc.set_threshold(*before)
+        atexit.unregister(gc.freeze)
+
+
+def test_what_others_do_at_the_end_is_done_before_garbage_is_left_alone():
+    script = (
+        "import atexit, gc; from tasks.core import imports; imports.seldom(); imports.seldom()\n"
+        "atexit.register(lambda: print('mine', gc.get_freeze_count()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "mine 0\n"
+
+
+def test_what_is_hidden_for_good_can_be_shown_again(monkeypatch):
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    imports.hide("wave", "json")
+    with pytest.raises(ImportError):
+        import wave
+    imports.show("wave", "json", "no_such_package")
+    import json
+    import wave
+
+    assert wave.open and json.loads("1") == 1
