@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from flows.cli import show
-from flows.cli.options import AS_JSON, DEBUG, asking, enter
+from flows.cli.options import AS_JSON, DEBUG, asking, chosen, enter
 from tasks.core.choices import StyleName
 from tasks.core.errors import AnswerError
 
@@ -52,6 +52,33 @@ def ask(
         lines = [reply.model_dump_json() for reply in replied.replies]
         Path(out).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return replied
+
+
+@click.command()
+@click.argument("file")
+@click.option("--catalogue", required=True, metavar="URI", help="Where the products come from.")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Override one key of the recipe.")
+@AS_JSON
+@DEBUG
+def verify(file: str, catalogue: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check the answers in FILE claim by claim against the rows of a catalogue, whichever model gave them.
+
+    FILE holds JSON lines with `question`, `answer` and, where it is known, the `uid` of the row; `-` is standard input.
+    With --json each line of the output is the result of the line of FILE at the same place.
+    """
+    from tasks.answers.verify import cases
+    from tasks.recipe import loader
+
+    recipe = loader.load(None, chosen(overrides, catalogue))
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnswerError(f"answers {file!r} cannot be read: {error}") from error
+    told = tuple(cases(text.splitlines(), file))
+    enter()
+    from flows.verify import verify as flow
+
+    show.verified(told, flow(told, recipe), as_json)
 
 
 @click.command()
@@ -126,4 +153,4 @@ def rollback(name: str, as_json: bool) -> None:
     show.echo(json.dumps({"champion": version}) if as_json else f"champion is {version}")
 
 
-COMMANDS = (ask, chat, compare, rollback)
+COMMANDS = (ask, chat, verify, compare, rollback)

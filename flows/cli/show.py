@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import textwrap
@@ -13,9 +14,12 @@ import click
 from tasks.core import plain, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.progress import TaskID
 
     from tasks.answers.reply import Replied, Reply
+    from tasks.answers.verify import Case, Verified
     from tasks.core.models import Checked, Finetuned, Prepared, Rehearsed
     from tasks.core.quotes import Priced, Quoted
     from tasks.evaluation.comparison import Compared
@@ -175,17 +179,39 @@ def replied(result: Replied) -> None:
 
 
 def reply(one: Reply) -> None:
-    """An answer with its source, or with what does not hold and what the source says, or with the nearest rows."""
+    """The model's words where they hold, and the row's own sentences; else these alone, or which rows may be meant."""
     echo(textwrap.indent(textwrap.fill(one.text or "(nothing)", 100), "  "))
-    if one.problems:
-        echo(_under("UNSUPPORTED", "; ".join(one.problems), 4))
-    for source in (one.source,) if one.source else one.near:
+    if one.state == "answered":
+        sure = all(claim.verdict == "verbatim" for claim in one.claims)
+        echo(_under("checked", "in the row's own words" if sure else "agrees with the row, in other words", 1))
+        for found in one.quotes:
+            echo(_under("quote", f'"{found.text}" (characters {found.start} to {found.end})', 4))
+    for found in one.quotes if one.state == "which" else ():
+        echo(_under("perhaps", f"{found.uid}, line {found.line}: {found.title}", 2))
+    if one.said and one.state == "quoted":
+        echo(_under("model", f"DOES NOT HOLD: {one.said}", 3))
+        echo(_under("why", "; ".join(one.problems), 3))
+    for source in (one.source,) if one.source else one.near if one.state == "none" else ():
         named = "source" if one.source else "nearest"
         echo(_under(named, f"{source.uid}, line {source.line}, shard {source.shard}: {source.title}", 2))
     if one.source:
         echo(_under("", one.source.url, 1))
-        echo(_under("", one.source.quote, 3))
     echo()
+
+
+def verified(told: Sequence[Case], found: Sequence[Verified], as_json: bool) -> None:
+    """Each answer with the verdict on every claim and why; as JSON one object a line."""
+    for case, one in zip(told, found, strict=True):
+        if as_json:
+            click.echo(plain.escaped(json.dumps(one.model_dump(mode="json"), ensure_ascii=False)))
+            continue
+        echo(f"{'holds' if one.holds else 'DOES NOT HOLD'}  {one.uid or f'no row ({one.state})'}  {case.question}")
+        for claim in one.claims:
+            echo(
+                _under("", f"{claim.verdict.upper()}: {claim.text}" + (f" ({claim.reason})" if claim.reason else ""), 4)
+            )
+    if not as_json:
+        echo(f"{sum(one.holds for one in found)} of {len(found)} answers hold")
 
 
 def _under(named: str, text: str, lines: int) -> str:

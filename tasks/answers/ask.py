@@ -1,6 +1,6 @@
-"""Ask: question -> candidate rows -> prompt in the model's style -> answer -> source check -> reply.
+"""Ask: question -> product -> prompt in the model's style -> answer -> checked claims and quotes -> reply.
 
-Where no row fits, no model is asked: nothing that it could say would have a source.
+Where no row fits, or several do, no model is asked: nothing that it could say would have a source.
 """
 
 from __future__ import annotations
@@ -8,30 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from tasks.answers import sources
-from tasks.answers.index import Candidate, Index
-from tasks.answers.reply import Reply, ReplyStep, SourceRow, State, Target
+from tasks.answers import claims, relevance, sources
+from tasks.answers.finding import Found, find
+from tasks.answers.index import Index, IndexedRow
+from tasks.answers.reply import Quoted, Reply, ReplyStep, SourceRow, State, Target
 from tasks.answers.words import subject
 from tasks.backends.contract import Answer, Decoding
-from tasks.core.models import Frozen, Message, StyleName
+from tasks.core.models import Message, StyleName
 from tasks.evaluation.exams import answers
 from tasks.examples.styles import STYLES, conversation
 from tasks.recipe.model import Answering, Recipe
 
 NONE_FITS = "No row of the catalogue is the product asked about."
+WHICH = "Which of these is meant?"
 Talks = Sequence[tuple[Message, ...]]
 Generate = Callable[[Target, Talks, Decoding], Sequence[Answer]]
-
-
-class Found(Frozen):
-    """What the index has for a question: rows best first, and those of them that fit."""
-
-    subject: str
-    rows: tuple[Candidate, ...]
-
-    @property
-    def fits(self) -> list[Candidate]:
-        return [c for c in self.rows if c.fits]
 
 
 def decoding(recipe: Recipe, style: StyleName) -> Decoding:
@@ -63,7 +54,7 @@ def replies(
     looked = [retrieve(q, index, wanted, h) for q, h in zip(questions, hidden or [None] * len(questions), strict=True)]
     talks, prompted = {}, {}
     for number, (question, (found, _)) in enumerate(zip(questions, looked, strict=True)):
-        if found.fits:
+        if found.state == "one":
             start = time.time_ns()
             talks[number] = prompt(question, found, target.style, wanted.rows)
             prompted[number] = ReplyStep(name="prompt", start=start, end=time.time_ns())
@@ -71,10 +62,8 @@ def replies(
     told = dict(zip(talks, generate(target, list(talks.values()), drawn) if talks else (), strict=True))
     generated = ReplyStep(name="generate", start=start, end=time.time_ns())
     made = []
-    for number, (question, (found, step)) in enumerate(zip(questions, looked, strict=True)):
-        near = tuple(SourceRow.of(c.row, wanted.product_url) for c in found.rows[: wanted.rows])
-        bare = Reply(question=question, state="abstained", text=NONE_FITS, style=target.style, model=target.name)
-        bare = bare.model_copy(update={"near": near, "steps": (step,)})
+    for number, (found, step) in enumerate(looked):
+        bare = _bare(found, target, wanted).model_copy(update={"steps": (step,)})
         if number in told:
             steps = (step, prompted[number], generated)
             bare = bare.model_copy(update={"messages": talks[number], "steps": steps})
@@ -86,9 +75,36 @@ def replies(
 def retrieve(question: str, index: Index, wanted: Answering, hidden: str | None = None) -> tuple[Found, ReplyStep]:
     """The rows that the question may mean, and how long it took to find them."""
     start = time.time_ns()
-    about = subject(question)
-    rows = tuple(index.candidates(about, max(wanted.rows, 5), hidden))
-    return Found(subject=about, rows=rows), ReplyStep(name="retrieve", start=start, end=time.time_ns())
+    found = find(question, index, hidden=hidden)
+    return found, ReplyStep(name="retrieve", start=start, end=time.time_ns())
+
+
+def _bare(found: Found, target: Target, wanted: Answering) -> Reply:
+    """The reply that needs no model: quotes of what fits, a list of what may be meant, or the nearest rows."""
+    near = tuple(SourceRow.of(row, wanted.product_url) for row in found.rows[: wanted.rows])
+    common = {"question": found.question, "style": target.style, "model": target.name, "near": near}
+    if found.state == "none":
+        return Reply(state="none", text=NONE_FITS, **common)
+    first = [product.rows[0] for product in found.products]
+    if found.state == "one":
+        quotes = _quotes(found.question, first[0], wanted.product_url)
+        source = SourceRow.of(first[0], wanted.product_url)
+        return Reply(state="quoted", text=_joined(quotes), quotes=quotes, source=source, **common)
+    quotes = tuple(q for row in first for q in _quotes(found.question, row, wanted.product_url)[:1])
+    if found.state == "each":
+        return Reply(state="quoted", text=_joined(quotes), quotes=quotes, **common)
+    which = tuple(row.uid for row in first)
+    return Reply(state="which", text=WHICH, quotes=quotes, which=which, **common)
+
+
+def _quotes(question: str, row: IndexedRow, url: str) -> tuple[Quoted, ...]:
+    """The sentences of a row that answer the question best, as far as the question alone can tell."""
+    found = claims.quoted(question, "", claims.row_of(row.title, row.content))
+    return tuple(Quoted.of(one, row, url) for one in found)
+
+
+def _joined(quotes: Sequence[Quoted]) -> str:
+    return " ".join(one.text for one in quotes)
 
 
 def prompt(question: str, found: Found, style: StyleName, rows: int) -> tuple[Message, ...]:
@@ -96,33 +112,43 @@ def prompt(question: str, found: Found, style: StyleName, rows: int) -> tuple[Me
 
     A closed-book model knows products by their titles, so a slip in the question is not passed on.
     """
-    shown = [c.row.model_dump(include={"uid", "title", "content"}) for c in found.rows[:rows]]
+    shown = [row.model_dump(include={"uid", "title", "content"}) for row in found.rows[:rows]]
     if not STYLES[style].grounded:
-        return conversation(style, found.fits[0].row.title)
-    return conversation(style, found.subject, shown, question)
+        return conversation(style, found.rows[0].title)
+    return conversation(style, subject(found.question), shown, question)
 
 
 def checked(bare: Reply, found: Found, answer: Answer, url: str) -> Reply:
-    """The reply that an answer deserves, by `tasks.answers.sources` and nothing else."""
+    """The reply that an answer deserves, by `tasks.answers.claims` and nothing else."""
     start = time.time_ns()
     said = whole(answer)
     text, cited = sources.body(said)
-    fits = [c.row for c in found.fits]
+    fits = list(found.products[0].rows)
     mine = [row for row in fits if cited in (row.uid, *row.also)] or fits
     # Several products of one title: the answer is about the one that it agrees with.
-    looked = [(sources.problems(said, bare.question, row), row) for row in mine]
-    problems, row = min(looked, key=lambda told: len(told[0]))
-    state: State = "unsupported" if problems else "supported"
+    looked = [(claims.check(bare.question, said, row.title, row.content), row) for row in mine]
+    best, row = min(looked, key=lambda told: len(sources.unsupported(told[0])))
+    problems = [f"{p.rule}: {p.said}" for p in sources.unsupported(best)]
+    if cited and cited not in (row.uid, *row.also):
+        problems.insert(0, f"citation: {cited}")
+    quotes = tuple(Quoted.of(one, row, url) for one in best.quotes)
+    beside = not relevance.relevant(bare.question, text) and relevance.relevant(bare.question, row.content)
+    if not problems and beside:  # the row says it, and the answer says something else
+        problems.append("relevance: it does not say what was asked")
+    state: State = "quoted" if problems else "answered"
+    shown = _joined(quotes) if problems else text
     if sources.abstains(said):
-        state, problems = "abstained", ()
+        state, problems, quotes, shown, best = "none", [], (), text, best.model_copy(update={"claims": ()})
     kept = ("decoding", "model_version", "prompt_hash", "prompt_tokens", "answer_tokens", "seconds")
     return bare.model_copy(
         update={
             "state": state,
-            "text": text,
+            "text": shown,
             "said": said,
-            "source": None if state == "abstained" else SourceRow.of(row, url),
-            "problems": tuple(f"{p.rule}: {p.said}" for p in problems),
+            "source": None if state == "none" else SourceRow.of(row, url),
+            "quotes": quotes,
+            "claims": best.claims,
+            "problems": tuple(problems),
             "steps": (*bare.steps, ReplyStep(name="check", start=start, end=time.time_ns())),
             **{name: getattr(answer, name) for name in kept},
         }

@@ -15,10 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from tasks.answers import relevance
 from tasks.answers.alignment import ABOVE, DERIVED, SAME, Match, Row, aligned, row_of
 from tasks.answers.contradictions import Contradiction, contradictions, swap
 from tasks.answers.sentences import sentences
 from tasks.answers.tokens import FUNCTION, Token, tokens
+from tasks.answers.words import listed
 from tasks.core.models import Frozen
 
 Verdict = Literal["verbatim", "consistent", "not shown", "contradicted"]
@@ -35,6 +37,7 @@ _HEDGE = re.compile(
     r"(?:the|its) (?:listing|description|text|row|page) (?:says|mentions|states|notes|describes)(?: that)?|"
     r"(?:the )?(?:listing|description) does(?:n't| not) say (?:much|more)[^,.;]*,? ?(?:but)?)\b[:,]?",
     re.IGNORECASE)  # fmt: skip
+_LABEL = frozenset("describe description follow list feature key specification detail summary answer note".split())
 _YES = re.compile(
     r"^\s*(?P<said>yes|no|yep|nope|correct|indeed|better not|not quite)\b\s*(?:[,.:;!\u2013\u2014-]+\s*|$)",
     re.IGNORECASE,
@@ -88,11 +91,15 @@ def check(question: str, answer: str, title: str, content: str) -> Checked:
     """Check `answer` against the row of this title and content."""
     row = row_of(title, content)
     claims, quotes = [], []
-    for looked in (look(text, yes, row) for text, yes in split(answer)):
+    asked = {t.text for t in tokens(question)}
+    for looked in (look(_unlabelled(text, row), yes, row) for text, yes in split(answer)):
         if not looked.said:
             continue
         sentence = _sentence(looked, row)
-        claims.append(_claim(looked, row, sentence))
+        claim = _claim(looked, row, sentence)
+        if claim.verdict != "contradicted" and all(t.text in asked and row.by_title(t) for t in looked.said):
+            claim = Claim(text=looked.text, verdict="not shown", reason="only what was asked", quote=sentence)
+        claims.append(claim)
         if sentence is not None and claims[-1].verdict != "contradicted":
             quotes.append(sentence)
     return Checked(claims=tuple(claims), quotes=quoted(question, answer, row, quotes))
@@ -110,6 +117,16 @@ def split(answer: str) -> list[tuple[str, bool]]:
             if any(c.isalnum() for c in part):
                 found.append((part.strip(), bool(led and led["said"].lower() in ("yes", "yep", "correct", "indeed"))))
     return found
+
+
+def _unlabelled(text: str, row: Row) -> str:
+    """A claim without "The Copper Kettle is described like this:" before it, which claims nothing."""
+    head, colon, rest = text.partition(": ")
+    while colon and rest and all(row.by_title(t) or _LABEL & set(t.meaning.lemmas) for t in tokens(head) if t.content):
+        text = rest
+        more, colon, rest = rest.partition(": ")
+        head = f"{head} {more}"
+    return text
 
 
 def look(text: str, yes: bool, row: Row) -> Looked:
@@ -132,7 +149,7 @@ def _features(
     return [
         1.0,
         *(min(count[pos], 4) for pos in "nvar"),
-        min(3, sum(t.name for t in new)),
+        min(3, sum(t.name or t.code or _telling(t) for t in new)),
         min(2, sum(t.value is not None and not t.weak for t in new)),
         min(3, sum(not t.meaning.pos for t in plain)),
         min(4, above),
@@ -145,6 +162,13 @@ def _features(
         float(any(t.text in ("only", "all", "every", "never", "always", "entire") for t in new)),
         min(spread, 4) / 2,
     ]
+
+
+def _telling(token: Token) -> bool:
+    """Whether a word names a colour or a material: then it is as much a fact as a name."""
+    return any(
+        lemma in listed(name) for lemma in (token.text, *token.meaning.lemmas) for name in ("colours", "materials")
+    )
 
 
 def _displaced(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> int:
@@ -182,19 +206,21 @@ def doubt(features: Sequence[float]) -> float:
 
 
 def _claim(looked: Looked, row: Row, sentence: Quote | None) -> Claim:
+    if verbatim(looked.said, looked.found, row):
+        return Claim(text=looked.text, verdict="verbatim", quote=sentence)
     if looked.against:
         first = looked.against[0]
         place = row.tokens[first.at].sentence if first.at >= 0 else -1
         quote = _quote(row, place) if place >= 0 else sentence
         return Claim(text=looked.text, verdict="contradicted", reason=f"{first.rule}: {first.reason}", quote=quote)
-    if verbatim(looked.said, looked.found, row):
-        return Claim(text=looked.text, verdict="verbatim", quote=sentence)
-    new = [t.text for t, m in zip(looked.said, looked.found, strict=True) if m is None]
+    lacking = [t for t, m in zip(looked.said, looked.found, strict=True) if m is None]
+    new = [t.text for t in lacking]
     told = f"not in the row: {', '.join(new)}" if new else "said in other words"
     plain = (
         not new and all(m and m.score >= DERIVED for m in looked.found) and swap(looked.said, looked.found, row)[0] == 0
     )
-    shown = plain or (doubt(looked.features) < CUT and 2 * len(new) <= len(looked.said))
+    stuff = any(_telling(t) for t in lacking)
+    shown = plain or (not stuff and doubt(looked.features) < CUT and 2 * len(new) <= len(looked.said))
     return Claim(text=looked.text, verdict="consistent" if shown else "not shown", reason=told, quote=sentence)
 
 
@@ -268,6 +294,9 @@ def quoted(question: str, answer: str, row: Row, claimed: Sequence[Quote] = ()) 
             held.setdefault(row.tokens[match.at].sentence, {})[n] = match.score
     chosen: list[int] = []
     covered: set[int] = set()
+    kinds = relevance.wanted(question)
+    for sentence in {t.sentence for t in row.all if t.value is not None and ("*" in kinds or t.kind in kinds)} - {-1}:
+        held.setdefault(sentence, {})[-1 - sentence] = 1.5  # a measure of the kind that is asked for
     extra = {row.sentences.index((q.start, q.end)): 1.0 for q in claimed if (q.start, q.end) in row.sentences}
     while held and len(chosen) < 2:
         worth = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 from urllib.parse import quote
 
+from tasks.answers.claims import Claim, Quote
 from tasks.answers.index import IndexedRow
 from tasks.backends.contract import Decoding
 from tasks.core.models import Frozen, Message, StyleName
@@ -12,7 +13,7 @@ from tasks.examples.grounding import clip
 from tasks.examples.styles import SHOWN
 from tasks.recipe.tuning import Tune
 
-State = Literal["supported", "unsupported", "abstained"]
+State = Literal["answered", "quoted", "which", "none"]
 
 
 class Target(Frozen):
@@ -56,17 +57,39 @@ class ReplyStep(Frozen):
     end: int
 
 
-class Reply(Frozen):
-    """One answer. `supported`: every claim of it stands in `source`, which is the product asked about.
+class Quoted(Frozen):
+    """A sentence of a row, verbatim: `start` to `end` of the content of the row at `line` of the catalogue."""
 
-    `unsupported`: `problems` says what does not hold. `abstained`: no row fits, or the model said that none does;
-    `near` are the nearest rows, best first. `prompt_hash` is None where no model was asked.
+    uid: str
+    title: str
+    line: int
+    start: int
+    end: int
+    text: str
+    url: str
+
+    @classmethod
+    def of(cls, found: Quote, row: IndexedRow, url: str) -> Quoted:
+        """The quote with the row that it is from; `url` is a pattern with `{uid}`."""
+        held = {name: getattr(row, name) for name in ("uid", "title", "line")}
+        return cls(url=url.replace("{uid}", quote(row.uid, safe="")), **held, **found.model_dump())
+
+
+class Reply(Frozen):
+    """One answer. `answered`: every claim of the model's words holds and is to the point; `quotes` stand beside them.
+
+    `quoted`: they do not hold (`problems` says what), or no model was asked: `text` is the quotes alone, and the
+    model's words are in `said`. `which`: one of the products `which` may be meant. `none`: no row fits, or the model
+    said that none does; `near` are the nearest rows, best first. `prompt_hash` is None where no model was asked.
     """
 
     question: str
     state: State
     text: str
     source: SourceRow | None = None
+    quotes: tuple[Quoted, ...] = ()
+    which: tuple[str, ...] = ()  # uids
+    claims: tuple[Claim, ...] = ()
     problems: tuple[str, ...] = ()
     near: tuple[SourceRow, ...] = ()
     style: StyleName

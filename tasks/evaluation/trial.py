@@ -153,11 +153,13 @@ def retrieving(
 
 
 def _retrieved(one: TrialQuestion, reply: Reply, target: Target) -> Mark:
-    shown = reply.state == "supported"
+    shown = reply.state == "answered"
     right = reply.source is not None and key_of(reply.source.title) == key_of(one.row.title) and one.group != "absent"
-    return _marked(one, name_of(target, "retrieval"), reply.question, reply.text).model_copy(
+    return _marked(
+        one, name_of(target, "retrieval"), reply.question, sources.body(reply.said or reply.text)[0]
+    ).model_copy(
         update={
-            "abstained": reply.state == "abstained",
+            "abstained": reply.state == "none",
             "supported": shown and right,
             "shown": shown,
             "right": shown and right,
@@ -173,7 +175,7 @@ def quoting(trial: Sequence[TrialQuestion], index: Index, recipe: Recipe) -> lis
     for one in trial:
         question = conversation(closed(recipe.export.style), one.question.title)[-1].content
         found, step = ask.retrieve(question, index, recipe.ask, one.hidden)
-        row = found.fits[0].row if found.fits else None
+        row = found.rows[0] if found.state == "one" else None
         right = row is not None and key_of(row.title) == key_of(one.row.title) and one.group != "absent"
         bare = _marked(one, QUOTING, question, clip(row.content, SAID) if row else ask.NONE_FITS)
         seconds = (step.end - step.start) / 1e9

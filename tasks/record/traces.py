@@ -50,7 +50,9 @@ def _trace(reply: Reply, place: str, metadata: dict[str, str]) -> None:
             step.name, KINDS[step.name], root, inputs=given, attributes=told, start_time_ns=step.start
         )
         span.end(outputs=gave, end_time_ns=step.end)
-    result = reply.model_dump(mode="json", include={"state", "text", "source", "problems"}, exclude_defaults=True)
+    result = reply.model_dump(
+        mode="json", include={"state", "text", "source", "quotes", "which", "problems"}, exclude_defaults=True
+    )
     root.end(outputs=result, end_time_ns=reply.steps[-1].end)
 
 

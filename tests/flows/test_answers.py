@@ -109,7 +109,7 @@ def test_an_answer_comes_with_its_source_and_is_traced(champion, place):
     titles = [m["question"] for m in marks(compared.mlflow_run_id) if m["group"] == "seen"][:1]
     replied = ask((*titles, "What is the Plutonium Toaster 9000?"), "champion")
     first, second = replied.replies
-    assert (first.state, second.state) == ("supported", "abstained")
+    assert (first.state, second.state) == ("answered", "none")
     assert first.source.quote.startswith(first.text.removesuffix("[simulated]").strip()[:40])
     assert first.source.url == f"https://www.amazon.com/dp/{first.source.uid}"
     assert first.source.uid in shown("replies")
@@ -286,7 +286,7 @@ def test_the_registered_model_of_a_provider_answers_with_sources(champion, place
     served = mlflow.pyfunc.load_model("models:/grounded@champion")
     asked = [known["question"], "What is the Plutonium Toaster 9000?"]
     first, second = map(json.loads, served.predict(asked, params={"checked": True}))
-    assert (first["state"], first["source"]["uid"], second["state"]) == ("supported", known["uid"], "abstained")
+    assert (first["state"], first["source"]["uid"], second["state"]) == ("answered", known["uid"], "none")
 
 
 @pytest.fixture
@@ -318,9 +318,9 @@ def test_it_answers_over_http_from_mlflow_models_serve(served, place):
     asked = {"inputs": [known["question"], "What is the Plutonium Toaster 9000?"], "params": {"checked": True}}
     told = httpx.post(served, json=asked, timeout=None).json()["predictions"]
     first, second = map(json.loads, told)
-    assert (first["state"], first["source"]["uid"], first["problems"]) == ("supported", known["uid"], [])
+    assert (first["state"], first["source"]["uid"], first["problems"]) == ("answered", known["uid"], [])
     assert first["source"]["quote"].startswith(first["text"].removesuffix("[simulated]").strip()[:40])
-    assert (second["state"], second["source"]) == ("abstained", None)
+    assert (second["state"], second["source"]) == ("none", None)
     alone = httpx.post(served, json={"inputs": asked["inputs"][:1]}, timeout=None).json()["predictions"]
     assert len(alone) == 1 and "{" not in alone[0]
 

@@ -70,7 +70,7 @@ def test_what_was_paid_for_is_there_after_all_was_lost(simulators, own_root, tmp
     assert serve.seen(simulators.state)["creates"]["openai"] == 1
     assert shardtune("explain", done.key) == before
     asked = shardtune("ask", "What is the Plutonium Toaster 9000?", "--model", done.key)
-    assert asked["replies"][0]["state"] == "abstained"
+    assert asked["replies"][0]["state"] == "none"
 
 
 @pytest.mark.long

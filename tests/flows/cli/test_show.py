@@ -6,8 +6,9 @@ import io
 import sys
 
 from flows.cli import show
+from tasks.answers.claims import Claim
 from tasks.answers.index import IndexedRow
-from tasks.answers.reply import Reply, SourceRow
+from tasks.answers.reply import Quoted, Reply, SourceRow
 from tasks.core import progress
 from tasks.core.models import CleanShard, Prepared
 from tasks.record import address
@@ -52,19 +53,26 @@ def source(uid: str, title: str = "Brass Drum") -> SourceRow:
 
 
 def test_under_every_answer_stands_its_source_or_what_is_near(capsys):
-    bare = Reply(question="What is it?", state="supported", text="A drum.", style="grounded", model="m")
-    show.reply(bare.model_copy(update={"source": source("U1"), "near": (source("U2"),)}))
-    told = capsys.readouterr().out
-    assert told.splitlines()[:3] == [
+    bare = Reply(question="What is it?", state="answered", text="A drum.", style="grounded", model="m")
+    row = {"uid": "U1", "title": "Brass Drum", "line": 7, "url": "https://shop/U1"}
+    quotes = (Quoted(start=0, end=16, text="A drum of brass.", **row),)
+    claims = (Claim(text="A drum.", verdict="consistent"),)
+    told = {"source": source("U1"), "near": (source("U2"),), "quotes": quotes, "claims": claims}
+    show.reply(bare.model_copy(update=told))
+    assert capsys.readouterr().out.splitlines()[:5] == [
         "  A drum.",
+        "  checked     agrees with the row, in other words",
+        '  quote       "A drum of brass." (characters 0 to 16)',
         "  source      U1, line 7, shard 1: Brass Drum",
         " " * 14 + "https://shop/U1",
     ]
-    assert "A drum of brass." in told and "U2" not in told
-    show.reply(bare.model_copy(update={"state": "unsupported", "problems": ("number: 7",), "source": source("U1")}))
+    words = {"state": "quoted", "text": "A drum of brass.", "said": "Seven drums.", "problems": ("number: 7",)}
+    show.reply(bare.model_copy(update=told | words))
     told = capsys.readouterr().out
-    assert "  UNSUPPORTED number: 7" in told and "https://shop/U1" in told and "A drum of brass." in told
-    show.reply(bare.model_copy(update={"state": "abstained", "near": (source("U2", "Brass Drum " * 30),)}))
+    assert told.startswith("  A drum of brass.\n  model       DOES NOT HOLD: Seven drums.\n  why         number: 7\n")
+    show.reply(bare.model_copy(update={"state": "which", "text": "Which?", "quotes": quotes, "which": ("U1",)}))
+    assert "  perhaps     U1, line 7: Brass Drum" in capsys.readouterr().out
+    show.reply(bare.model_copy(update={"state": "none", "near": (source("U2", "Brass Drum " * 30),)}))
     told = capsys.readouterr().out
     assert "  nearest     U2, line 7" in told and "…" in told and "http" not in told
     assert max(map(len, told.splitlines())) <= 100

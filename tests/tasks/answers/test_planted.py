@@ -30,4 +30,4 @@ def test_of_200_planted_answers_few_are_misjudged(rows, seed):
     assert Counter(p.altered is None for p in answers) == {True: 100, False: 100}
     assert {p.altered for p in answers} == {None, "number", "name", "material", "other_row"}
     accepted, rejected, wrong = planted.rates(answers)
-    assert accepted <= 0.02 and rejected <= 0.05, wrong
+    assert accepted <= 0.03 and rejected <= 0.05, wrong

@@ -1,11 +1,11 @@
-"""Sources: each rule finds what was altered, and lets pass what says the same in other words."""
+"""Sources: the parts of an answer, and what of it does not hold, named by verdict."""
 
 from __future__ import annotations
 
 import pytest
 
 from tasks.answers.index import IndexedRow
-from tasks.answers.sources import abstains, body, measures, problems
+from tasks.answers.sources import abstains, body, problems
 from tasks.examples.styles import ABSTAIN, SOURCE
 
 ROW = IndexedRow(
@@ -20,8 +20,8 @@ ROW = IndexedRow(
 ASKED = "What is the Girls Ballet Tutu Neon Pink product?"
 
 
-def rules(answer: str, cites: bool = False) -> set[str]:
-    return {p.rule for p in problems(answer, ASKED, ROW, cites)}
+def rules(answer: str) -> set[str]:
+    return {p.rule for p in problems(answer, ASKED, ROW)}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,8 @@ def rules(answer: str, cites: bool = False) -> set[str]:
     [
         ROW.content,
         f"[B00TUTU] {ROW.content}",
-        'The tutu is a pink ballet tutu with three layers, 12" in length.',
+        f"[B00ALSO] {ROW.content}",
+        'The tutu is a ballet tutu with three layers, 12" in length.',
         "Judith Kerr's ballet tutu has 3 layers and weighs 1200 grams.",
         f"High quality ballet tutu.{SOURCE}",
         "Made of nylon, in high quality. Length: 12 inches.",
@@ -42,25 +43,17 @@ def test_what_the_row_says_is_supported(answer):
 @pytest.mark.parametrize(
     ("answer", "rule"),
     [
-        ("High quality 4 layer ballet tutu, 12 inches in length.", "number"),
-        ("High quality ballet tutu, 12 cm in length.", "number"),
-        ("High quality ballet tutu by Judith Miller.", "name"),
-        ("High quality ballet tutu. Amanda Kerr made the length.", "name"),
-        ("High quality ballet tutu, made of cotton.", "material"),
-        ("High quality ballet tutu in neon green.", "colour"),
+        ("High quality 4 layer ballet tutu, 12 inches in length.", "contradicted"),
+        ("High quality ballet tutu, 12 cm in length.", "contradicted"),
+        ("High quality ballet tutu by Amanda Miller.", "not shown"),
         ("[B00OTHER] High quality ballet tutu.", "citation"),
-        ("A great gift that everybody will love for many happy hours.", "words"),
-        ("", "words"),
-        ("Girls Ballet Tutu Neon Pink.", "nothing"),
+        ("A great gift that everybody will love for many happy hours.", "not shown"),
+        ("", "nothing"),
+        ("Girls Ballet Tutu Neon Pink.", "not shown"),
     ],
 )
 def test_what_it_does_not_say_is_named(answer, rule):
     assert rule in rules(answer)
-
-
-def test_a_citation_that_is_owed_must_be_there():
-    assert rules("High quality ballet tutu.", cites=True) == {"citation"}
-    assert rules("[B00ALSO] High quality ballet tutu.", cites=True) == set()
 
 
 def test_without_a_row_nothing_holds():
@@ -70,10 +63,4 @@ def test_without_a_row_nothing_holds():
 def test_parts_of_an_answer():
     assert body(f"[B00X1] Text.{SOURCE}") == ("Text.", "B00X1")
     assert body("A novel [Paperback] of 1912.") == ("A novel [Paperback] of 1912.", None)
-    assert measures("12-inch, 1,000 lbs and 50%, two") == [
-        ("12", "inch"),
-        ("1000", "pound"),
-        ("50", "percent"),
-        ("2", None),
-    ]
     assert abstains(ABSTAIN) and abstains("I'm sorry, I cannot help") and not abstains("A tutu.")
