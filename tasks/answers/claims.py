@@ -24,6 +24,7 @@ from tasks.answers.words import listed
 from tasks.core.models import Frozen
 
 Verdict = Literal["verbatim", "consistent", "not shown", "contradicted"]
+NEW = 0.7  # share of words that the row lacks from which a claim is not shown, whatever its weights say
 CUT = 0.5  # probability of "not shown" from which it is said
 
 _CITED = re.compile(r"\s*\[[A-Za-z0-9_.:-]{1,64}\]|\u3010[^\u3011]{1,64}\u3011")
@@ -97,7 +98,7 @@ def check(question: str, answer: str, title: str, content: str) -> Checked:
             continue
         sentence = _sentence(looked, row)
         claim = _claim(looked, row, sentence)
-        if claim.verdict != "contradicted" and all(t.text in asked and row.by_title(t) for t in looked.said):
+        if claim.verdict != "contradicted" and _repeats(looked.said, asked, row):
             claim = Claim(text=looked.text, verdict="not shown", reason="only what was asked", quote=sentence)
         claims.append(claim)
         if sentence is not None and claims[-1].verdict != "contradicted":
@@ -117,6 +118,12 @@ def split(answer: str) -> list[tuple[str, bool]]:
             if any(c.isalnum() for c in part):
                 found.append((part.strip(), bool(led and led["said"].lower() in ("yes", "yep", "correct", "indeed"))))
     return found
+
+
+def _repeats(said: Sequence[Token], asked: set[str], row: Row) -> bool:
+    """Whether a claim is the title said again, which the question had and the content does not say."""
+    told = all(any(row.tokens[n].sentence >= 0 for n in row.by.get(t.text, ())) for t in said)
+    return not told and all(t.text in asked and row.by_title(t) for t in said)
 
 
 def _unlabelled(text: str, row: Row) -> str:
@@ -220,7 +227,7 @@ def _claim(looked: Looked, row: Row, sentence: Quote | None) -> Claim:
         not new and all(m and m.score >= DERIVED for m in looked.found) and swap(looked.said, looked.found, row)[0] == 0
     )
     stuff = any(_telling(t) for t in lacking)
-    shown = plain or (not stuff and doubt(looked.features) < CUT and 2 * len(new) <= len(looked.said))
+    shown = plain or (not stuff and doubt(looked.features) < CUT and len(new) <= NEW * len(looked.said))
     return Claim(text=looked.text, verdict="consistent" if shown else "not shown", reason=told, quote=sentence)
 
 
