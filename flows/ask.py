@@ -7,7 +7,8 @@ from prefect import flow
 from flows.prepare import sure
 from tasks import links, respond
 from tasks.answers.index import Index
-from tasks.answers.reply import Replied
+from tasks.answers.reply import Replied, nobody
+from tasks.core.errors import AnswerError
 from tasks.core.models import StyleName
 from tasks.orchestrator import runs
 from tasks.recipe.model import Recipe
@@ -21,13 +22,19 @@ def ask(
     """Answer each question by `model` from the catalogue's rows, check it, and leave a trace of it in MLflow.
 
     Without a `recipe` the one that the model was tuned by says where the catalogue is. `style` asks a model in another
-    style than its own; an un-tuned base is asked in the recipe's. Raises AnswerError where there is no such model.
+    style than its own; an un-tuned base is asked in the recipe's. Where a recipe is named and no champion is there yet,
+    the rows are quoted and no model is asked. Raises AnswerError where there is no such model.
     """
-    target, recipe = registry.target(model, recipe)
+    try:
+        target, recipe = registry.target(model, recipe)
+    except AnswerError:
+        if model != "champion" or recipe is None:
+            raise
+        target = nobody(recipe)
     if style:
         target = target.model_copy(update={"style": style})
-    recipe = links.exporting(recipe)
-    prepared = sure(recipe, links.rendering(recipe))
+    recipe = links.exporting(recipe) if recipe.tune else recipe
+    prepared = sure(recipe, links.rendering(recipe)) if recipe.tune else sure(recipe)
     opened = Index(respond.index(recipe, prepared))
     replies = respond.replies(questions, target, opened, recipe)
     traces.write(replies, target.run_id)

@@ -15,6 +15,7 @@ import click
 
 from flows.cli import show
 from tasks.core import plain
+from tasks.core.errors import AnswerError
 
 if TYPE_CHECKING:
     from tasks.recipe.model import Recipe
@@ -100,7 +101,12 @@ def _changed(models: str, changes: list[str]) -> Recipe:
     from tasks.record import registry
 
     tuned = [name for name in models.split(",") if name != "base"]
-    return loader.over(registry.target(tuned[0])[1], changes) if tuned else loader.load(None, changes)
+    try:
+        return loader.over(registry.target(tuned[0])[1], changes) if tuned else loader.load(None, changes)
+    except AnswerError:
+        if models != "champion":
+            raise
+        return loader.load(None, changes)  # none is tuned yet: the catalogue's rows can be quoted all the same
 
 
 def chosen(overrides: tuple[str, ...], catalogue: str | None, fix: bool = False) -> list[str]:

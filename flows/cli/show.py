@@ -176,6 +176,8 @@ def replied(result: Replied) -> None:
     for one in result.replies:
         echo(one.question)
         reply(one)
+    if result.target.name == "no model":
+        echo("no model was asked, since none is champion: `shardtune finetune --recipe NAME --promote` tunes one")
 
 
 def reply(one: Reply) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from tasks.answers import claims, relevance, sources
 from tasks.answers.finding import Found, find
 from tasks.answers.index import Index, IndexedRow
-from tasks.answers.reply import Quoted, Reply, ReplyStep, SourceRow, State, Target
+from tasks.answers.reply import NOBODY, Quoted, Reply, ReplyStep, SourceRow, State, Target
 from tasks.answers.words import subject
 from tasks.backends.contract import Answer, Decoding
 from tasks.core.models import Message, StyleName
@@ -54,7 +54,7 @@ def replies(
     looked = [retrieve(q, index, wanted, h) for q, h in zip(questions, hidden or [None] * len(questions), strict=True)]
     talks, prompted = {}, {}
     for number, (question, (found, _)) in enumerate(zip(questions, looked, strict=True)):
-        if found.state == "one":
+        if found.state == "one" and target.name != NOBODY:
             start = time.time_ns()
             talks[number] = prompt(question, found, target.style, wanted.rows)
             prompted[number] = ReplyStep(name="prompt", start=start, end=time.time_ns())

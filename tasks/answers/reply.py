@@ -11,7 +11,8 @@ from tasks.backends.contract import Decoding
 from tasks.core.models import Frozen, Message, StyleName
 from tasks.examples.grounding import clip
 from tasks.examples.styles import SHOWN
-from tasks.recipe.tuning import Tune
+from tasks.recipe.model import Recipe
+from tasks.recipe.tuning import LocalTune, Tune
 
 State = Literal["answered", "quoted", "which", "none"]
 
@@ -29,6 +30,14 @@ class Target(Frozen):
     run_id: str | None = None
     version: str | None = None  # in the registry, as NAME/2
     simulated: str | None = None  # what stood in for its provider
+
+
+NOBODY = "no model"
+
+
+def nobody(recipe: Recipe) -> Target:
+    """What stands for a model where none is tuned yet: rows are quoted, and nothing is asked."""
+    return Target(name=NOBODY, tune=recipe.tune or LocalTune(base_model=NOBODY), style=recipe.export.style)
 
 
 class SourceRow(Frozen):

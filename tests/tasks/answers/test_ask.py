@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.answers import ask, index
-from tasks.answers.reply import Reply, Target
+from tasks.answers.reply import Reply, Target, nobody
 from tasks.backends.contract import Answer, Decoding
 from tasks.examples.styles import ABSTAIN
 from tasks.recipe import loader
@@ -128,3 +128,12 @@ def test_many_questions_keep_their_order_and_go_to_the_model_together(opened):
     replies = ask.replies(questions, target, opened, RECIPE, model)
     assert [r.question for r in replies] == questions
     assert [r.prompt_hash for r in replies] == ["h0", None, "h1"] and len(model.talks) == 2
+
+
+def test_without_a_model_the_row_is_quoted_with_its_place(opened):
+    model = Model("x")
+    (reply,) = ask.replies([KETTLE], nobody(RECIPE), opened, RECIPE, model)
+    assert (reply.state, reply.said, model.talks) == ("quoted", "", [])
+    (quote,) = reply.quotes
+    assert (quote.uid, quote.line, quote.start, quote.url) == ("B001", 1, 0, "https://shop/B001")
+    assert reply.text == quote.text == "A copper kettle that holds two litres and sings when the water boils."
