@@ -156,7 +156,11 @@ def test_what_is_deleted_cancelled_or_offered_is_so_by_an_answer_and_not_by_a_pa
         backend._sent(upload)
     for route in ("files.delete", "models.retrieve", "jobs.cancel"):
         fault(simulators, f"openai.{route}", "html")
-    for work in (lambda: backend.tidy(mine), lambda: backend.check(mine), lambda: backend.cancel(job)):
+    gemini, tuning = begun(simulators, tmp_path, "gemini")
+    simulators.state.clock.advance(-3_600)
+    fault(simulators, "vertex.cancel", "html")
+    works = (lambda: backend.tidy(mine), lambda: backend.check(mine), lambda: backend.cancel(job))
+    for work in (*works, lambda: gemini.cancel(tuning)):
         with pytest.raises(TransientError, match="not in the"):
             work()
 
