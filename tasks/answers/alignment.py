@@ -70,7 +70,10 @@ def places(token: Token, row: Row) -> list[Match]:
     """Where the row has what `token` says, the surest first."""
     if token.value is not None:
         found = [Match(n, score) for n in row.numbers if (score := same_number(token, row.tokens[n])) > 0]
-        if found or not token.text.isalpha():
+        strict = token.kind in ("mass", "length", "volume", "money")
+        if strict and any(row.tokens[n].kind == token.kind for n in row.numbers):
+            found = [m for m in found if row.tokens[m.at].kind]  # 3 pounds are not "three batteries"
+        if found or strict or not token.text.isalpha():
             return found[:_MOST]
     scores: dict[int, float] = {}
     for word in (token.text, *token.meaning.lemmas):

@@ -110,7 +110,8 @@ def _numbers(said: Sequence[Token], found: Sequence[Match | None], row: Row, tex
             continue
         derived = token.raw is not None and any(
             token.raw in ((a.raw or 0) + (b.raw or 0), abs((a.raw or 0) - (b.raw or 0)))
-            for a in held for b in held if a is not b and a.raw and b.raw and abs(a.place - b.place) < 30
+            for a in held for b in held
+            if a is not b and token.kind in ("", "time", a.kind) and a.raw and b.raw and abs(a.place - b.place) < 30
         )  # fmt: skip
         wrong = next((n for n in row.numbers if wrong_unit(token, row.tokens[n])), None)
         if wrong is not None:

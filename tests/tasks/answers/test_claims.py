@@ -25,6 +25,7 @@ def verdicts(answer: str, question: str = "What is it?") -> list[str]:
     ("rule", "true", "false"),
     [
         ("number", "It gives up to 400 lumens.", "It gives up to 450 lumens."),
+        ("number", "It is 7.5 inches high.", "It is three inches high."),
         ("unit", "It is 3.6 inches wide.", "It is 3.6 feet wide."),
         ("bound", "It gives up to 400 lumens.", "It gives at least 400 lumens."),
         ("negation", "The lantern must not be submerged in water.", "The lantern can be submerged in water."),
