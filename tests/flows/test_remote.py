@@ -179,7 +179,7 @@ def test_without_waiting_a_chain_goes_on_by_sweeps_alone(shop, simulators):
 
 def test_a_daily_limit_is_waited_for_by_sweeps_and_says_until_when(shop, simulators):
     busy = {"fault": "status", "status": 429, "code": "daily_limit_exceeded", "message": "daily limit", "times": None}
-    simulators.state.faults.append({"route": "openai.jobs.create", "skip": 1, **busy})
+    simulators.state.faults.append({"route": "openai.jobs.create", **busy})
     wanted = recipe(shop, "gpt-4o-mini", "seed=15", "chain=false", "shards=[0]")
     assert finetune(wanted, wait=False).state == "waiting"
     (waiting,) = sweep()
@@ -191,7 +191,7 @@ def test_a_daily_limit_is_waited_for_by_sweeps_and_says_until_when(shop, simulat
 
 
 def test_a_failed_job_is_paid_again_only_on_demand_in_the_same_run(shop, simulators):
-    simulators.state.faults.append({"route": "openai.jobs.create", "fault": "unsafe", "when": "mode", "skip": 1})
+    simulators.state.faults.append({"route": "openai.jobs.create", "fault": "unsafe", "when": "mode"})
     wanted = recipe(shop, "gpt-4o-mini", "seed=16", "chain=false", "shards=[0]")
     with pytest.raises(BackendError, match="unsafe"):
         finetune(wanted)
@@ -240,7 +240,7 @@ def test_states_that_are_neither_good_nor_bad_end_clearly(kind, word, shop, simu
 
 
 def test_a_cancelled_job_costs_no_second_one(shop, simulators):
-    simulators.state.faults.append({"route": "openai.jobs.create", "fault": "never_ends", "when": "mode", "skip": 1})
+    simulators.state.faults.append({"route": "openai.jobs.create", "fault": "never_ends", "when": "mode"})
     wanted = recipe(shop, "gpt-4o-mini", "seed=18", "chain=false", "shards=[0]")
     started = finetune(wanted, wait=False)
     assert cancel(started.key) == "cancelled"
@@ -250,7 +250,7 @@ def test_a_cancelled_job_costs_no_second_one(shop, simulators):
 
 
 def test_a_job_that_never_ends_meets_the_deadline_and_is_left_to_itself(shop, simulators):
-    simulators.state.faults.append({"route": "openai.jobs.create", "fault": "never_ends", "when": "mode", "skip": 1})
+    simulators.state.faults.append({"route": "openai.jobs.create", "fault": "never_ends", "when": "mode"})
     wanted = recipe(shop, "gpt-4o-mini", "seed=19", "chain=false", "shards=[0]", "tune.wait_hours=0.0005")
     with pytest.raises(BackendError, match="same command"):
         finetune(wanted)
