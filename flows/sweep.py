@@ -12,7 +12,7 @@ from flows.finetune import finetune
 from flows.retrain import retrain
 from tasks import check, train
 from tasks.backends import get_backend, lifecycle, patience
-from tasks.backends.contract import ENDED, Job
+from tasks.backends.contract import ENDED, Job, Link
 from tasks.core.errors import BackendError, DamagedError, LimitError, ShardtuneError, TransientError
 from tasks.core.models import Swept
 from tasks.core.redaction import redacted
@@ -57,6 +57,8 @@ def look(key: str) -> Swept:
     run, known = ledger.run_id(key), ledger.known(key)
     if known is None:
         return unstarted(key, run)
+    if where := elsewhere(known.link):
+        return Swept(key=key, state="elsewhere", concluded=False, detail=where)
     try:
         job = train.found(known.link, known.job) or due(key, known)
     except LimitError as limit:
@@ -89,12 +91,24 @@ def look(key: str) -> Swept:
     return go_on(key) if follows else Swept(key=key, state=status.state, concluded=True)
 
 
+def elsewhere(link: Link) -> str:
+    """Why a link is not this process's to finish: its job is at another endpoint, as a rehearsal's at a simulator."""
+    here = get_backend(link.tune).endpoint(link.tune)
+    if here == link.endpoint:
+        return ""
+    at, mine = (one or f"{link.backend}'s own service" for one in (link.endpoint, here))
+    return f"its job is at {at} and this process asks {mine}: sweep or cancel where it was started"
+
+
 def go_on(key: str) -> Swept:
     """What follows a link that ended well, by the flow that had begun it. Refused, it is told once."""
     try:
         recipe = ledger.held(ledger.run_id(key), "recipe.json", Recipe)
         if recipe is None:
             raise DamagedError(f"the MLflow run of {key!r} holds no recipe: run the command again that started it")
+        link = ledger.held(ledger.run_id(key), "link.json", Link)
+        if link and (where := elsewhere(link)):
+            return Swept(key=key, state="elsewhere", concluded=False, detail=where)
         with lifecycle.locked(f"after-{key}", wait=False):
             if ledger.left(key) == "retrain":
                 retrain(recipe, wait=False)
@@ -137,6 +151,8 @@ def cancel(key: str) -> str:
     """Cancel the job of `key` (or of what begins with it) and end its run KILLED; returns the state it ended in."""
     key = ledger.whole(key)
     known = ledger.known(key)
+    if known and (where := elsewhere(known.link)):
+        raise BackendError(where)
     job = known and train.found(known.link, known.job)
     if known and job is None and ledger.waiting(key):
         evidence.fail(ledger.run_id(key), "cancelled", "cancelled before its provider took it")

@@ -207,7 +207,7 @@ def driven(running: Contained, name: str, fault: Callable[[Contained], None]) ->
         assert time.monotonic() < until, f"{name}: no job came about"
         time.sleep(1)
     fault(running)
-    sweep = asked(running, "GET", "/deployments/name/sweep/sweep")["id"]
+    sweep = asked(running, "GET", "/deployments/name/sweep/rehearse-sweep")["id"]
     state, ended = "", 0
     while time.monotonic() < until:
         found = asked(running, "POST", "/flow_runs/filter", json=newest(deployment))

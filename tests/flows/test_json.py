@@ -74,6 +74,7 @@ def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch
 
     (done, run), (open_, _) = ran(recipe.seed), ran(99)
     (tmp_path / "adapter").mkdir()
+    (tmp_path / "answers.jsonl").write_text(json.dumps({"question": "What is the red drum?", "answer": "A drum."}))
     told = result(link, run, model=str(tmp_path / "adapter"))
     evidence.finish(run, link, JobStatus(state="succeeded"), check.quote(link, recipe), told)
     called = {
@@ -86,6 +87,7 @@ def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch
         "reproduce": (done[:8],),
         "who-trained-on": (told.answers[0].uid,),
         "ask": ("What is the red drum?", "--model", "base", *chosen),
+        "verify": (str(tmp_path / "answers.jsonl"), *chosen),
         "cancel": (open_[:8],),
         "sweep": (),
         "status": (),

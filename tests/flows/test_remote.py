@@ -20,7 +20,7 @@ from deployments.demo import catalogue
 from deployments.simulators import serve
 from flows.check import check, quote
 from flows.finetune import finetune
-from flows.sweep import cancel, sweep
+from flows.sweep import cancel, go_on, sweep
 from tasks.backends.gemini import client
 from tasks.backends.openai import answers
 from tasks.core.errors import BackendError, TransientError
@@ -175,6 +175,25 @@ def test_without_waiting_a_chain_goes_on_by_sweeps_alone(shop, simulators):
     assert (done.trained, done.state) == (False, "succeeded")
     steps = [m.step for m in ledger.client().get_metric_history(done.mlflow_run_id, "loss")]
     assert sorted(steps) == list(range(1, done.steps + 1))
+
+
+def test_a_sweep_that_asks_another_provider_leaves_a_rehearsal_alone(shop, simulators, monkeypatch):
+    wanted = recipe(shop, "gpt-4o-mini", "seed=31")
+    assert finetune(wanted, wait=False).state == "running"
+    with monkeypatch.context() as real:
+        real.delenv("OPENAI_BASE_URL")
+        (left,) = sweep()
+        assert (left.state, left.concluded) == ("elsewhere", False)
+        assert "loopback" in left.detail and "openai's own service" in left.detail
+        assert go_on(left.key).state == "elsewhere"
+        with pytest.raises(BackendError, match="its job is at loopback"):
+            cancel(left.key)
+        assert made(simulators)["openai"] == 1
+    for _ in range(10):
+        swept = sweep()
+        if not swept:
+            break
+    assert made(simulators)["openai"] == 2 and finetune(wanted).state == "succeeded"
 
 
 def test_a_daily_limit_is_waited_for_by_sweeps_and_says_until_when(shop, simulators):
