@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.prepare import sure
-from tasks import links, respond
+from flows.prepare import ready, sure
+from tasks import respond
 from tasks.answers.index import Index
 from tasks.answers.reply import Replied, nobody
 from tasks.core.errors import AnswerError
@@ -33,8 +33,7 @@ def ask(
         target = nobody(recipe)
     if style:
         target = target.model_copy(update={"style": style})
-    recipe = links.exporting(recipe) if recipe.tune else recipe
-    prepared = sure(recipe, links.rendering(recipe)) if recipe.tune else sure(recipe)
+    recipe, prepared = ready(recipe) if recipe.tune else (recipe, sure(recipe))
     opened = Index(respond.index(recipe, prepared))
     replies = respond.replies(questions, target, opened, recipe)
     traces.write(replies, target.run_id)

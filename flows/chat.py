@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from prefect import flow
 
-from flows.prepare import sure
-from tasks import links, respond
+from flows.prepare import ready
+from tasks import respond
 from tasks.answers import ask
 from tasks.answers.index import Index
 from tasks.answers.reply import Reply
@@ -22,7 +22,7 @@ def opened(model: str, recipe: Recipe | None, style: StyleName | None) -> Callab
     """What answers questions while this process lives."""
     target, recipe = registry.target(model, recipe)
     target = target.model_copy(update={"style": style or target.style})
-    index = Index(indexed(links.exporting(recipe)))
+    index = Index(indexed(recipe))
     told = resident(target.tune, target.model)
 
     def one(question: str) -> Reply:
@@ -36,4 +36,4 @@ def opened(model: str, recipe: Recipe | None, style: StyleName | None) -> Callab
 @flow(name="index", flow_run_name="index {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def indexed(recipe: Recipe) -> str:
     """Catalogue -> clean shards -> index; returns its folder."""
-    return respond.index(recipe, sure(recipe, links.rendering(recipe)))
+    return respond.index(*ready(recipe))

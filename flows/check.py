@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.prepare import sure
+from flows.prepare import ready
 from tasks import check as verbs
 from tasks import links
 from tasks.backends.contract import Link
@@ -19,7 +19,7 @@ from tasks.record import ledger
 def check(recipe: Recipe) -> Checked:
     """Every link's exports, line by line; the account, the base model and their life-spans. Uploads nothing."""
     chain = _links(recipe)
-    checked = verbs.summed([verbs.findings(link, recipe) for link in chain], chain)
+    checked = verbs.summed([verbs.findings(link) for link in chain], chain)
     verbs.show_findings(checked)
     return checked
 
@@ -27,12 +27,11 @@ def check(recipe: Recipe) -> Checked:
 @flow(name="quote", flow_run_name="quote {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def quote(recipe: Recipe) -> Quoted:
     """Examples, tokens and price of every link that is not done yet, beside the recipe's budget."""
-    priced = [verbs.priced(link, verbs.quote(link, recipe), ledger.finished(link.key)) for link in _links(recipe)]
+    priced = [verbs.priced(link, verbs.quote(link), ledger.finished(link.key)) for link in _links(recipe)]
     quoted = verbs.total(priced, recipe.budget_usd)
     verbs.show_quote(quoted)
     return quoted
 
 
 def _links(recipe: Recipe) -> tuple[Link, ...]:
-    recipe = links.exporting(recipe)
-    return links.chain(recipe, sure(recipe, links.rendering(recipe)))
+    return links.chain(*ready(recipe))

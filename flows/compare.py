@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.prepare import sure
+from flows.prepare import ready
 from tasks import compare as verbs
-from tasks import links, respond
+from tasks import respond
 from tasks.answers.index import Index
 from tasks.core.errors import AnswerError
 from tasks.core.models import Prepared
@@ -30,8 +30,8 @@ def compare(
         recipe = next((registry.target(name)[1] for name in models if name != "base"), None)
     if recipe is None:
         raise AnswerError("of which recipe is 'base'? name one, or a model that was tuned by it")
-    recipe = links.exporting(recipe)
-    compared = between(recipe, models, sure(recipe, links.rendering(recipe)), backends)
+    recipe, prepared = ready(recipe)
+    compared = between(recipe, models, prepared, backends)
     return compared.model_copy(update={"decisions": aliases.decisions(t.version for t in compared.targets)})
 
 

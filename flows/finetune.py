@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from prefect import flow
 
-from flows.prepare import sure
+from flows.prepare import ready
 from flows.promote import promote
 from tasks import check, forgetting, links, train
 from tasks.core.models import Finetuned, Prepared
@@ -27,8 +27,7 @@ def finetune(recipe: Recipe, again: bool = False, wait: bool = True) -> Finetune
     started, and the flow `sweep` finishes it. Returns the result of the last link that the chain was to go on from;
     TrainingError where one forgets more than the recipe allows.
     """
-    recipe = links.exporting(recipe)
-    prepared = sure(recipe, links.rendering(recipe))
+    recipe, prepared = ready(recipe)
     steps = [PlannedLink(link, recipe, prepared) for link in links.chain(recipe, prepared)]
     results, so = follow(steps, recipe, prepared, ChainState(), again, wait, "finetune")
     if results[-1].state != "succeeded":
@@ -63,10 +62,10 @@ def one(step: PlannedLink, spent: float, again: bool, wait: bool, by: str) -> Fi
     """One link that is not done yet: check -> quote -> start -> watch -> conclude."""
     link, recipe, prepared = step
     questions = train.exam(recipe, link, prepared)
-    cost = check.quote(link, recipe)
+    cost = check.quote(link)
     if again or not train.known(link):
-        check.passes(link, recipe, questions)
-        check.affordable(link, cost, recipe, spent + ledger.spent(link.key))
+        check.passes(link, questions)
+        check.affordable(link, cost, recipe.budget_usd, spent + ledger.spent(link.key))
     job = train.start(link, recipe, questions, cost, again, wait, train.beside(recipe, link, prepared))
     if job is None or not wait:
         return train.pending(link, job, cost, by)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from prefect import flow
 
+from tasks import links
 from tasks import prepare as verbs
 from tasks.catalogue import batch, card
 from tasks.catalogue.decode import ChangedError
@@ -16,6 +19,13 @@ from tasks.orchestrator import runner, runs
 from tasks.recipe.model import Recipe
 
 ATTEMPTS = 3
+
+
+class Work(NamedTuple):
+    """A recipe whose exports have its backend's format, and what was prepared by it."""
+
+    recipe: Recipe
+    prepared: Prepared
 
 
 @flow(name="prepare", flow_run_name="prepare {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
@@ -55,6 +65,17 @@ def sure(recipe: Recipe, rendering: Rendering | None = None, shards: int | None 
     prepared = prepare(recipe, rendering, shards=shards)
     named = [e for e in prepared.exports if recipe.shards is None or e.shard in recipe.shards]
     return prepare(recipe, rendering, shards=shards) if batch.doubted(prepared.shards, named) else prepared
+
+
+def ready(recipe: Recipe, shards: int | None = None, root: str | None = None) -> Work:
+    """Prepare for the model of `tune`: exports in its backend's format and template. RecipeError without a `tune`.
+
+    Under the root of the settings every byte is checked; `root` names an empty place, where all of it is made.
+    """
+    recipe = links.exporting(recipe)
+    rendering = links.rendering(recipe)
+    prepared = under(root, recipe, rendering, shards) if root else sure(recipe, rendering, shards)
+    return Work(recipe, prepared)
 
 
 def work(engine: runner.Runner, plan: Plan, recipe: Recipe, rendering: Rendering | None, root: str) -> Prepared:

@@ -6,7 +6,7 @@ import tempfile
 
 from prefect import flow
 
-from flows.prepare import under
+from flows.prepare import ready
 from tasks import links
 from tasks.core.errors import AnswerError
 from tasks.core.models import Frozen
@@ -46,8 +46,7 @@ def reproduce(model: str) -> Reproduced:
     made: dict[tuple[str, int, str], str] = {}
     with tempfile.TemporaryDirectory(prefix="shardtune-") as root:
         for link in explained.links:  # each by the recipe that it was made by
-            recipe = links.exporting(registry.target(link.key)[1])
-            prepared = under(root, recipe, links.rendering(recipe))
+            recipe, prepared = ready(registry.target(link.key)[1], root=root)
             shards = sorted({e.shard for e in link.exports})
             for again in links.further(recipe, prepared, shards, link.parent, 0):
                 made |= {(again.key, e.shard, e.split): e.digest for e in (*again.train, *again.holdout)}

@@ -7,9 +7,9 @@ import time
 from prefect import flow
 
 from flows.finetune import follow
-from flows.prepare import sure
+from flows.prepare import ready
 from flows.promote import promote
-from tasks import links, resume
+from tasks import resume
 from tasks import retrain as verbs
 from tasks.core.models import Retrained
 from tasks.orchestrator import runs
@@ -45,8 +45,7 @@ def retrain(recipe: Recipe, wait: bool = True, again: bool = False) -> Retrained
 
 def go_on(look: Look, before: list[Done], wait: bool, again: bool) -> Done:
     """One round: every link that the budget holds, the last one's evidence, and the gate."""
-    recipe = links.exporting(look.recipe)
-    prepared = sure(recipe, links.rendering(recipe), shards=look.found.end)
+    recipe, prepared = ready(look.recipe, shards=look.found.end)
     look = verbs.usable(look._replace(recipe=recipe), prepared)
     held = resume.recalled(look.past, prepared)
     so = resume.resumed(recipe, look.past, held)._replace(spent=before[-1].spent if before else 0.0)

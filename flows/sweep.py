@@ -76,7 +76,7 @@ def look(key: str) -> Swept:
     evidence.progress(run, status)
     if status.state not in ENDED:
         return Swept(key=key, state=status.state, concluded=False, detail=status.held or status.detail)
-    cost = known.quote or check.quote(known.link, known.recipe)
+    cost = known.quote or check.quote(known.link)
     by = ledger.left(key)
     follows = by == "retrain" or (by and (known.recipe.chain or known.recipe.promote))
     if follows:
@@ -132,7 +132,7 @@ def due(key: str, known: ledger.Known) -> Job | None:
         return None
     if until > datetime.now(UTC).isoformat():
         raise LimitError("its provider takes no job now", until)
-    cost = known.quote or check.quote(known.link, known.recipe)
+    cost = known.quote or check.quote(known.link)
     job = train.start(known.link, known.recipe, known.questions, cost, again=False, wait=False)
     if job is None:
         raise LimitError("its provider takes no job now", ledger.waiting(key) or "")
@@ -163,6 +163,6 @@ def cancel(key: str) -> str:
     backend.cancel(job)
     status = lifecycle.look(backend, job)
     if status.state == "cancelled":
-        cost = known.quote or check.quote(known.link, known.recipe)
+        cost = known.quote or check.quote(known.link)
         evidence.fail(ledger.run_id(key), "cancelled", "cancelled on demand", train.lost(status, cost))
     return status.state

@@ -93,7 +93,7 @@ def _remembered(recipe: Recipe, before: int) -> int:
 def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], before: int) -> Link:
     tune = of(recipe)
     mine = [e for e in prepared.exports if e.shard in shards and e.examples]
-    train = check.apart(shards, recipe, prepared).train
+    train = check.apart(shards, prepared, recipe.apart).train
     holdout = tuple(e for e in mine if e.split == "holdout")
     if not train or not holdout:
         raise RecipeError(

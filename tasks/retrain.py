@@ -99,11 +99,11 @@ def steps(look: Look, prepared: Prepared, so: ChainState, first: bool) -> list[P
     )
     for step in wanted:
         if not ledger.finished(step.link.key):
-            cost = check.quote(step.link, step.recipe)
+            cost = check.quote(step.link)
             before = spent + ledger.spent(step.link.key)
             try:
                 if not train.known(step.link):  # else it is paid for already
-                    check.affordable(step.link, cost, step.recipe, before)
+                    check.affordable(step.link, cost, step.recipe.budget_usd, before)
             except BackendError as error:
                 if first and not kept:
                     raise

@@ -50,7 +50,7 @@ def beside(recipe: Recipe, link: Link, prepared: Prepared) -> ledger.ExportOrigi
     held = prepared.model_copy(
         update={"shards": tuple(s for s in prepared.shards if s.index in mine), "exports": (*link.train, *link.holdout)}
     )
-    return ledger.ExportOrigin(held, check.apart(mine, recipe, prepared).overlap)
+    return ledger.ExportOrigin(held, check.apart(mine, prepared, recipe.apart).overlap)
 
 
 def known(link: Link) -> bool:

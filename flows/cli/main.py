@@ -90,7 +90,7 @@ def check(recipe: Recipe, files: tuple[str, ...]) -> Checked:
     from flows.check import check as flow
     from tasks.check import of_files
 
-    return of_files(files, recipe) if files else flow(recipe)
+    return of_files(files, recipe.tune, recipe.export.fix) if files else flow(recipe)
 
 
 @cli.command()

@@ -63,7 +63,7 @@ def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch
     def ran(seed: int) -> tuple[str, str]:
         """A link with a job; its key and its run."""
         mine = link.model_copy(update={"seed": seed})
-        run = ledger.MlflowLedger(recipe, Exam(seen=(), unseen=()), check.quote(mine, recipe)).open(mine)
+        run = ledger.MlflowLedger(recipe, Exam(seen=(), unseen=()), check.quote(mine)).open(mine)
         job = Job(key=mine.key, backend="local", id=mine.key, submitted_at="2026-01-01T00:00:00")
         ledger.MlflowLedger.record(job)
         folder = Folder.of(mine.key)
@@ -76,7 +76,7 @@ def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch
     (tmp_path / "adapter").mkdir()
     (tmp_path / "answers.jsonl").write_text(json.dumps({"question": "What is the red drum?", "answer": "A drum."}))
     told = result(link, run, model=str(tmp_path / "adapter"))
-    evidence.finish(run, link, JobStatus(state="succeeded"), check.quote(link, recipe), told)
+    evidence.finish(run, link, JobStatus(state="succeeded"), check.quote(link), told)
     called = {
         "recipes": (),
         "prepare": chosen,

@@ -15,7 +15,6 @@ from tasks.core.errors import ExportError
 from tasks.core.models import Export
 from tasks.examples import lint
 from tasks.examples.export import BESIDE
-from tasks.recipe.model import Recipe
 
 MODEL = "gpt-4o-mini-2024-07-18"
 
@@ -196,14 +195,14 @@ def test_fix_writes_the_good_lines_of_a_file_beside_it_and_findings_name_their_f
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
     good.write_bytes(b"".join(dumped(example(n)) + b"\n" for n in range(60)))
     bad.write_bytes(b"\xef\xbb\xbf" + good.read_bytes() + b'{"messages": 7}\r\n' + dumped(example(99)))
-    told = check.of_files([str(good), str(bad)], Recipe.model_validate({"export": {"fix": True}}))
+    told = check.of_files([str(good), str(bad)], None, fix=True)
     assert {(f.file, f.line) for f in told.findings} == {(str(bad), 61)}
     assert (told.examples, told.quarantined, told.fixed) == (122, 1, (str(tmp_path / "bad-fixed.jsonl"),))
     assert len((tmp_path / "bad-fixed.jsonl").read_bytes().splitlines()) == 61
     (row,) = (tmp_path / "bad-fixed.quarantine.jsonl").read_text().splitlines()
     assert json.loads(row)["line"] == 61
     with pytest.raises(ExportError, match="no such file"):
-        check.of_files([str(tmp_path / "none.jsonl")], Recipe())
+        check.of_files([str(tmp_path / "none.jsonl")], None, fix=False)
 
 
 def test_fix_puts_errors_into_quarantine_and_every_line_is_somewhere(tmp_path):
