@@ -12,7 +12,7 @@ from tasks.core.errors import AnswerError
 from tasks.core.models import StyleName
 from tasks.orchestrator import runs
 from tasks.recipe.model import Recipe
-from tasks.record import registry, traces
+from tasks.record import traces
 
 
 @flow(name="ask", flow_run_name="ask {model}", on_running=[runs.sign], on_failure=[runs.lost])
@@ -26,11 +26,11 @@ def ask(
     the rows are quoted and no model is asked. Raises AnswerError where there is no such model.
     """
     try:
-        target, recipe = registry.target(model, recipe)
+        target, recipe = respond.target(model, recipe)
     except AnswerError:
         if model != "champion" or recipe is None:
             raise
-        target = nobody(recipe)
+        target = nobody(recipe.tune, recipe.export.style)
     if style:
         target = target.model_copy(update={"style": style})
     recipe, prepared = ready(recipe) if recipe.tune else (recipe, sure(recipe))

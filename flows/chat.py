@@ -15,18 +15,19 @@ from tasks.backends.local.resident import resident
 from tasks.core.models import StyleName
 from tasks.orchestrator import runs
 from tasks.recipe.model import Recipe
-from tasks.record import registry, traces
+from tasks.record import traces
 
 
 def opened(model: str, recipe: Recipe | None, style: StyleName | None) -> Callable[[str], Reply]:
     """What answers questions while this process lives."""
-    target, recipe = registry.target(model, recipe)
+    target, recipe = respond.target(model, recipe)
     target = target.model_copy(update={"style": style or target.style})
     index = Index(indexed(recipe))
+    drawn = ask.decoding(recipe.evaluate, target.style, recipe.seed)
     told = resident(target.tune, target.model)
 
     def one(question: str) -> Reply:
-        replies = ask.replies([question], target, index, recipe, lambda _, talks, drawn: told(talks, drawn))
+        replies = ask.replies([question], target, index, recipe.ask, drawn, lambda _, talks, drawn: told(talks, drawn))
         traces.write(replies, target.run_id)
         return replies[0]
 

@@ -43,7 +43,7 @@ def between(
     candidacy: Candidacy | None = None,
 ) -> Compared:
     """Compare the models on what was prepared; with a `candidacy` as the gate does: the last is the candidate."""
-    targets = [registry.target(name, recipe)[0] for name in dict.fromkeys(models)]
+    targets = [respond.target(name, recipe)[0] for name in dict.fromkeys(models)]
     targets = [t for t in targets if not backends or t.tune.kind in backends]
     if not targets:
         raise AnswerError(f"no model to compare: {models!r} have none of the backends {backends!r}")

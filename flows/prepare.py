@@ -80,10 +80,11 @@ def ready(recipe: Recipe, shards: int | None = None, root: str | None = None) ->
 
 def work(engine: runner.Runner, plan: Plan, recipe: Recipe, rendering: Rendering | None, root: str) -> Prepared:
     """All shards of one plan: clean, find what repeats, then settle and export."""
-    rules, progress = batch.rules_of(recipe), verbs.Progress(len(plan.shards))
+    rules = batch.rules_of(recipe.catalogue, recipe.clean, recipe.split)
+    progress = verbs.Progress(len(plan.shards))
     cleaned = verbs.each(engine, verbs.clean_batch, plan.shards, rules, root, progress=progress)
     repeats = verbs.found_repeats(cleaned, rules, root)
     pairs = list(zip(cleaned, repeats, strict=True))
-    rest = (rules, recipe.export, rendering, batch.folder_of(plan, recipe, root), root)
+    rest = (rules, recipe.export, rendering, batch.folder_of(plan, recipe.catalogue, rules, root), root)
     finished = verbs.each(runner.near(engine, rendering), verbs.finish_batch, pairs, *rest, progress=progress)
     return total(plan, finished, recipe.catalogue.max_quarantined_share)

@@ -11,8 +11,9 @@ from tasks.answers import ask
 from tasks.answers.index import Index
 from tasks.answers.reply import Target
 from tasks.backends import get_backend
+from tasks.backends.contract import Decoding
 from tasks.core import progress, settings, store
-from tasks.core.models import Export, Prepared
+from tasks.core.models import Export, Prepared, StyleName
 from tasks.core.redaction import redacted
 from tasks.evaluation import gate, report, trial
 from tasks.evaluation.candidacy import Candidacy
@@ -51,7 +52,7 @@ def key_of(
     """32 hex digits of all that decides a comparison: which models, which questions, how they are asked and judged."""
     models = [t.model_dump(mode="json", include={"name", "model", "digest", "endpoint", "tune"}) for t in targets]
     rows = [[a.group, a.row.uid, a.row.digest, a.question.prompt_hash] for a in asked]
-    drawn = [ask.decoding(recipe, style).model_dump() for style in (trial.closed(recipe.export.style), "grounded")]
+    drawn = [_drawn(recipe, style).model_dump() for style in (trial.closed(recipe.export.style), "grounded")]
     by = [recipe.compare.measure, recipe.ask.model_dump(), drawn, recipe.seed]
     return store.digest_of([VERSION, models, rows, *by, candidacy.champion if candidacy else None])
 
@@ -72,7 +73,10 @@ def run(
     ways: dict[str, tuple[Way, ...]] = {t.name: ("alone", "retrieval") for t in targets}
     marks: list[Mark] = []
     if candidacy is None:
-        marks += [*trial.quoting(asked, opened, recipe), *_marked(recipe, targets, ways, asked, opened)]
+        marks += [
+            *trial.quoting(asked, opened, recipe.export.style, recipe.ask),
+            *_marked(recipe, targets, ways, asked, opened),
+        ]
     else:
         ways = {t.name: (gate.way(t, targets[-1]),) for t in targets}
         arms_of_gate = [trial.name_of(t, *ways[t.name]) for t in targets]
@@ -94,6 +98,10 @@ def run(
     return comparisons.record(compared, marks)
 
 
+def _drawn(recipe: Recipe, style: StyleName) -> Decoding:
+    return ask.decoding(recipe.evaluate, style, recipe.seed)
+
+
 def _like(recipe: Recipe, target: Target) -> bool:
     """Whether the target renders a prompt as the recipe's own model does."""
     own, theirs = links.of(recipe), target.tune
@@ -112,7 +120,7 @@ def _compared(
         catalogue="",
         measure=recipe.compare.measure,
         targets=tuple(targets),
-        decodings={way: ask.decoding(recipe, style).model_dump() for way, style in styles.items()},
+        decodings={way: _drawn(recipe, style).model_dump() for way, style in styles.items()},
         questions={group: first.count(group) for group in dict.fromkeys(first)},
         arms=arms(marks),
         verdicts=verdicts(marks, recipe.compare.measure, recipe.seed),
@@ -130,12 +138,15 @@ def _marked(
 ) -> list[Mark]:
     """The marks of these questions, every target in its ways."""
     marks: list[Mark] = []
+    own = recipe.export.style
     for number, target in enumerate(targets):
         progress.report("answers", number, len(targets), target.name)
         if "alone" in ways[target.name]:
-            marks += trial.alone(target, asked, recipe, respond.generate, _like(recipe, target))
+            drawn = _drawn(recipe, trial.closed(own))
+            marks += trial.alone(target, asked, own, drawn, respond.generate, _like(recipe, target))
         if "retrieval" in ways[target.name]:
-            marks += trial.retrieving(target, asked, opened, recipe, respond.generate)
+            drawn = _drawn(recipe, "grounded")
+            marks += trial.retrieving(target, asked, opened, own, recipe.ask, drawn, respond.generate)
     return marks
 
 

@@ -18,12 +18,25 @@ from tasks.core import plain, settings, store
 from tasks.core.models import Prepared
 from tasks.evaluation import kept
 from tasks.recipe.model import Recipe
+from tasks.record import registry
+
+
+def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
+    """The model that `spec` names, and the recipe it is asked by: `recipe`, or else the one it was tuned by.
+
+    `base` is the base model of `recipe`; see `registry.target` for other names. Raises RecipeError where `base` has no
+    recipe with a 'tune', AnswerError where no model has this name.
+    """
+    if spec == "base" and recipe and recipe.tune:
+        return registry.base(recipe.tune, recipe.export.style), recipe
+    found, own = registry.target(spec, recipe.name if recipe else None)
+    return found, recipe or own
 
 
 @task(name="index", cache_policy=NO_CACHE)
 def index(recipe: Recipe, prepared: Prepared) -> str:
     """Bring the index of these clean shards up to date, new shards only; returns its folder."""
-    folder = folder_of(recipe)
+    folder = folder_of(recipe.catalogue, recipe.clean, recipe.split)
     update(folder, prepared.shards)
     return str(folder)
 
@@ -33,7 +46,8 @@ URL = ":/?&=%#@+,;~"  # what may stand in a link as it is
 
 def replies(questions: Sequence[str], target: Target, opened: Index, recipe: Recipe) -> list[Reply]:
     """Answers with checked sources; what a model has been asked before is served from the cache."""
-    return ask.replies(questions, target, opened, recipe, generate)
+    drawn = ask.decoding(recipe.evaluate, target.style, recipe.seed)
+    return ask.replies(questions, target, opened, recipe.ask, drawn, generate)
 
 
 def generate(target: Target, talks: ask.Talks, drawn: Decoding) -> Sequence[Answer]:

@@ -56,7 +56,9 @@ def look(recipe: Recipe) -> Look:
     recipe = _cut(recipe, cuts)
     planned = prepare.plan(recipe.catalogue, settings.root())
     seen = store.join(settings.root(), "retrain", f"{recipe.name}.json")
-    found = growth.find(planned, past.shards, recipe, seen, datetime.now(UTC))
+    found = growth.find(
+        planned, past.shards, recipe.catalogue, recipe.shards, recipe.max_wait_hours, seen, datetime.now(UTC)
+    )
     return Look(_cut(recipe, found.cuts), past, found)
 
 

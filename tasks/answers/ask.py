@@ -17,7 +17,7 @@ from tasks.backends.contract import Answer, Decoding
 from tasks.core.models import Message, StyleName
 from tasks.evaluation.exams import answers
 from tasks.examples.styles import STYLES, conversation
-from tasks.recipe.model import Answering, Recipe
+from tasks.recipe.model import Answering, Evaluation
 
 NONE_FITS = "No row of the catalogue is the product asked about."
 WHICH = "Which of these is meant?"
@@ -25,11 +25,10 @@ Talks = Sequence[tuple[Message, ...]]
 Generate = Callable[[Target, Talks, Decoding], Sequence[Answer]]
 
 
-def decoding(recipe: Recipe, style: StyleName) -> Decoding:
+def decoding(evaluation: Evaluation, style: StyleName, seed: int) -> Decoding:
     """The likeliest answer. A penalty on repeating is for closed books: a grounded answer repeats its row."""
-    wanted = recipe.evaluate
-    penalty = 1.0 if STYLES[style].grounded else wanted.repetition_penalty
-    return Decoding(max_new_tokens=wanted.max_new_tokens, repetition_penalty=penalty, seed=recipe.seed)
+    penalty = 1.0 if STYLES[style].grounded else evaluation.repetition_penalty
+    return Decoding(max_new_tokens=evaluation.max_new_tokens, repetition_penalty=penalty, seed=seed)
 
 
 def directly(target: Target, talks: Talks, drawn: Decoding) -> Sequence[Answer]:
@@ -42,7 +41,8 @@ def replies(
     questions: Sequence[str],
     target: Target,
     index: Index,
-    recipe: Recipe,
+    wanted: Answering,
+    drawn: Decoding,
     generate: Generate = directly,
     hidden: Sequence[str | None] = (),
 ) -> list[Reply]:
@@ -50,7 +50,6 @@ def replies(
 
     `hidden` holds, for each question, a title whose rows are treated as not there, or None.
     """
-    drawn, wanted = decoding(recipe, target.style), recipe.ask
     looked = [retrieve(q, index, wanted, h) for q, h in zip(questions, hidden or [None] * len(questions), strict=True)]
     talks, prompted = {}, {}
     for number, (question, (found, _)) in enumerate(zip(questions, looked, strict=True)):

@@ -23,7 +23,7 @@ from tasks.catalogue.split import normalised
 from tasks.core import settings, store
 from tasks.core.errors import AnswerError
 from tasks.core.models import CleanShard, Frozen
-from tasks.recipe.model import Recipe
+from tasks.recipe.model import Catalogue, Cleaning, Splitting
 
 VERSION = 2  # bump when the schema, or what is put into it, changes
 COLUMNS = ["uid", "title", "content", "line", "row_hash"]
@@ -75,11 +75,11 @@ def key_of(title: str) -> str:
     return xxhash.xxh3_64_hexdigest(normalised([title])[0])
 
 
-def folder_of(recipe: Recipe) -> Path:
-    """Where the index of this recipe's clean shards lies; always on this machine."""
-    uri = recipe.catalogue.uri or ""
+def folder_of(catalogue: Catalogue, clean: Cleaning, split: Splitting) -> Path:
+    """Folder of the index of a catalogue that is cut, cleaned and split like this; always on this machine."""
+    uri = catalogue.uri or ""
     path = store.local(uri)
-    decides = [recipe.catalogue.lines_per_shard, recipe.clean.model_dump(), recipe.split.model_dump()]
+    decides = [catalogue.lines_per_shard, clean.model_dump(), split.model_dump()]
     name = store.digest_of([VERSION, str(path.resolve()) if path and path.exists() else uri, *decides])[:12]
     return settings.local_root() / "index" / name
 

@@ -11,7 +11,6 @@ from tasks.backends.contract import Decoding
 from tasks.core.models import Frozen, Message, StyleName
 from tasks.examples.grounding import clip
 from tasks.examples.styles import SHOWN
-from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import LocalTune, Tune
 
 State = Literal["answered", "quoted", "which", "none"]
@@ -35,9 +34,9 @@ class Target(Frozen):
 NOBODY = "no model"
 
 
-def nobody(recipe: Recipe) -> Target:
+def nobody(tune: Tune | None, style: StyleName) -> Target:
     """What stands for a model where none is tuned yet: rows are quoted, and nothing is asked."""
-    return Target(name=NOBODY, tune=recipe.tune or LocalTune(base_model=NOBODY), style=recipe.export.style)
+    return Target(name=NOBODY, tune=tune or LocalTune(base_model=NOBODY), style=style)
 
 
 class SourceRow(Frozen):

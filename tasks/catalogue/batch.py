@@ -11,23 +11,21 @@ from tasks.core.errors import DamagedError
 from tasks.core.models import CleanShard, Export, Plan, Shard, Split
 from tasks.examples.export import export
 from tasks.examples.templates import Rendering
-from tasks.recipe.model import Exporting, Recipe
+from tasks.recipe.model import Catalogue, Cleaning, Exporting, Splitting
 
 SIZE = 16  # shards: the orchestrator's cost per batch is then small beside the work
 EXPORTED: tuple[Split, ...] = ("train", "holdout")
 
 
-def rules_of(recipe: Recipe) -> Rules:
-    """The part of the recipe that decides what becomes of a line."""
-    return Rules(clean=recipe.clean, split=recipe.split, max_line_bytes=recipe.catalogue.max_line_bytes)
+def rules_of(catalogue: Catalogue, clean: Cleaning, split: Splitting) -> Rules:
+    """The fields of a recipe that decide whether a line is kept, dropped or quarantined."""
+    return Rules(clean=clean, split=split, max_line_bytes=catalogue.max_line_bytes)
 
 
-def folder_of(plan: Plan, recipe: Recipe, root: str) -> str:
-    """Where the clean shards of this catalogue, cut and cleaned by this recipe, lie together."""
-    parts = [plan.catalogue, recipe.catalogue.lines_per_shard, rules_of(recipe).model_dump(mode="json")]
-    parts += (
-        [[recipe.catalogue.config, recipe.catalogue.split]] if recipe.catalogue.config or recipe.catalogue.split else []
-    )
+def folder_of(plan: Plan, catalogue: Catalogue, rules: Rules, root: str) -> str:
+    """The folder of the clean shards of this catalogue, cut like this and cleaned by these rules."""
+    parts = [plan.catalogue, catalogue.lines_per_shard, rules.model_dump(mode="json")]
+    parts += [[catalogue.config, catalogue.split]] if catalogue.config or catalogue.split else []
     return store.join(root, "shards", store.digest_of(parts)[:16])
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tasks.core import store
 from tasks.core.errors import CatalogueError
 from tasks.core.models import CleanShard, Plan, Shard, Waiting
-from tasks.recipe.model import Catalogue, Recipe
+from tasks.recipe.model import Catalogue
 
 
 class Growth(NamedTuple):
@@ -45,8 +45,18 @@ def _needed(sizes: list[int], usual: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def find(plan: Plan, learned: Sequence[CleanShard], recipe: Recipe, seen: str, now: datetime) -> Growth:
+def find(
+    plan: Plan,
+    learned: Sequence[CleanShard],
+    catalogue: Catalogue,
+    wanted: Sequence[int] | None,
+    max_wait_hours: float | None,
+    seen: str,
+    now: datetime,
+) -> Growth:
     """What is new in `plan`, which is cut by `cuts`. `seen` is the file that tells when a last shard was first seen.
+
+    `wanted` are the recipe's `shards`.
 
     A last shard waits until it is full, or the recipe's longest wait is over; a line that breaks off waits for its end.
     Where a chain has learned nothing and the catalogue has no full shard yet, its first one does not wait: whoever asks
@@ -56,15 +66,16 @@ def find(plan: Plan, learned: Sequence[CleanShard], recipe: Recipe, seen: str, n
         _same(plan, shard)
     known = {s.index for s in learned}
     new = [s.index for s in plan.shards if s.index not in known]
-    last, waiting, kept = plan.shards[-1], None, recipe.catalogue.cuts
+    last, waiting, kept = plan.shards[-1], None, catalogue.cuts
     whole = last.lines - plan.cut
-    if last.index in new and whole < recipe.catalogue.lines_per_shard:
-        waiting = _waiting(last, whole, recipe, seen, now, alone=not known and last.index == 0)
+    if last.index in new and whole < catalogue.lines_per_shard:
+        alone = not known and last.index == 0
+        waiting = _waiting(last, whole, catalogue, max_wait_hours, seen, now, alone)
         if waiting:
             new.remove(last.index)
         else:
-            kept = _needed([*(s.lines for s in plan.shards[:-1]), whole], recipe.catalogue.lines_per_shard)
-    named = [n for n in new if recipe.shards is None or n in recipe.shards]
+            kept = _needed([*(s.lines for s in plan.shards[:-1]), whole], catalogue.lines_per_shard)
+    named = [n for n in new if wanted is None or n in wanted]
     left = tuple(n for n in new if n not in named)
     return Growth(tuple(named), waiting, left, kept, len(plan.shards) - bool(waiting))
 
@@ -92,17 +103,25 @@ def _open_ended(shard: Shard) -> str:
         return hashlib.sha256(stream.read(shard.end - shard.start).removesuffix(b"\n")).hexdigest()
 
 
-def _waiting(shard: Shard, lines: int, recipe: Recipe, seen: str, now: datetime, alone: bool) -> Waiting | None:
+def _waiting(
+    shard: Shard,
+    lines: int,
+    catalogue: Catalogue,
+    max_wait_hours: float | None,
+    seen: str,
+    now: datetime,
+    alone: bool,
+) -> Waiting | None:
     """Why and until when the shard waits; None where it is taken."""
     if not lines:
         return Waiting(shard=shard.index, lines=0, why="its only line breaks off in the middle", until=None)
     if alone:
         return None
-    since, longest = _since(shard, recipe.catalogue.uri, seen, now), recipe.max_wait_hours
-    until = None if longest is None else since + timedelta(hours=longest)
+    since = _since(shard, catalogue.uri, seen, now)
+    until = None if max_wait_hours is None else since + timedelta(hours=max_wait_hours)
     if until is not None and until <= now:
         return None
-    why = f"it has {lines:,} of {recipe.catalogue.lines_per_shard:,} lines"
+    why = f"it has {lines:,} of {catalogue.lines_per_shard:,} lines"
     told = until.isoformat(timespec="seconds") if until else None
     return Waiting(shard=shard.index, lines=lines, why=why, until=told)
 

@@ -13,7 +13,7 @@ from typing import Literal
 from tasks.answers import ask, sources
 from tasks.answers.index import Index, IndexedRow, key_of
 from tasks.answers.reply import Reply, Target
-from tasks.backends.contract import Answer
+from tasks.backends.contract import Answer, Decoding
 from tasks.backends.pricing import of_answer
 from tasks.core.errors import AnswerError, ParityError
 from tasks.core.models import Frozen, StyleName
@@ -22,7 +22,7 @@ from tasks.evaluation.metrics import score
 from tasks.examples.grounding import clip
 from tasks.examples.questions import Question
 from tasks.examples.styles import SAID, STYLES, conversation
-from tasks.recipe.model import Recipe
+from tasks.recipe.model import Answering
 
 Group = Literal["seen", "unseen", "absent"]
 Way = Literal["alone", "retrieval"]
@@ -106,18 +106,25 @@ def name_of(target: Target, way: Way) -> str:
 
 
 def alone(
-    target: Target, trial: Sequence[TrialQuestion], recipe: Recipe, generate: ask.Generate, hashed: bool
+    target: Target,
+    trial: Sequence[TrialQuestion],
+    own: StyleName,
+    drawn: Decoding,
+    generate: ask.Generate,
+    hashed: bool,
 ) -> list[Mark]:
-    """The model by itself, without any row. `hashed`: its prompts must be those of the exports, or ParityError."""
-    style = closed(recipe.export.style)
+    """The model by itself, without any row; `own` is the recipe's style.
+
+    Raises ParityError where `hashed` and a prompt differs from that of the exports.
+    """
+    style = closed(own)
     talks = [conversation(style, a.question.title) for a in trial]
     different = list(dict.fromkeys(talks))  # an absent product is asked for in the same words
-    drawn = ask.decoding(recipe, style)
     told = dict(zip(different, generate(target, different, drawn), strict=True))
     marks = []
     for one, talk in zip(trial, talks, strict=True):
         answer = told[talk]
-        if hashed and style == recipe.export.style and answer.prompt_hash != one.question.prompt_hash:
+        if hashed and style == own and answer.prompt_hash != one.question.prompt_hash:
             raise ParityError(
                 f"{target.name!r} was asked for {one.question.title!r} by prompt {answer.prompt_hash!r}, and the "
                 f"export has {one.question.prompt_hash!r}: prepare again"
@@ -143,12 +150,18 @@ def _alone(one: TrialQuestion, question: str, answer: Answer, target: Target) ->
 
 
 def retrieving(
-    target: Target, trial: Sequence[TrialQuestion], index: Index, recipe: Recipe, generate: ask.Generate
+    target: Target,
+    trial: Sequence[TrialQuestion],
+    index: Index,
+    own: StyleName,
+    wanted: Answering,
+    drawn: Decoding,
+    generate: ask.Generate,
 ) -> list[Mark]:
     """The model with rows from the index, as `shardtune ask --style grounded` asks it."""
     target = target.model_copy(update={"style": "grounded"})
-    words = [conversation(closed(recipe.export.style), a.question.title)[-1].content for a in trial]
-    replies = ask.replies(words, target, index, recipe, generate, [a.hidden for a in trial])
+    words = [conversation(closed(own), a.question.title)[-1].content for a in trial]
+    replies = ask.replies(words, target, index, wanted, drawn, generate, [a.hidden for a in trial])
     return [_retrieved(one, reply, target) for one, reply in zip(trial, replies, strict=True)]
 
 
@@ -169,12 +182,12 @@ def _retrieved(one: TrialQuestion, reply: Reply, target: Target) -> Mark:
     )
 
 
-def quoting(trial: Sequence[TrialQuestion], index: Index, recipe: Recipe) -> list[Mark]:
+def quoting(trial: Sequence[TrialQuestion], index: Index, own: StyleName, wanted: Answering) -> list[Mark]:
     """No model at all: the head of the row that fits best, or an abstention."""
     marks = []
     for one in trial:
-        question = conversation(closed(recipe.export.style), one.question.title)[-1].content
-        found, step = ask.retrieve(question, index, recipe.ask, one.hidden)
+        question = conversation(closed(own), one.question.title)[-1].content
+        found, step = ask.retrieve(question, index, wanted, one.hidden)
         row = found.rows[0] if found.state == "one" else None
         right = row is not None and key_of(row.title) == key_of(one.row.title) and one.group != "absent"
         bare = _marked(one, QUOTING, question, clip(row.content, SAID) if row else ask.NONE_FITS)

@@ -9,8 +9,9 @@ from tasks.answers.reply import Target
 from tasks.backends import get_backend
 from tasks.backends.contract import Link
 from tasks.core.errors import AnswerError, RecipeError
-from tasks.core.models import Finetuned
+from tasks.core.models import Finetuned, StyleName
 from tasks.recipe.model import Recipe
+from tasks.recipe.tuning import Tune
 from tasks.record import ledger
 
 if TYPE_CHECKING:
@@ -19,39 +20,44 @@ if TYPE_CHECKING:
 NAMED = re.compile(r"(?:(?P<name>[\w.-]+)@)?(?P<alias>champion|challenger)|(?P<model>[\w.-]+)/(?P<version>\d+)")
 
 
-def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
-    """The model that `spec` means, and the recipe it is asked by: `recipe`, or the one it was tuned by.
+def base(tune: Tune, style: StyleName) -> Target:
+    """The un-tuned base model of `tune`."""
+    backend = get_backend(tune)
+    return Target(
+        name="base", tune=tune, style=style, digest=backend.base_digest(tune), endpoint=backend.endpoint(tune)
+    )
 
-    `base` is the base model of `recipe`; `run:ID`, a link's key or its beginning is what that run made; `champion`,
-    `challenger`, `NAME@champion` and `NAME/2` are looked up in the registry. Raises AnswerError where nothing is there.
+
+def target(spec: str, name: str | None = None) -> tuple[Target, Recipe]:
+    """The tuned model that `spec` means, and the recipe it was tuned by.
+
+    `run:ID`, a link's key or the key's beginning is the model of that run. `champion`, `challenger`, `NAME@champion`
+    and `NAME/2` are looked up in the registry; `name` completes the first two. Raises AnswerError where none is there.
     """
     if spec == "base":
-        if recipe is None or recipe.tune is None:
-            raise RecipeError("model 'base' is the base model of a recipe: name one with a 'tune'")
-        backend = get_backend(recipe.tune)
-        known = {"digest": backend.base_digest(recipe.tune), "endpoint": backend.endpoint(recipe.tune)}
-        return Target(name=spec, tune=recipe.tune, style=recipe.export.style, **known), recipe
-    run, version = _run(spec, recipe)
-    made, by = ledger.held(run.info.run_id, "result.json", Finetuned), ledger.held(run.info.run_id, "link.json", Link)
+        raise RecipeError("model 'base' is the base model of a recipe: name one with a 'tune'")
+    run, version = _run(spec, name)
+    result = ledger.held(run.info.run_id, "result.json", Finetuned)
+    link = ledger.held(run.info.run_id, "link.json", Link)
     own = ledger.read(run.info.run_id, "recipe.json")
-    if made is None or by is None or not own:
+    if result is None or link is None or not own:
         raise AnswerError(f"model {spec!r}: run {run.info.run_id!r} has no tuned model yet: finish it with finetune")
     found = Target(
-        name=f"{own['name']} {made.key[:8]}" if ledger.KEYS.fullmatch(spec) or spec.startswith("run:") else spec,
-        tune=by.tune,
-        style=by.style,
-        model=made.model,
-        digest=made.model_digest,
-        endpoint=by.endpoint,
-        key=made.key,
+        name=f"{own['name']} {result.key[:8]}" if ledger.KEYS.fullmatch(spec) or spec.startswith("run:") else spec,
+        tune=link.tune,
+        style=link.style,
+        model=result.model,
+        digest=result.model_digest,
+        endpoint=link.endpoint,
+        key=result.key,
         run_id=run.info.run_id,
         version=version,
-        simulated=made.simulated,
+        simulated=result.simulated,
     )
-    return found, recipe or Recipe.model_validate(own)
+    return found, Recipe.model_validate(own)
 
 
-def _run(spec: str, recipe: Recipe | None) -> tuple[Run, str | None]:
+def _run(spec: str, name: str | None) -> tuple[Run, str | None]:
     """The run behind a name, and the registered version that led to it."""
     from mlflow.exceptions import MlflowException
 
@@ -70,8 +76,8 @@ def _run(spec: str, recipe: Recipe | None) -> tuple[Run, str | None]:
         if named["model"]:
             held = api.get_model_version(named["model"], named["version"])
         else:
-            name = named["name"] or (recipe.name if recipe else _only(named["alias"]))
-            held = api.get_model_version_by_alias(name, named["alias"])
+            found = named["name"] or name or _only(named["alias"])
+            held = api.get_model_version_by_alias(found, named["alias"])
     except MlflowException as error:
         raise AnswerError(f"model {spec!r} is not registered: `shardtune finetune --promote` registers one") from error
     return api.get_run(str(held.run_id)), f"{held.name}/{held.version}"

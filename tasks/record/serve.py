@@ -55,9 +55,10 @@ class ServedModel(PythonModel):
         """Replies with sources; each is a trace. AnswerError where this machine has no index of the catalogue."""
         from tasks.record import traces
 
-        index = Index(folder_of(self.recipe))
+        recipe, index = self.recipe, Index(folder_of(self.recipe.catalogue, self.recipe.clean, self.recipe.split))
+        drawn = ask.decoding(recipe.evaluate, self.target.style, recipe.seed)
         replies = ask.replies(
-            questions, self.target, index, self.recipe, lambda _, talks, drawn: self.answer(talks, drawn)
+            questions, self.target, index, recipe.ask, drawn, lambda _, talks, drawn: self.answer(talks, drawn)
         )
         traces.write(replies)
         return replies

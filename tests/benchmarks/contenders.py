@@ -117,7 +117,7 @@ def shardtune(catalogue: str, folder: Path) -> dict[str, Any]:
     from tasks.catalogue.totals import total
 
     recipe, root = _recipe(catalogue), str(folder)
-    rules = batch.rules_of(recipe)
+    rules = batch.rules_of(recipe.catalogue, recipe.clean, recipe.split)
     marks = [time.perf_counter()]
     with pool.opened():
         planned = plan(recipe.catalogue, root)
@@ -125,7 +125,9 @@ def shardtune(catalogue: str, folder: Path) -> dict[str, Any]:
         cleaned = batch.cleaned(planned.shards, rules, root)
         marks.append(time.perf_counter())
         pairs = tuple(zip(cleaned, batch.repeats(cleaned, rules, root), strict=True))
-        finished = batch.finished(pairs, rules, recipe.export, None, batch.folder_of(planned, recipe, root), root)
+        finished = batch.finished(
+            pairs, rules, recipe.export, None, batch.folder_of(planned, recipe.catalogue, rules, root), root
+        )
         marks.append(time.perf_counter())
     prepared = total(planned, finished)
     card.write(prepared)

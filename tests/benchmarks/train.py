@@ -88,11 +88,11 @@ def rows(recipe: Recipe, count: int, longest: int) -> Rows:
     """`count` examples of a made-up catalogue, prepared as the recipe says, none above `longest` tokens."""
     root = settings.root()
     catalogue.write(str(recipe.catalogue.uri), 1_000 + 8 * count)
-    rules = batch.rules_of(recipe)
+    rules = batch.rules_of(recipe.catalogue, recipe.clean, recipe.split)
     planned = plan(recipe.catalogue, root)
     cleaned = batch.cleaned(planned.shards, rules, root)
     pairs = tuple(zip(cleaned, batch.repeats(cleaned, rules, root), strict=True))
-    folder, rendering = batch.folder_of(planned, recipe, root), models.rendering(recipe.tune)
+    folder, rendering = batch.folder_of(planned, recipe.catalogue, rules, root), models.rendering(recipe.tune)
     exporting = recipe.export.model_copy(update={"formats": (rendering.template,)})
     finished = batch.finished(pairs, rules, exporting, rendering, folder, root)
     return short(next(e for e in finished[0].exports if e.split == "train"), count, longest)

@@ -107,13 +107,13 @@ class Root:
 
     def prepared(self) -> list[Finished]:
         """As the flow does it, without Prefect's own cache."""
-        root, rules = str(self.root), batch.rules_of(self.recipe)
+        root, rules = str(self.root), batch.rules_of(self.recipe.catalogue, self.recipe.clean, self.recipe.split)
         for attempt in range(3):
             planned = plan(self.recipe.catalogue, root, refresh=attempt > 0)
             try:
                 cleaned = batch.cleaned(planned.shards, rules, root)
                 pairs = tuple(zip(cleaned, batch.repeats(cleaned, rules, root), strict=True))
-                folder = batch.folder_of(planned, self.recipe, root)
+                folder = batch.folder_of(planned, self.recipe.catalogue, rules, root)
                 return list(batch.finished(pairs, rules, self.recipe.export, self.rendering, folder, root))
             except ChangedError:
                 continue
@@ -159,7 +159,7 @@ class Root:
 
     def indexed(self) -> Any:
         shards = [f.shard for f in self.prepared()]
-        folder = index.folder_of(self.recipe)
+        folder = index.folder_of(self.recipe.catalogue, self.recipe.clean, self.recipe.split)
         index.update(folder, shards)
         opened = index.Index(folder)
         return len(opened), [opened.by_uid(f"U{n}") for n in range(96)]
@@ -218,7 +218,7 @@ def catalogue(root: Root) -> dict[str, Kind]:
 def lookups(root: Root) -> dict[str, Kind]:
     """Index, service, waiting shard, a cached result, a converted model, a backup: what is read without a job."""
     root.indexed()
-    folder = index.folder_of(root.recipe)
+    folder = index.folder_of(root.recipe.catalogue, root.recipe.clean, root.recipe.split)
 
     def rows() -> Path:
         return max((folder / "rows").glob("*.store"), key=lambda path: path.stat().st_size)

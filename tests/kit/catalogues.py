@@ -54,10 +54,10 @@ def source(folder: Path, data: bytes | list[bytes], per: int = 10, name: str = "
 def run(catalogue: model.Catalogue, root: Path, **changes: object) -> Done:
     """Prepare `catalogue` under `root`; `changes` replace parts of the recipe."""
     chosen = Recipe.model_validate({"catalogue": catalogue.model_dump(), **changes})
-    planned, rules = plan(chosen.catalogue, str(root)), batch.rules_of(chosen)
+    planned, rules = plan(chosen.catalogue, str(root)), batch.rules_of(chosen.catalogue, chosen.clean, chosen.split)
     cleaned = batch.cleaned(planned.shards, rules, str(root))
     repeats = batch.repeats(cleaned, rules, str(root))
-    folder = batch.folder_of(planned, chosen, str(root))
+    folder = batch.folder_of(planned, chosen.catalogue, rules, str(root))
     pairs = list(zip(cleaned, repeats, strict=True))
     finished = batch.finished(pairs, rules, chosen.export, None, folder, str(root))
     most = chosen.catalogue.max_quarantined_share

@@ -45,7 +45,8 @@ class Model:
 
 def asked(opened: index.Index, question: str, model: Model, style: str = "grounded", **more: object) -> Reply:
     target = Target(name="it", tune=LocalTune(base_model="b"), style=style)
-    (reply,) = ask.replies([question], target, opened, RECIPE, model, **more)
+    drawn = ask.decoding(RECIPE.evaluate, style, RECIPE.seed)
+    (reply,) = ask.replies([question], target, opened, RECIPE.ask, drawn, model, **more)
     return reply
 
 
@@ -125,14 +126,19 @@ def test_many_questions_keep_their_order_and_go_to_the_model_together(opened):
     model = Model("A kettle of copper.")
     target = Target(name="it", tune=LocalTune(base_model="b"), style="grounded")
     questions = [KETTLE, "What is the Steel Garden Rake product?", "What is the Copper Tea Kettle Large product?"]
-    replies = ask.replies(questions, target, opened, RECIPE, model)
+    replies = ask.replies(
+        questions, target, opened, RECIPE.ask, ask.decoding(RECIPE.evaluate, "grounded", RECIPE.seed), model
+    )
     assert [r.question for r in replies] == questions
     assert [r.prompt_hash for r in replies] == ["h0", None, "h1"] and len(model.talks) == 2
 
 
 def test_without_a_model_the_row_is_quoted_with_its_place(opened):
     model = Model("x")
-    (reply,) = ask.replies([KETTLE], nobody(RECIPE), opened, RECIPE, model)
+    nothing = nobody(RECIPE.tune, RECIPE.export.style)
+    (reply,) = ask.replies(
+        [KETTLE], nothing, opened, RECIPE.ask, ask.decoding(RECIPE.evaluate, "grounded", RECIPE.seed), model
+    )
     assert (reply.state, reply.said, model.talks) == ("quoted", "", [])
     (quote,) = reply.quotes
     assert (quote.uid, quote.line, quote.start, quote.url) == ("B001", 1, 0, "https://shop/B001")

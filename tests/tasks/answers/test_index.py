@@ -123,4 +123,5 @@ def test_recipes_whose_clean_shards_differ_have_an_index_each(tmp_path, monkeypa
     one = loader.load(None, ["catalogue.uri=c.json"])
     same = loader.load(None, [f"catalogue.uri={tmp_path}/c.json", "evaluate.seen=3"])
     other = loader.load(None, ["catalogue.uri=c.json", "clean.junk=false"])
-    assert index.folder_of(one) == index.folder_of(same) != index.folder_of(other)
+    folders = [index.folder_of(recipe.catalogue, recipe.clean, recipe.split) for recipe in (one, same, other)]
+    assert folders[0] == folders[1] != folders[2]

@@ -70,5 +70,8 @@ def test_shards_cut_or_cleaned_otherwise_lie_in_another_folder(tmp_path, change)
         Recipe.model_validate({"catalogue": {"uri": "x"}} | change),
     )
     same = Recipe.model_validate({"catalogue": {"uri": "x"}, "export": {"style": "sales"}, "seed": 1})
-    assert batch.folder_of(plan, one, "root") != batch.folder_of(plan, other, "root")
-    assert batch.folder_of(plan, one, "root") == batch.folder_of(plan, same, "root")
+    rules = [batch.rules_of(recipe.catalogue, recipe.clean, recipe.split) for recipe in (one, other, same)]
+    folders = [
+        batch.folder_of(plan, r.catalogue, rule, "root") for r, rule in zip((one, other, same), rules, strict=True)
+    ]
+    assert folders[0] == folders[2] != folders[1]

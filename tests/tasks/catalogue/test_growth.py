@@ -35,7 +35,15 @@ class Chain:
         catalogue = catalogue.model_copy(update={"cuts": growth.cuts(self.learned, self.then, catalogue)})
         recipe = Recipe.model_validate({"catalogue": catalogue.model_dump(), **self.more})
         made = plan(catalogue, str(self.place))
-        found = growth.find(made, self.learned, recipe, str(self.place / "seen.json"), now)
+        found = growth.find(
+            made,
+            self.learned,
+            recipe.catalogue,
+            recipe.shards,
+            recipe.max_wait_hours,
+            str(self.place / "seen.json"),
+            now,
+        )
         cut = catalogue.model_copy(update={"cuts": found.cuts})
         made = plan(cut, str(self.place)).first(found.end)
         for shard in (made.shards[n] for n in found.new):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.answers import index
+from tasks.answers import ask, index
 from tasks.answers.reply import Target
 from tasks.backends.contract import Answer
 from tasks.core.errors import AnswerError, ParityError
@@ -18,6 +18,8 @@ from tasks.recipe.tuning import LocalTune, OpenAITune
 from tests.kit.catalogues import line, run, source
 
 RECIPE = loader.load(None, ["export.style=describe"])
+STYLE = RECIPE.export.style
+OWN, GROUNDED = (ask.decoding(RECIPE.evaluate, style, RECIPE.seed) for style in (STYLE, "grounded"))
 WORDS = ("copper kettle", "steel rake", "field guide", "wooden flute", "paper lantern", "silk scarf")
 ROWS = {f"B{n}": (f"{name.title()} {n}", f"This {name} is number {n} of a long series, made with care.")
         for n, name in enumerate(WORDS)}  # fmt: skip
@@ -73,8 +75,8 @@ def test_three_arms_on_three_groups(opened):
     asked = trial.asked(EXAM, opened)
     assert [a.group for a in asked] == ["seen"] * 3 + ["unseen"] * 3 + ["absent"] * 3
     liar = model(lambda uid, content: "A fine thing of 99 parts.")
-    marks = trial.quoting(asked, opened, RECIPE) + trial.alone(target("base"), asked, RECIPE, liar, True)
-    marks += trial.retrieving(target("base"), asked, opened, RECIPE, model(truly))
+    marks = trial.quoting(asked, opened, STYLE, RECIPE.ask) + trial.alone(target("base"), asked, STYLE, OWN, liar, True)
+    marks += trial.retrieving(target("base"), asked, opened, STYLE, RECIPE.ask, GROUNDED, model(truly))
     table = {arm.name: arm.groups for arm in arms(marks)}
     for name in (trial.QUOTING, "base + retrieval"):
         for group in ("seen", "unseen"):
@@ -87,7 +89,7 @@ def test_three_arms_on_three_groups(opened):
 
 def test_an_answer_about_another_product_is_shown_and_not_right(opened):
     asked = [a.model_copy(update={"row": opened.by_uid("B1")}) for a in trial.asked(EXAM, opened)[:1]]
-    (mark,) = trial.retrieving(target("m"), asked, opened, RECIPE, model(truly))
+    (mark,) = trial.retrieving(target("m"), asked, opened, STYLE, RECIPE.ask, GROUNDED, model(truly))
     assert (mark.shown, mark.right, mark.supported) == (True, False, False)
     assert rates([mark])["precision"] == 0.0
 
@@ -95,14 +97,16 @@ def test_an_answer_about_another_product_is_shown_and_not_right(opened):
 def test_a_prompt_that_is_not_the_one_of_the_export_stops_the_comparison(opened):
     asked = trial.asked(EXAM, opened)
     with pytest.raises(ParityError, match="export has 'B0'"):
-        trial.alone(target("m"), asked, RECIPE, model(truly, lambda uid: "other"), True)
-    assert trial.alone(target("m"), asked, RECIPE, model(truly, lambda uid: "other"), False)
+        trial.alone(target("m"), asked, STYLE, OWN, model(truly, lambda uid: "other"), True)
+    assert trial.alone(target("m"), asked, STYLE, OWN, model(truly, lambda uid: "other"), False)
 
 
 def test_two_models_must_be_asked_by_the_same_prompts(opened):
     asked = trial.asked(EXAM, opened)
-    one = trial.retrieving(target("one"), asked, opened, RECIPE, model(truly))
-    other = trial.retrieving(target("other"), asked, opened, RECIPE, model(truly, lambda uid: "other"))
+    one = trial.retrieving(target("one"), asked, opened, STYLE, RECIPE.ask, GROUNDED, model(truly))
+    other = trial.retrieving(
+        target("other"), asked, opened, STYLE, RECIPE.ask, GROUNDED, model(truly, lambda uid: "other")
+    )
     trial.same_prompts([*one, *one])
     with pytest.raises(ParityError, match="'other"):
         trial.same_prompts([*one, *other])
@@ -117,17 +121,17 @@ def test_a_question_whose_row_is_gone_is_an_error(opened):
 def test_an_answer_whose_price_is_unknown_is_not_free(opened):
     asked = trial.asked(EXAM, opened)[:1]
     known = target("m").model_copy(update={"tune": OpenAITune(base_model="gpt-4o-mini-2024-07-18")})
-    (mark,) = trial.alone(known, asked, RECIPE, model(truly), False)
+    (mark,) = trial.alone(known, asked, STYLE, OWN, model(truly), False)
     assert 0 < mark.usd < 0.001
     unknown = known.model_copy(update={"tune": OpenAITune(base_model="nobody-knows")})
-    (mark,) = trial.alone(unknown, asked, RECIPE, model(truly), False)
+    (mark,) = trial.alone(unknown, asked, STYLE, OWN, model(truly), False)
     assert mark.usd is None and rates([mark])["usd"] is None
 
 
 def compared(opened, knows) -> tuple[Compared, list]:
     wide = [a.model_copy(update={"question": a.question, "row": a.row}) for a in trial.asked(EXAM, opened)]
-    marks = trial.alone(target("base"), wide, RECIPE, model(lambda u, c: "Nine hundred <b>99</b> parts."), True)
-    marks += trial.alone(target("tuned"), wide, RECIPE, model(knows), True)
+    marks = trial.alone(target("base"), wide, STYLE, OWN, model(lambda u, c: "Nine hundred <b>99</b> parts."), True)
+    marks += trial.alone(target("tuned"), wide, STYLE, OWN, model(knows), True)
     many = [m.model_copy(update={"uid": f"{m.uid} {n}"}) for m in marks for n in range(10)]
     made = Compared(
         key="k", recipe="shop", catalogue="c.json", measure="supported", targets=(target("base"), target("tuned")),

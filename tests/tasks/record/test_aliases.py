@@ -119,7 +119,7 @@ def test_a_model_is_found_by_every_name_it_has():
         assert (found.model, found.key, found.run_id) == (done.model, done.key, done.mlflow_run_id)
         assert recipe.name == "shop"
     assert registry.target("champion")[0].version == "shop/1"
-    assert registry.target("champion", RECIPE)[0].name == "champion"
+    assert registry.target("champion", RECIPE.name)[0].name == "champion"
 
 
 def test_a_name_that_leads_nowhere_says_what_would():
@@ -143,7 +143,7 @@ def test_a_name_that_leads_nowhere_says_what_would():
 
 
 def test_the_base_of_a_recipe_is_a_model_too():
-    found, _ = registry.target("base", RECIPE)
+    found = registry.base(RECIPE.tune, RECIPE.export.style)
     assert (found.model, found.tune) == (None, RECIPE.tune)
 
 
