@@ -8,28 +8,33 @@ file of it that is not as it was written, by size and time, has all of it made a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow.parquet as pq
 import tantivy
 import xxhash
 from filelock import FileLock
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
-from tasks.answers import matching
-from tasks.answers.words import telling, words
+from tasks.answers.words import STEMS, analyzer, stems, weight
 from tasks.catalogue.split import normalised
 from tasks.core import settings, store
 from tasks.core.errors import AnswerError
 from tasks.core.models import CleanShard, Frozen
 from tasks.recipe.model import Catalogue, Cleaning, Splitting
 
-VERSION = 2  # bump when the schema, or what is put into it, changes
+VERSION = 3  # bump when the schema, or what is put into it, changes: the folder's name has it, so old ones are not read
 COLUMNS = ["uid", "title", "content", "line", "row_hash"]
 HEAP = 256 * 2**20  # bytes that a writer fills before it writes a segment
-RAREST, LOOKED_AT, AT_ONCE = 6, 32, 4_096
-RANKED = 10  # rows read of a ranking: 32 find no more right ones, in 1.5 times the time, and touch more of the files
+LOOKED_AT, AT_ONCE, LOTS = 32, 4_096, 1_024
+FEW = 1_000
+HELD = 100_000  # words whose frequency is kept in memory
 
 
 class IndexedRow(Frozen):
@@ -44,14 +49,6 @@ class IndexedRow(Frozen):
     also: tuple[str, ...] = ()
 
 
-class Candidate(Frozen):
-    """A row that may be the one asked about. `fits`: the question names it; else it is only the nearest."""
-
-    row: IndexedRow
-    score: float  # 0 to 1: how much of the question the title has, and how much of the title the question
-    fits: bool
-
-
 class IndexRecord(Frozen):
     """What an index holds: the number of each clean shard, by its digest."""
 
@@ -60,11 +57,11 @@ class IndexRecord(Frozen):
 
 def _schema() -> Any:
     made = tantivy.SchemaBuilder()
-    for name in ("uid", "key", "digest"):
-        made.add_text_field(name, stored=name != "key", tokenizer_name="raw", index_option="basic")
+    for name in ("uid", "key", "digest", "lot"):
+        made.add_text_field(name, stored=name in ("uid", "digest"), tokenizer_name="raw", index_option="basic")
     made.add_bytes_field("row_hash", stored=True)  # nothing is looked up by it
     for name in ("title", "content"):
-        made.add_text_field(name, stored=True, index_option="freq")
+        made.add_text_field(name, stored=True, tokenizer_name=STEMS, index_option="freq")
     made.add_unsigned_field("line", stored=True)
     made.add_unsigned_field("shard", stored=True)
     return made.build()
@@ -105,7 +102,9 @@ def update(folder: Path, shards: Sequence[CleanShard]) -> int:
 
 def _write(place: Path, missing: Sequence[CleanShard], gone: Sequence[str]) -> None:
     place.mkdir(parents=True, exist_ok=True)
-    writer = tantivy.Index(_schema(), path=str(place)).writer(HEAP, 2)
+    made = tantivy.Index(_schema(), path=str(place))
+    made.register_tokenizer(STEMS, analyzer())
+    writer = made.writer(HEAP, 2)
     for digest in (*gone, *(s.digest for s in missing)):
         writer.delete_documents_by_term("digest", digest)
     for shard in missing:
@@ -121,8 +120,10 @@ def _documents(shard: CleanShard) -> Iterator[Any]:
             columns = [batch[name].to_pylist() for name in COLUMNS]
             keys = map(xxhash.xxh3_64_hexdigest, normalised(columns[1]))
             for uid, title, content, line, row_hash, key in zip(*columns, keys, strict=True):
-                made = tantivy.Document(uid=uid, title=title, content=content, key=key, digest=shard.digest)
-                made.add_bytes("row_hash", bytes.fromhex(row_hash))
+                # A lot is decided by the row alone, so a sample of lots is the same whatever the order of writing.
+                lot, text = str(int(row_hash[:8], 16) % LOTS), bytes.fromhex(row_hash)
+                made = tantivy.Document(uid=uid, title=title, content=content, key=key, digest=shard.digest, lot=lot)
+                made.add_bytes("row_hash", text)
                 made.add_unsigned("line", line)
                 made.add_unsigned("shard", shard.index)
                 yield made
@@ -140,85 +141,110 @@ class Index:
             raise AnswerError(
                 f"the index at {str(folder)!r} cannot be opened ({error}): remove the folder, an update makes it again"
             ) from error
+        opened.register_tokenizer(STEMS, analyzer())
+        self.folder = Path(folder)
+        self.calibration: Any = None  # of tasks.answers.calibrating, once a question was asked
         self._schema, self._searcher = opened.schema, opened.searcher()
-        self._rows = max(1, self._searcher.num_docs)
+        self._frequencies: dict[str, int] = {}
+        self._weights: dict[str, float] = {}
+        self._letters: dict[str, list[str]] = {}
+        self._hidden: frozenset[tuple[str, str]] = frozenset()
+        self._less: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return int(self._searcher.num_docs)
+        return int(self._searcher.num_docs) - len(self._hidden)
+
+    @property
+    def size(self) -> int:
+        """Rows, or FEW: in a handful of rows no word is rare."""
+        return max(len(self), FEW)
+
+    def without(self, rows: Sequence[IndexedRow]) -> Index:
+        """This index as it would be if it lacked these rows; its words are then as rare as they would be."""
+        less = copy(self)
+        less._weights = {}
+        less._hidden = self._hidden | {(row.uid, row.digest) for row in rows}
+        less._less = self._less + Counter(word for row in rows for word in {*stems(row.title), *stems(row.content)})
+        return less
 
     def by_uid(self, uid: str) -> IndexedRow | None:
         """The row with this uid, or None."""
         found = self._found(tantivy.Query.term_query(self._schema, "uid", uid), 1)
-        return found[0] if found else None
+        return found[0][0] if found else None
 
     def by_title(self, title: str) -> list[IndexedRow]:
         """All rows of this very title, but for case and signs."""
-        return self._found(tantivy.Query.term_query(self._schema, "key", key_of(title)), LOOKED_AT)
+        return [row for row, _ in self._found(tantivy.Query.term_query(self._schema, "key", key_of(title)), LOOKED_AT)]
 
-    def candidates(self, subject: str, limit: int = 5, hidden: str | None = None) -> list[Candidate]:
-        """Rows that `subject` may mean, best first: its very title, else titles with its words, else descriptions.
+    def sample(self, wanted: int, seed: int) -> list[IndexedRow]:
+        """About `wanted` rows picked by what they hold, so always the same ones, in the order of the catalogue."""
+        lots, found = list(range(LOTS)), []
+        Random(seed).shuffle(lots)
+        for lot in lots:
+            found += self._found(tantivy.Query.term_query(self._schema, "lot", str(lot)), wanted)
+            if len(found) >= wanted:
+                break
+        return sorted((row for row, _ in found[:wanted]), key=lambda row: (row.shard, row.line, row.uid))
 
-        `hidden` is a title whose rows are treated as not there: what would be answered if the catalogue lacked it.
+    def frequency(self, stem: str) -> int:
+        """In how many rows a stem stands: those of the titles or of the contents, whichever are more."""
+        known = self._frequencies.get(stem)
+        if known is None:
+            if len(self._frequencies) > HELD:
+                self._frequencies.clear()
+                self._weights.clear()
+            known = max(self._searcher.doc_freq("title", stem), self._searcher.doc_freq("content", stem))
+            self._frequencies[stem] = known
+        return max(0, known - self._less[stem]) if self._less else known
+
+    def titled(self, stem: str) -> int:
+        """In how many titles a stem stands."""
+        return int(self._searcher.doc_freq("title", stem))
+
+    def weight(self, stem: str) -> float:
+        """What a stem tells: the inverse document frequency of BM25, as if the catalogue had FEW rows at least."""
+        known = self._weights.get(stem)
+        if known is None:
+            known = self._weights[stem] = weight(self.frequency(stem), self.size)
+        return known
+
+    def alike(self, stem: str) -> list[str]:
+        """Stems of titles that `stem` may be a slip of the pen for, the likeliest first; never itself.
+
+        One edit apart, two from eight letters on; with the same first letter: tomatoes are no potatoes.
         """
-        asked = telling(subject)
-        if not asked:
+        if len(stem) < 4 or not stem.isalpha():
             return []
-        absent = key_of(hidden) if hidden else None
-        rarest = self._rarest(asked)
-        named = self.by_title(subject) if absent is None or key_of(subject) != absent else []
-        if len(named) < limit:
-            named += self._ranked("title", rarest, every=True)
-        judged = self._judged(asked, named, absent)
-        if not (judged and judged[0].fits):
-            judged = self._judged(asked, [*named, *self._ranked("title", rarest)], absent)
-        if not (judged and judged[0].fits):
-            described = self._ranked("content", rarest, every=len(rarest) > 2)
-            judged = self._judged(asked, [c.row for c in judged] + described, absent)
-        return judged[:limit]
+        if stem[0] not in self._letters:
+            held = self._searcher.terms_with_prefix("title", stem[0])
+            self._letters[stem[0]] = [term for term, _ in held if term.isalpha() and len(term) > 2]
+        near = process.extract(
+            stem, self._letters[stem[0]], scorer=OSA.distance, score_cutoff=1 + (len(stem) > 7), limit=8
+        )
+        told = [(distance, -self.frequency(term), term) for term, distance, _ in near if term != stem]
+        return [term for _, rows, term in sorted(told) if rows]
 
-    def _rarest(self, asked: Sequence[str]) -> list[tuple[str, int]]:
-        """The words of the question that tell most, each with the number of titles that have it."""
-        counted = [(word, self._searcher.doc_freq("title", word)) for word in dict.fromkeys(asked)]
-        return sorted(counted, key=lambda told: told[1])[: RAREST + 2]
-
-    def _ranked(self, field: str, rarest: Sequence[tuple[str, int]], every: bool = False) -> list[IndexedRow]:
-        """Rows whose `field` has the words, by BM25: every word, or as many as may be with misspelt ones looked for."""
+    def nearest(self, asked: Mapping[str, float], limit: int, title: float = 3.0) -> list[tuple[IndexedRow, float]]:
+        """The best rows by BM25 over title (`title` times as much) and content; a stem counts by what it is given."""
         query, parts = tantivy.Query, []
-        for word, titles in rarest if every else rarest[:RAREST]:
-            if every and field == "title" and not titles:
-                return []
-            fuzzy = not every and field == "title" and len(word) > 3 and not word.isdigit() and titles < 10
-            term = query.fuzzy_term_query(self._schema, field, word, 1) if fuzzy else None
-            occur = tantivy.Occur.Must if every else tantivy.Occur.Should
-            parts.append((occur, term or query.term_query(self._schema, field, word, "freq")))
-        return self._found(query.boolean_query(parts), RANKED) if parts else []
+        for stem, boost in asked.items():
+            for field, times in (("title", title), ("content", 1.0)):
+                term = query.term_query(self._schema, field, stem, "freq")
+                parts.append((tantivy.Occur.Should, query.boost_query(term, boost * times)))
+        return self._found(query.boolean_query(parts), limit) if parts else []
 
-    def _found(self, query: Any, limit: int) -> list[IndexedRow]:
-        """The rows of a query, best first; those with the same title and content are one."""
-        folded: dict[str, IndexedRow] = {}
-        for _, address in self._searcher.search(query, limit, count=False).hits:
+    def _found(self, query: Any, limit: int) -> list[tuple[IndexedRow, float]]:
+        """The rows of a query with their scores, best first; those with the same title and content are one."""
+        folded: dict[str, tuple[IndexedRow, float]] = {}
+        for score, address in self._searcher.search(query, limit + len(self._hidden), count=False).hits:
             held = self._searcher.doc(address).to_dict()
-            row_hash, values = (
-                held["row_hash"][0],
-                {name: held[name][0] for name in IndexedRow.model_fields if name in held},
-            )
+            values = {name: held[name][0] for name in IndexedRow.model_fields if name in held}
+            if (values["uid"], values["digest"]) in self._hidden:
+                continue
+            row_hash = held["row_hash"][0]
             if row_hash in folded:
-                first = folded[row_hash]
-                folded[row_hash] = first.model_copy(update={"also": (*first.also, values["uid"])})
+                first, best = folded[row_hash]
+                folded[row_hash] = first.model_copy(update={"also": (*first.also, values["uid"])}), best
             else:
-                folded[row_hash] = IndexedRow(**values)
-        return list(folded.values())
-
-    def _judged(self, asked: Sequence[str], rows: Sequence[IndexedRow], absent: str | None) -> list[Candidate]:
-        different = {(row.uid, row.digest): row for row in rows if absent is None or key_of(row.title) != absent}
-        weights = {word: self._weight(word) for row in different.values() for word in words(row.title)}
-        weights |= {word: self._weight(word) for word in asked}
-        spelt = {word for word in asked if self._searcher.doc_freq("title", word)}
-        judged = []
-        for row in different.values():
-            score, fits = matching.judge(asked, telling(row.title), words(row.content), weights, spelt)
-            judged.append(Candidate(row=row, score=round(score, 4), fits=fits))
-        return sorted(judged, key=lambda c: (not c.fits, -c.score))
-
-    def _weight(self, word: str) -> float:
-        return matching.weight(self._searcher.doc_freq("title", word), self._rows)
+                folded[row_hash] = IndexedRow(**values), score
+        return list(folded.values())[:limit]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from math import log
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import tantivy
 import yaml
 
 from tasks.examples.styles import STYLES
@@ -43,6 +46,63 @@ def telling(text: str) -> list[str]:
     """The words of `text` without those that every text has; all of them where nothing else is there."""
     found = words(text)
     return [w for w in found if w not in STOP] or found
+
+
+STEMS = "stems"  # the analyzer's name in the index
+
+
+@cache
+def analyzer() -> Any:
+    """What makes the stems of an index: lower-case English stems of letters and digits without accents, by tantivy."""
+    made = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.remove_long(40))
+    for step in (tantivy.Filter.lowercase(), tantivy.Filter.ascii_fold(), tantivy.Filter.stemmer("english")):
+        made = made.filter(step)
+    return made.build()
+
+
+def stems(text: str) -> list[str]:
+    """The stems of `text`, in order, as the index has them: `Running the KX-TG4500B` is run, the, kx, tg4500b."""
+    return list(analyzer().analyze(text))
+
+
+def weight(rows: int, of: int) -> float:
+    """What a word tells that stands in `rows` of `of` rows: the inverse document frequency of BM25."""
+    return log(1 + (max(of, rows) - rows + 0.5) / (rows + 0.5))
+
+
+class Language(NamedTuple):
+    """Stems of words that every question has (`stop`), that ask for something (`asks`), of `kinds` of things."""
+
+    stop: frozenset[str]
+    asks: frozenset[str]
+    kinds: frozenset[str]
+
+
+@cache
+def _languages() -> dict[str, Any]:
+    return dict(yaml.safe_load((Path(__file__).parent / "languages.yaml").read_text(encoding="utf-8")))
+
+
+@cache
+def languages() -> dict[str, Language]:
+    """The languages that questions come in, English first."""
+    held = {name: lists for name, lists in _languages().items() if isinstance(lists, dict)}
+    return {
+        name: Language(*(frozenset(stems(lists[part])) for part in Language._fields)) for name, lists in held.items()
+    }
+
+
+@cache
+def standing_for() -> frozenset[str]:
+    """Words that stand for what was talked about before: it, ele, ella, sie."""
+    return frozenset(words(_languages()["before"]))
+
+
+@cache
+def counts() -> dict[str, str]:
+    """Stems of numbers in words, by digits, and the other way round: 2 is two, and two is 2."""
+    told = {str(number): stem for number, stem in enumerate(stems(_languages()["counts"]), 1)}
+    return told | {stem: number for number, stem in told.items()}
 
 
 def subject(question: str) -> str:

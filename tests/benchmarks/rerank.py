@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.answers import index
+from tasks.answers.finding import find
 from tests.benchmarks.retrieval import dropped, rows_of, sentence, typo
 
 
@@ -56,14 +57,14 @@ def main(catalogue: str, model: str, way: str = "") -> None:
             looked, ranked = [], []
             for row, text in asked:
                 began = time.perf_counter()
-                found = opened.candidates(text)
+                found = find(text, opened).rows
                 between = time.perf_counter()
                 if found:
-                    vectors = embed([text, *(f"{c.row.title}. {c.row.content}" for c in found)])
+                    vectors = embed([text, *(f"{near.title}. {near.content}" for near in found)])
                     best = found[int((vectors[1:] @ vectors[0]).argmax())]
                     right = index.key_of(row["title"])
-                    first += index.key_of(found[0].row.title) == right
-                    second += index.key_of(best.row.title) == right
+                    first += index.key_of(found[0].title) == right
+                    second += index.key_of(best.title) == right
                 ranked.append(1_000 * (time.perf_counter() - between))
                 looked.append(1_000 * (between - began))
             rates = f"{first / len(asked):10.3f}{second / len(asked):13.3f}"

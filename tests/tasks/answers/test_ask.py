@@ -110,8 +110,8 @@ def test_a_grounded_prompt_shows_rows_and_the_question_as_it_was_put(opened):
 
 def test_a_closed_book_is_asked_for_the_title_of_the_row_whatever_the_slips(opened):
     model = Model("x")
-    asked(opened, "Tell me about the coper tea kettle!", model, style="describe")
-    assert [m.content for m in model.talks[0]] == ["What is the Copper Tea Kettle product?"]
+    asked(opened, "Tell me about the feild guide!", model, style="describe")
+    assert [m.content for m in model.talks[0]] == ["What is the Field Guide product?"]
     assert model.drawn.repetition_penalty == RECIPE.evaluate.repetition_penalty
 
 

@@ -1,4 +1,4 @@
-"""The index: the right row for titles, slips of the pen and sentences; shards come and go, a cut update is finished."""
+"""The index: rows by their words, words by their rows; shards come and go, a cut update is finished."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.answers import index
+from tasks.answers.words import stems
 from tasks.core.errors import AnswerError
 from tasks.recipe import loader
 from tests.kit.catalogues import line, run, source
@@ -37,34 +38,44 @@ def opened(made):
     return index.Index(made[0] / "index")
 
 
-def best(opened: index.Index, subject: str, **more: str) -> tuple[str, bool]:
-    found = opened.candidates(subject, **more)
-    return found[0].row.uid, found[0].fits
+@pytest.mark.parametrize(
+    ("asked", "uid"),
+    [
+        ("turbo tube slide", "B001"),
+        ("ballet dancers", "B002"),
+        ("large kettles with wooden handles", "B004"),
+        ("FIELD guides", "B005"),
+    ],
+)
+def test_the_nearest_row_has_the_stems_asked(opened, asked, uid):
+    found = opened.nearest(dict.fromkeys(stems(asked), 1.0), 3)
+    assert found[0][0].uid == uid and [s for _, s in found] == sorted((s for _, s in found), reverse=True)
+
+
+def test_words_are_told_by_how_many_rows_have_them(opened):
+    assert [opened.frequency(stem) for stem in ("copper", "tutu", "zebra")] == [2, 1, 0]
+    assert opened.weight("tutu") > opened.weight("copper")
 
 
 @pytest.mark.parametrize(
-    ("subject", "uid"),
-    [
-        ("5 Ft Turbo Tube Slide Yellow", "B001"),
-        ("girls ballet tutu neon pink!", "B002"),
-        ("Girls Balelt Tutu Neon Pink", "B002"),
-        ("Turbo Tube Slide", "B001"),
-        ("Copper Tea Kettle", "B003"),
-        ("large copper kettle holds four litres and has a wooden handle", "B004"),
-    ],
+    ("stem", "meant"), [("coper", ["copper"]), ("balelt", ["ballet"]), ("ketl", ["kettl"]), ("opper", []), ("12", [])]
 )
-def test_the_product_is_found(opened, subject, uid):
-    assert best(opened, subject) == (uid, True)
+def test_a_slip_of_the_pen_is_like_a_word_with_the_same_first_letter(opened, stem, meant):
+    assert opened.alike(stem) == meant
 
 
-@pytest.mark.parametrize("subject", ["Steel Garden Rake", "Field Guide Vol 3", "Copper", "the", "?!"])
-def test_a_product_that_is_not_there_fits_nothing(opened, subject):
-    assert not any(found.fits for found in opened.candidates(subject))
+def test_without_a_row_its_words_are_gone_too(opened):
+    less = opened.without(opened.by_title("girls ballet TUTU, neon pink"))
+    assert (len(less), less.frequency("tutu"), less.by_uid("B002"), less.alike("balelt")) == (4, 0, None, [])
+    assert (len(opened), opened.frequency("tutu")) == (5, 1)
 
 
-def test_a_hidden_title_is_as_if_it_were_not_there(opened):
-    found = opened.candidates("Girls Ballet Tutu Neon Pink", hidden="GIRLS ballet tutu, neon pink")
-    assert "B002" not in [c.row.uid for c in found] and not any(c.fits for c in found)
+def test_a_sample_is_the_same_whatever_the_order_of_writing(opened, made, tmp_path):
+    _, shards = made
+    index.update(tmp_path / "one", shards[1:])
+    index.update(tmp_path / "one", shards)
+    uids = [row.uid for row in opened.sample(3, 7)]
+    assert uids == [row.uid for row in index.Index(tmp_path / "one").sample(3, 7)] and len(uids) == 3
 
 
 def test_a_row_says_where_it_comes_from(opened):
@@ -81,8 +92,8 @@ def test_rows_with_the_same_title_and_content_are_one(tmp_path, monkeypatch):
     ]
     done = run(source(tmp_path, twice), tmp_path, clean={"duplicates": "keep"})
     index.update(tmp_path / "twice", done.prepared.shards)
-    found = index.Index(tmp_path / "twice").candidates("Copper Tea Kettle")
-    assert (found[0].row.uid, found[0].row.also) == ("B003", ("B099",))
+    (found,) = index.Index(tmp_path / "twice").by_title("Copper Tea Kettle")
+    assert (found.uid, found.also) == ("B003", ("B099",))
 
 
 def test_a_grown_catalogue_adds_only_its_new_shard_and_a_shrunk_one_loses_its_rows(tmp_path, made):
