@@ -21,14 +21,26 @@ from tasks.answers import practice
 from tasks.answers.index import Index, key_of
 from tasks.answers.matching import BESIDE, FEATURES, Match, matched
 from tasks.answers.reading import Asked, read
-from tasks.answers.weighing import LISTED, Cuts, Head, Judged, Weights, chance, coded, decide, hits, listing, weighed
+from tasks.answers.weighing import (
+    LISTED,
+    Cuts,
+    Head,
+    Judged,
+    Weights,
+    chance,
+    coded,
+    decide,
+    hits,
+    titled,
+    weighed,
+)
 from tasks.core import store
 from tasks.core.models import Frozen
 
 VERSION, SEED = 1, 20261126
 LEAST, MOST = 200, 1_000  # rows below which nothing is fitted, and from which questions are made
 GROWN = 1.5  # a catalogue that is so much larger or smaller is fitted anew
-DRAWN = 3.0  # how strongly weights are drawn towards those that shardtune brings
+DRAWN = 30.0  # how strongly weights are drawn towards those that shardtune brings
 
 
 class Bounds(Frozen):
@@ -202,8 +214,8 @@ def logistic(values: Any, right: Any, start: Head, drawn: float = DRAWN) -> Head
 
 def cut(judged: Sequence[tuple[Example, Judged]], bounds: Bounds) -> Cuts:
     """The lowest cuts that keep within the bounds."""
-    told = [(j.answer, listing(j) if j.values else 0.0, _first(e, j), e) for e, j in judged]
-    sure = [bool(j.values) and coded(j, e.index) for e, j in judged]
+    told = [(j.answer, j.listed, _first(e, j), e) for e, j in judged]
+    sure = [bool(j.values) and (titled(j) or coded(j, e.index)) for e, j in judged]
     with_row = sum(bool(e.of.right) for *_, e in told) or 1
     without = len(told) - with_row or 1
     wrong = sorted(
@@ -224,7 +236,7 @@ def cut(judged: Sequence[tuple[Example, Judged]], bounds: Bounds) -> Cuts:
 
 def _below(chances: Sequence[float], allowed: float) -> float:
     """A cut that at most `allowed` of `chances` (highest first) reach."""
-    many = int(allowed)
+    many = round(allowed)
     return min(1.0, chances[many] + 1e-4) if many < len(chances) else 0.0
 
 

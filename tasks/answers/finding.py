@@ -12,11 +12,11 @@ from typing import Literal
 from tasks.answers import calibrating
 from tasks.answers.calibrating import Calibration
 from tasks.answers.index import Index, IndexedRow, key_of
-from tasks.answers.weighing import LISTED, Judged, decide, judge
+from tasks.answers.weighing import LISTED, Judged, decide, judge, titled
 from tasks.core.models import Frozen
 
 FoundState = Literal["one", "each", "several", "none"]
-_BETWEEN = re.compile(r"(?:,|;|&|\+|\b(?:and|or|vs|versus|than|with|e|y|o|ou|u|und|oder|et|en|of)\b\.?)", re.IGNORECASE)
+_BETWEEN = re.compile(r"(?:,|;|&|\+|\b(?:and|or|vs|versus|than|with|e|y|o|ou|u|und|oder|et|en)\b\.?)", re.IGNORECASE)
 WHOLE = 0.95  # share of a question that one row has: it is then no comparison
 CUTS = 6  # places at which a question may be two
 
@@ -97,7 +97,7 @@ def _product(matches: Sequence[tuple[object, float]]) -> Product:
 
 def _two(question: str, whole: Judged, index: Index, by: Calibration) -> Found | None:
     """Two products, where the question cut at a word that joins names one on either side."""
-    if whole.values and whole.first.value("share_row") >= WHOLE and whole.answer >= by.cuts.answer:
+    if whole.values and (titled(whole) or (whole.first.value("share_row") >= WHOLE and whole.answer >= by.cuts.answer)):
         return None
     best = None
     for place in list(_BETWEEN.finditer(question))[:CUTS]:

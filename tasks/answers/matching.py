@@ -51,7 +51,17 @@ FEATURES = (
     "nothing_missing",
     "foreign_x_row",
 )
-BESIDE = ("gap", "gap_share", "gap_asked", "equals", "next_four", "chance", "leans")  # of the first, beside the others
+BESIDE = (
+    "gap",
+    "gap_share",
+    "gap_asked",
+    "equals",
+    "full",
+    "full_x_few",
+    "next_four",
+    "chance",
+    "leans",
+)  # of the first, beside the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +215,15 @@ def beside(ranked: Sequence[tuple[Match, float]], others: Sequence[tuple[Match, 
         and match.value("share_title") >= first.value("share_title") - 0.02
         for match, _ in others
     )
+    # Products that have every word asked, as those of a category do.
+    full = log1p(sum(m.value("nothing_missing") for m, _ in others)) if first.value("nothing_missing") else 0.0
     return [
         chance - (second[1] if second else 0.0),
         first.value("share_row") - (second[0].value("share_row") if second else 0.0),
         first.value("title_asked") - (second[0].value("title_asked") if second else 0.0),
         log1p(equal),
+        full,
+        full * first.value("few"),
         sum(worth for _, worth in others[:4]),
         chance,
         float(leans),

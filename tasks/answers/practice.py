@@ -212,7 +212,7 @@ def _described(row: IndexedRow, chance: Random) -> str:
 
 
 def _called(text: str, chance: Random) -> str:
-    return f"{chance.choice(_held()['called'].split())} {text}" if text and chance.random() < 0.35 else text
+    return f"{chance.choice(_held()['called'].split())} {text}" if text and chance.random() < 0.6 else text
 
 
 def _sibling(row: IndexedRow, chance: Random, index: Index) -> str:

@@ -14,7 +14,6 @@ from tasks.answers.words import subject
 from tasks.core.models import Frozen
 
 LOOKED, DESCRIBED, WORDS, LISTED = 20, 6, 12, 5  # rows looked at, by description, words looked for, products listed
-SHARED = 0.15  # that much sooner a list is shown where several products have every word
 CODE, CODED, CODE_SHARE = 5, 2, 0.6  # signs of a model number, rows that may have it, share of the question beside it
 Decision = Literal["one", "several", "none"]
 
@@ -123,16 +122,15 @@ def coded(judged: Judged, index: Index) -> bool:
     return False
 
 
-def listing(judged: Judged) -> float:
-    """The chance that counts for a list: more where two further products have all that was asked, as in a category."""
-    full = sum(product[0][0].value("nothing_missing") for product in judged.products[1:])
-    return judged.listed + (SHARED if full >= 2 and judged.first.value("nothing_missing") else 0.0)
+def titled(judged: Judged) -> bool:
+    """Whether the question is a title, of two words or more that tell something, as it stands."""
+    return bool(judged.first.value("exact")) and len(judged.asked.telling) > 1
 
 
 def decide(judged: Judged, cuts: Cuts, index: Index) -> Decision:
     """What may be said: the product, a list, or nothing."""
     if not judged.values:
         return "none"
-    if judged.answer >= cuts.answer or coded(judged, index):
+    if judged.answer >= cuts.answer or titled(judged) or coded(judged, index):
         return "one"
-    return "several" if listing(judged) >= cuts.listed else "none"
+    return "several" if judged.listed >= cuts.listed else "none"
