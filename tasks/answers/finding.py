@@ -101,7 +101,9 @@ def _two(question: str, whole: Judged, index: Index, by: Calibration) -> Found |
         return None
     best = None
     for place in list(_BETWEEN.finditer(question))[:CUTS]:
-        sides = [judge(part, index, by.weights) for part in (question[: place.start()], question[place.end() :])]
+        sides = [
+            judge(part, index, by.weights, part=True) for part in (question[: place.start()], question[place.end() :])
+        ]
         if any(not side.values or side.asked.bare for side in sides):
             continue
         if len({key_of(side.first.row.title) for side in sides}) < 2:

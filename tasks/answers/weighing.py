@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 from typing import Literal
 
 from tasks.answers.index import Index, IndexedRow, key_of
 from tasks.answers.matching import Match, beside, matched
-from tasks.answers.reading import Asked, read
+from tasks.answers.reading import ASKS, Asked, read
 from tasks.answers.words import subject
 from tasks.core.models import Frozen
 
@@ -81,9 +81,14 @@ def hits(asked: Asked, index: Index) -> tuple[list[tuple[IndexedRow, float]], fr
     return found, frozenset(row.uid for row in named)
 
 
-def judge(question: str, index: Index, weights: Weights) -> Judged:
-    """The products that `question` may mean, and how sure that is."""
+def judge(question: str, index: Index, weights: Weights, part: bool = False) -> Judged:
+    """The products that `question` may mean, and how sure that is.
+
+    `part`: it is one side of a question about two products, so what it asks for stands on either side.
+    """
     asked = read(question, index)
+    if part:
+        asked = replace(asked, terms=tuple(term for term in asked.terms if term.share > ASKS))
     found, exact = hits(asked, index)
     if not found or (asked.bare and not exact):
         return Judged(asked, _grouped([(m, 0.0) for m in matched(asked, found, exact, index)]), 0.0, 0.0)
