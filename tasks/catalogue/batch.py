@@ -19,7 +19,7 @@ EXPORTED: tuple[Split, ...] = ("train", "holdout")
 
 def rules_of(catalogue: Catalogue, clean: Cleaning, split: Splitting) -> Rules:
     """The fields of a recipe that decide whether a line is kept, dropped or quarantined."""
-    return Rules(clean=clean, split=split, max_line_bytes=catalogue.max_line_bytes)
+    return Rules(clean=clean, split=split, max_line_bytes=catalogue.max_line_bytes, fields=catalogue.fields)
 
 
 def folder_of(plan: Plan, catalogue: Catalogue, rules: Rules, root: str) -> str:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import xxhash
 
 from tasks.catalogue import decode, shared, text
+from tasks.catalogue.mapping import Mapped
 from tasks.catalogue.records import Cleaned, Rules
 from tasks.catalogue.split import VERSION as SPLIT_VERSION
 from tasks.catalogue.split import split, threshold
@@ -29,6 +30,12 @@ SCHEMA = pa.schema(
     {name: pa.string() for name in ("uid", "title", "content")}
     | {"line": pa.int64(), "row_hash": pa.string(), "split": pa.string()}
 )
+FACTS = SCHEMA.append(pa.field("facts", pa.string()))  # a JSON object of texts
+
+
+def schema(rules: Rules) -> pa.Schema:
+    """Of the rows that these rules make."""
+    return FACTS if rules.fields.facts else SCHEMA
 
 
 def clean(shard: Shard, rules: Rules, root: str) -> Cleaned:
@@ -54,8 +61,8 @@ def make(shard: Shard, rules: Rules, root: str) -> Cleaned:
     faults: list[decode.Fault] = []
     with ExitStack() as stack:
         stream = stack.enter_context(store.writing(f"{base}.arrow", derived=True))
-        spill = stack.enter_context(pa.ipc.new_stream(stream, SCHEMA))
-        for block in decode.read(shard, rules.max_line_bytes):
+        spill = stack.enter_context(pa.ipc.new_stream(stream, schema(rules)))
+        for block in decode.read(shard, rules.max_line_bytes, rules.fields):
             dropped["blank_line"] += block.blank
             faults += block.faults
             batch = rows(block, rules, dropped, mended, hashes, marks)
@@ -142,8 +149,11 @@ def rows(
         [block.rows[n].uid for n in kept], titles, contents, block.numbers[np.array(kept, np.int64)],
         _hexadecimal(named), split(titles, contents, threshold(rules.split.holdout_share)),
     ]  # fmt: skip
-    arrays = [c if isinstance(c, pa.Array) else pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=SCHEMA)
+    if rules.fields.facts:
+        columns.append([row.facts if isinstance(row := block.rows[n], Mapped) else "{}" for n in kept])
+    made = schema(rules)
+    arrays = [c if isinstance(c, pa.Array) else pa.array(c, type=f.type) for c, f in zip(columns, made, strict=True)]
+    return pa.record_batch(arrays, schema=made)
 
 
 def _hexadecimal(digests: bytes) -> pa.Array:

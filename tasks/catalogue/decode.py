@@ -18,28 +18,23 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tasks.catalogue import mapping
+from tasks.catalogue.mapping import Mapping, Row
 from tasks.core import store
 from tasks.core.errors import CatalogueError
 from tasks.core.models import Shard
+from tasks.recipe.fields import WANTED as KEYS
+from tasks.recipe.fields import Fields
 
 BLOCK = 1 << 19  # bytes: what is made of them stays in the processor's cache
 AHEAD = 1 << 23  # bytes fetched at a time from object storage
 SNIPPET = 200  # characters of a quarantined line that are kept
 LONGEST = 200  # characters of a uid
-KEYS = ("uid", "title", "content")
 UID = re.compile(rb'"uid"\s*:\s*(?:"([^"\\]{1,64})"|(-?[0-9]{1,64})\b)')
 
 
 class ChangedError(CatalogueError):
     """The bytes read are not the bytes planned: the catalogue changed under the run."""
-
-
-class Row(msgspec.Struct, gc=False):
-    """One catalogue line; its other keys are skipped. A whole number as `uid` becomes its digits."""
-
-    uid: str | int
-    title: str
-    content: str
 
 
 @dataclass
@@ -66,14 +61,18 @@ class Block:
 _decoder = msgspec.json.Decoder(Row)
 
 
-def read(shard: Shard, max_line_bytes: int) -> Iterator[Block]:
-    """The shard's lines, decoded block by block. Raises ChangedError at the end when its bytes are not as planned."""
+def read(shard: Shard, max_line_bytes: int, fields: Fields | None = None) -> Iterator[Block]:
+    """The shard's lines, decoded block by block; `fields` says what rows are made of.
+
+    Raises ChangedError at the end when its bytes are not as planned.
+    """
     line = shard.first_line
+    made = mapping.of(fields) if fields and not fields.plain else None
     for data, length in _lines(shard, max_line_bytes):
         if length is None:
-            block = decode(data, line, max_line_bytes)
+            block = decode(data, line, max_line_bytes, made)
         else:
-            block = Block(1, [], np.empty(0, np.int64), faults=[_fault(data, line, "too_long")])
+            block = Block(1, [], np.empty(0, np.int64), faults=[_fault(data, line, "too_long", made)])
         line += block.lines
         yield block
     if line - shard.first_line != shard.lines:
@@ -112,18 +111,21 @@ def _lines(shard: Shard, limit: int) -> Iterator[tuple[bytes, int | None]]:
         raise ChangedError(f"shard {shard.index} of {shard.uri!r} changed since it was planned: plan again")
 
 
-def decode(data: bytes, first: int, limit: int) -> Block:
-    """Decode whole lines; `first` is the catalogue line number of the first, `limit` the longest line in bytes."""
+def decode(data: bytes, first: int, limit: int, made: Mapping | None = None) -> Block:
+    """Decode whole lines; `first` is the catalogue line number of the first, `limit` the longest line in bytes.
+
+    `made` makes rows of records with other names.
+    """
     raw = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(raw == 10)
     if len(ends) and ends[-1] == len(raw) - 1 and _aligned(raw, ends, limit):
         try:
-            rows = _decoder.decode_lines(data)
+            rows = made.rows(data) if made else _decoder.decode_lines(data)
             if len(rows) == len(ends) and _is_text(data) and _has_uids(rows):
                 return Block(len(rows), rows, np.arange(first, first + len(rows), dtype=np.int64))
         except (ValueError, RecursionError):
             pass  # at least one line is no row: the slow way finds out which
-    return _one_by_one(data, first, limit)
+    return _one_by_one(data, first, limit, made)
 
 
 def _has_uids(rows: list[Row]) -> bool:
@@ -147,7 +149,7 @@ def _aligned(raw: Any, ends: Any, limit: int) -> bool:
     return starts and longest <= limit and bool((raw[ends - 1] == 125).all())
 
 
-def _one_by_one(data: bytes, first: int, limit: int) -> Block:
+def _one_by_one(data: bytes, first: int, limit: int, made: Mapping | None) -> Block:
     lines = data.split(b"\n")
     closed = not lines[-1]
     if closed:
@@ -159,29 +161,41 @@ def _one_by_one(data: bytes, first: int, limit: int) -> Block:
             block.blank += 1
             continue
         last = not closed and number == first + len(lines) - 1
-        row = "too_long" if len(line) > limit else _row(line, last)
+        row = "too_long" if len(line) > limit else _row(line, last, made)
         if isinstance(row, Row):
             block.rows.append(row)
             numbers.append(number)
         else:
-            block.faults.append(_fault(line, number, "cut" if last and row == "malformed_json" else row))
+            rule = "cut" if last and row == "malformed_json" else row
+            block.faults.append(_fault(line, number, rule, made))
     block.numbers = np.array(numbers, np.int64)
     return block
 
 
-def _row(line: bytes, last: bool) -> Row | str:
+def _row(line: bytes, last: bool, made: Mapping | None) -> Row | str:
     """The row in this line, or the name of the rule that it breaks. The `last` may break off inside a character."""
     if b"\0" in line:
         return "nul_byte"
     if not _is_text(line, whole=not last):
         return "invalid_utf8"
+    if made:
+        row = made.row(line.removeprefix(codecs.BOM_UTF8))
+    else:
+        try:
+            row = _decoder.decode(line)
+        except (ValueError, RecursionError):
+            row = _by_json(line)
+    return row if isinstance(row, str) else uid_fault(_text(row)) or _sound(row)
+
+
+class _Written(str):
+    """A number with a point or an exponent, as it is written."""
+
+
+def _by_json(line: bytes) -> Row | str:
+    """As the decoder, which refuses lone surrogates, NaN, byte order marks and uids such as 1e5."""
     try:
-        row = _decoder.decode(line)
-        return uid_fault(_text(row)) or row
-    except (ValueError, RecursionError):
-        pass  # msgspec refuses lone surrogates, NaN and byte order marks, which json reads
-    try:
-        value = json.loads(line)
+        value = json.loads(line, parse_float=_Written)
     except (ValueError, RecursionError):
         return "malformed_json"
     if not isinstance(value, dict):
@@ -190,10 +204,8 @@ def _row(line: bytes, last: bool) -> Row | str:
         return f"missing_{missing[0]}"
     if type(value["uid"]) is int:
         value["uid"] = str(value["uid"])
-    if not all(isinstance(value[key], str) for key in KEYS):
-        return "wrong_type"
-    row = Row(*(_whole(value[key]) for key in KEYS))
-    return uid_fault(_text(row)) or row
+    texts = isinstance(value["uid"], str) and all(type(value[key]) is str for key in KEYS[1:])
+    return Row(*(str(value[key]) for key in KEYS)) if texts else "wrong_type"
 
 
 def _text(row: Row) -> str:
@@ -202,9 +214,16 @@ def _text(row: Row) -> str:
     return row.uid
 
 
+def _sound(row: Row) -> Row:
+    """The row, its texts such as UTF-8 can hold."""
+    for name in row.__struct_fields__:
+        setattr(row, name, _whole(getattr(row, name)))
+    return row
+
+
 def _whole(text: str) -> str:
     """Lone surrogates, which no UTF-8 can hold, become U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _is_text(data: bytes, whole: bool = True) -> bool:
@@ -226,8 +245,8 @@ def is_json(line: bytes) -> bool:
     return True
 
 
-def _fault(line: bytes, number: int, rule: str) -> Fault:
-    uid = UID.search(line[: 4 * SNIPPET])
+def _fault(line: bytes, number: int, rule: str, made: Mapping | None) -> Fault:
+    uid = (made.uid if made else UID).search(line[: 4 * SNIPPET])
     snippet = line[: 4 * SNIPPET].decode("utf-8", "backslashreplace")[:SNIPPET]
     named = (uid[1] or uid[2]).decode("utf-8", "replace") if uid else None
     return Fault(number, named, rule, snippet)

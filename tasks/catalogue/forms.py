@@ -11,12 +11,13 @@ import ast
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 from tasks.catalogue import tables
 from tasks.core.errors import CatalogueError
+from tasks.recipe.fields import WANTED
 
 HEAD = 1 << 16  # bytes that are looked at
 FIRST = 1 << 24  # bytes of a first line that begins with a list of objects: rows, or a part of one row
@@ -62,7 +63,6 @@ LIST_OF = re.compile(r'\s*\{\s*"([^"]{1,64})"\s*:\s*\[\s*\{')
 LONG = re.compile(rb'(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*\{\s*"[^"]{1,64}"\s*:\s*\[\s*\{[^\n]*\Z')
 FIELD = re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 ARRAY = re.compile(r"\[\s*[{\[\]]")
-WANTED = set(tables.WANTED)
 SPACE = (9, 10, 13, 32)  # bytes
 LOOKS = 50  # lines of an array that tell whether each holds an item
 
@@ -84,8 +84,8 @@ class Form(NamedTuple):
 LINES = Form("lines")
 
 
-def recognise(head: bytes) -> Form:
-    """The form of a file that begins with `head`."""
+def recognise(head: bytes, wanted: Sequence[str] = WANTED) -> Form:
+    """The form of a file that begins with `head`; the names that are `wanted` tell some apart."""
     for magic, told in BINARY:
         if head.startswith(magic):
             return Form("refused", refused=told)
@@ -96,24 +96,24 @@ def recognise(head: bytes) -> Form:
     codec = next((codec for magic, codec in CODECS if head.startswith(magic)), "utf-8")
     if codec != "utf-8":
         head = codecs.getincrementaldecoder(codec)("replace").decode(head).encode("utf-8", "replace")
-    found = _text(head.removeprefix(MARK).lstrip())
+    found = _text(head.removeprefix(MARK).lstrip(), wanted)
     return found._replace(codec=codec)
 
 
-def _text(head: bytes) -> Form:
+def _text(head: bytes, wanted: Sequence[str]) -> Form:
     if head.startswith(b"["):
         return _array(head)
     if head.startswith(b"{"):
-        return _objects(head.decode("utf-8", "replace"))
+        return _objects(head.decode("utf-8", "replace"), set(wanted))
     if head.startswith(POINTER):
         return Form("refused", refused="a git-lfs pointer and not the file itself: run `git lfs pull`, or download it")
-    if OBJECT.search(head) and not tables.has_header(head.decode("utf-8", "replace")):
+    if OBJECT.search(head) and not tables.has_header(head.decode("utf-8", "replace"), wanted):
         return LINES
     if PAGE.match(head):
         return Form("refused", refused="a web page, perhaps an error or a login: open its address, and fetch it again")
     if head.startswith(b"<"):
         return Form("refused", refused="XML, perhaps a server's error: fetch it again, or write it as JSON lines")
-    delimiter = tables.delimiter(head.decode("utf-8", "replace"))
+    delimiter = tables.delimiter(head.decode("utf-8", "replace"), wanted)
     return Form("table", delimiter=delimiter) if delimiter else LINES
 
 
@@ -128,12 +128,12 @@ def _array(head: bytes) -> Form:
     return Form("array of lines") if of_one * 2 >= len(lines) and not of_more else Form("array")
 
 
-def _objects(head: str) -> Form:
+def _objects(head: str, wanted: set[str]) -> Form:
     """Lines, or objects that span several lines or share one (carriage returns alone are no line ends)."""
     first, _, rest = head.partition("\n")
     value, wrapped = _value(first), LIST_OF.match(head)
     if isinstance(value, dict):
-        return _wrapped(wrapped[1]) if wrapped and not rest.strip() and not WANTED & set(value) else LINES
+        return _wrapped(wrapped[1]) if wrapped and not rest.strip() and not wanted & set(value) else LINES
     if isinstance(_value(first.rstrip().removesuffix(",")), dict):
         return Form("array of lines")  # without its brackets
     if _is_python(first):
@@ -158,7 +158,7 @@ def _objects(head: str) -> Form:
         value, end = {}, 0
         if not spans:
             return LINES
-    if wrapped and not WANTED & set(value):
+    if wrapped and not wanted & set(value):
         return _wrapped(wrapped[1])
     if end and not value:
         return LINES
@@ -186,10 +186,13 @@ def _is_python(line: str) -> bool:
         return False
 
 
-def lines(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """JSON lines of the file called `name`; CatalogueError where it is something that nobody reads here."""
+def lines(name: str, blocks: Iterator[bytes], wanted: Sequence[str] = WANTED) -> Iterator[bytes]:
+    """JSON lines of the file called `name`; of a table, those with the columns that are `wanted`.
+
+    CatalogueError where it is something that nobody reads here.
+    """
     head, blocks = peeked(blocks)
-    form = recognise(head)
+    form = recognise(head, wanted)
     if form.kind == "refused":
         raise CatalogueError(f"{name!r} is {form.refused}")
     if form.codec != "utf-8":
@@ -198,7 +201,7 @@ def lines(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
         return blocks  # a mark at the beginning too: shards are known by these bytes
     blocks = _unmarked(blocks)
     if form.kind == "table":
-        return tables.text(name, blocks, form.delimiter)
+        return tables.text(name, blocks, form.delimiter, wanted)
     if form.kind == "array of lines":
         return _item_lines(blocks)
     return blocks if form.kind == "lines" else _Splitter(in_array=form.kind == "array").split(blocks)

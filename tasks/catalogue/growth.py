@@ -83,9 +83,9 @@ def find(
 def _same(plan: Plan, learned: CleanShard) -> None:
     """Raise CatalogueError where the shard of this number is not the learned one."""
     there = plan.shards[learned.index] if learned.index < len(plan.shards) else None
-    if there is None or (learned.source != there.digest and learned.source != _open_ended(there)):
+    if there is None or (learned.source != there.identity and learned.source != _open_ended(there)):
         told = (
-            f"lines {there.first_line:,} to {there.first_line + there.lines - 1:,} are others"
+            f"lines {there.first_line:,} to {there.first_line + there.lines - 1:,} are others, or catalogue.fields is"
             if there
             else "it ends before"
         )
@@ -100,7 +100,8 @@ def _open_ended(shard: Shard) -> str:
     """The digest without the last line end: the file may have had none when the shard was learned."""
     with store.reading(shard.uri) as stream:
         stream.seek(shard.start)
-        return hashlib.sha256(stream.read(shard.end - shard.start).removesuffix(b"\n")).hexdigest()
+        read = stream.read(shard.end - shard.start).removesuffix(b"\n")
+    return shard.known(hashlib.sha256(read).hexdigest())
 
 
 def _waiting(

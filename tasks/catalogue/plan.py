@@ -37,17 +37,21 @@ def plan(catalogue: model.Catalogue, root: str, refresh: bool = False) -> Plan:
     if not catalogue.uri:
         raise CatalogueError("the recipe names no catalogue: set `catalogue.uri` (on the command line --catalogue URI)")
     for _ in range(ATTEMPTS):
-        source = sources.find(catalogue.uri, catalogue.config, catalogue.split)
+        source = _found(catalogue)
         name = cached_at(catalogue, source, root)
         known = None if refresh or name is None else _read(name)
         if known is not None:
             return known
         made = _make(source, catalogue, root)
-        if sources.find(catalogue.uri, catalogue.config, catalogue.split).identity == source.identity:
+        if _found(catalogue).identity == source.identity:
             if name is not None:
                 store.write(name, made, derived=True)
             return made
     raise CatalogueError(f"{catalogue.uri!r} changed each of {ATTEMPTS} times it was read: wait until it is written")
+
+
+def _found(catalogue: model.Catalogue) -> sources.Source:
+    return sources.find(str(catalogue.uri), catalogue.config, catalogue.split, catalogue.fields.named)
 
 
 def cached_at(catalogue: model.Catalogue, source: sources.Source, root: str) -> str | None:
@@ -56,7 +60,13 @@ def cached_at(catalogue: model.Catalogue, source: sources.Source, root: str) -> 
         return None
     parts = [VERSION, source.identity, catalogue.lines_per_shard, catalogue.max_line_bytes]
     parts += [catalogue.cuts] if catalogue.cuts else []
+    parts += [{"fields": _fields(catalogue)}] if _fields(catalogue) else []
     return store.join(root, "catalogue", "plans", f"{store.digest_of(parts)}.json")
+
+
+def _fields(catalogue: model.Catalogue) -> str:
+    """A digest of the mapping; "" where there is none."""
+    return "" if catalogue.fields.plain else store.digest_of(catalogue.fields.model_dump(mode="json"))
 
 
 def _read(name: str) -> Plan | None:
@@ -78,7 +88,7 @@ def _make(source: sources.Source, catalogue: model.Catalogue, root: str) -> Plan
                 start, end = (offset, offset + size) if ranged else (0, size)
                 shard = Shard(
                     index=len(shards), uri=uri or source.uri, start=start, end=end, first_line=line,
-                    lines=writer.lines, digest=digest,
+                    lines=writer.lines, digest=digest, fields=_fields(catalogue),
                 )  # fmt: skip
                 shards.append(shard)
                 line, offset = line + writer.lines, offset + size

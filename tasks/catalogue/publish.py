@@ -6,7 +6,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.catalogue import card
-from tasks.catalogue.clean import SCHEMA
 from tasks.catalogue.settle import OPTIONS, ROW_GROUP, SPLITS
 from tasks.core import store
 from tasks.core.errors import CatalogueError
@@ -50,7 +49,7 @@ def _copied(shard: CleanShard, split: Split, target: str) -> str:
         store.reading(shard.uri) as stream,
         pq.ParquetFile(stream) as rows,
         store.writing(store.join(target, name)) as out,
-        pq.ParquetWriter(out, SCHEMA, **OPTIONS) as parquet,
+        pq.ParquetWriter(out, rows.schema_arrow, **OPTIONS) as parquet,
     ):
         for batch in rows.iter_batches(ROW_GROUP):
             mine = batch.filter(pc.equal(batch["split"], split))

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tasks.core import store
 from tasks.core.models import CleanShard, Export, Frozen, Shard
+from tasks.recipe.fields import Fields
 from tasks.recipe.model import Cleaning, Splitting
 
 
@@ -15,6 +16,8 @@ class Rules(Frozen):
     clean: Cleaning = Field(default_factory=Cleaning)
     split: Splitting = Field(default_factory=Splitting)
     max_line_bytes: int = 16_000_000
+    # Left out where it says nothing, so that what was made before there were fields is still found.
+    fields: Fields = Field(Fields(), exclude_if=lambda fields: fields.plain)
 
 
 class Cleaned(Frozen):

@@ -35,10 +35,10 @@ def settle(cleaned: Cleaned, repeats: Repeats, rules: Rules, folder: str, root: 
     if store.marks([cleaned.rows_uri]).get(cleaned.rows_uri) != cleaned.rows_mark:
         cleaned = clean.make(cleaned.shard, rules, root)
     uri = store.join(folder, f"shard-{cleaned.shard.index:05d}-{key[:12]}.parquet")
-    splits = _write(cleaned, duplicates.positions(repeats), uri)
+    splits = _write(cleaned, duplicates.positions(repeats), uri, clean.schema(rules))
     dropped = dict(cleaned.dropped) | repeats.dropped
     shard = CleanShard(
-        index=cleaned.shard.index, uri=uri, digest=store.file_digest(uri), source=cleaned.shard.digest,
+        index=cleaned.shard.index, uri=uri, digest=store.file_digest(uri), source=cleaned.shard.identity,
         lines=cleaned.shard.lines, kept=cleaned.rows - repeats.rows, dropped=dropped, quarantined=cleaned.quarantined,
         quarantine_uri=cleaned.quarantine_uri, splits=splits, reasons=cleaned.reasons,
         mended=cleaned.mended,
@@ -53,10 +53,10 @@ def _key(cleaned: Cleaned, rules: Rules) -> list[str]:
     return [cleaned.rows_uri.rsplit("/", 1)[-1], store.digest_of(rules.model_dump(mode="json"))]
 
 
-def _write(cleaned: Cleaned, repeats: Any, uri: str) -> dict[Split, int]:
+def _write(cleaned: Cleaned, repeats: Any, uri: str, schema: pa.Schema) -> dict[Split, int]:
     """Write the rows but those at `repeats`; count the splits. Row groups keep memory small whatever the shard."""
     counts = dict.fromkeys(SPLITS, 0)
-    with store.writing(uri, derived=True) as out, pq.ParquetWriter(out, clean.SCHEMA, **OPTIONS) as parquet:
+    with store.writing(uri, derived=True) as out, pq.ParquetWriter(out, schema, **OPTIONS) as parquet:
         for table in _groups(cleaned, repeats):
             for value in pc.value_counts(table["split"]).to_pylist():
                 counts[value["values"]] += value["counts"]

@@ -24,6 +24,7 @@ from tasks.catalogue.unpack import PACKED, Unpacker, is_lines, is_table
 from tasks.core import store
 from tasks.core.errors import CatalogueError, RecipeError, ShardtuneError
 from tasks.recipe import allowed
+from tasks.recipe.fields import WANTED
 
 RANGED = ("s3://", "gs://")  # any part of an object is as near as a copy of it would be
 WHAT, SETS = "catalogue.uri", "hf://datasets/"
@@ -43,6 +44,7 @@ class Source:
     left: list[str] = field(default_factory=list)  # no part of it: of tests, labels, other splits, another format
     split: str | None = None
     cut: bool = False  # set while streaming: a compressed file broke off
+    wanted: Sequence[str] = WANTED  # the columns or paths that rows are made of
 
     def blocks(self) -> Iterator[bytes]:
         """The catalogue as JSON lines, about 1 MiB at a time; between two files there is always a line end."""
@@ -54,11 +56,16 @@ class Source:
                     if not last.endswith(b"\n"):
                         yield b"\n"
                     last = b"\n"
-                    for block in forms.lines(member, blocks) if blocks else tables.binary(member, stream):
+                    for block in self._lines(member, blocks, stream):
                         if block:
                             yield block
                             last = block
         self.cut = unpacker.cut
+
+    def _lines(self, member: str, blocks: Iterator[bytes] | None, stream: IO[bytes]) -> Iterator[bytes]:
+        if blocks is None:
+            return tables.binary(member, stream, self.wanted)
+        return forms.lines(member, blocks, self.wanted)
 
     def _members(self, names: list[str]) -> list[str]:
         """The members of an archive that belong to the catalogue."""
@@ -77,11 +84,11 @@ def _inside(name: str, stream: IO[bytes], unpacker: Unpacker) -> Iterator[tuple[
         yield from unpacker.files(name, stream)
 
 
-def find(uri: str, config: str | None = None, split: str | None = None) -> Source:
+def find(uri: str, config: str | None = None, split: str | None = None, wanted: Sequence[str] = WANTED) -> Source:
     """Look at `uri` and say what it is; CatalogueError when nothing readable is there.
 
-    `config` and `split` choose a part of a data set. RecipeError where workers may not read it: see
-    `tasks.recipe.allowed`.
+    `config` and `split` choose a part of a data set, `wanted` the columns of a table. RecipeError where workers
+    may not read it: see `tasks.recipe.allowed`.
     """
     allowed.check(WHAT, uri, hub=SETS)
     found = _found(uri, config, split)
@@ -89,7 +96,7 @@ def find(uri: str, config: str | None = None, split: str | None = None) -> Sourc
         _check(file, file)
     if found.identity is not None and (config or split):
         found.identity += [config, split]
-    found.split = split
+    found.split, found.wanted = split, wanted
     return found
 
 

@@ -6,6 +6,7 @@ Values are text as they are written: an identifier keeps its leading zeros. Noth
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import re
@@ -16,8 +17,8 @@ from typing import IO, Any
 import msgspec
 
 from tasks.core.errors import CatalogueError
+from tasks.recipe.fields import WANTED
 
-WANTED = ("uid", "title", "content")
 DELIMITERS = ",\t;|"
 BATCH = 1_000  # rows at a time
 FIELD = 1 << 24  # characters of one cell
@@ -28,22 +29,22 @@ END = "\0the end\0"
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-def delimiter(head: str) -> str:
+def delimiter(head: str, wanted: Sequence[str] = WANTED) -> str:
     """What stands between the columns of a table that begins with `head`; "" where it looks like none."""
     sample = re.split("\r\n|\n|\r", head)[:20]  # some spreadsheets still end lines with a carriage return alone
-    found = {mark: _columns(sample, mark) for mark in DELIMITERS}
-    named = [mark for mark, columns in found.items() if set(WANTED) <= set(columns)]
+    found = {mark: _columns(sample, mark, wanted) for mark in DELIMITERS}
+    named = [mark for mark, columns in found.items() if set(wanted) <= set(columns)]
     several = [mark for mark, columns in found.items() if len(columns) > 1]
     return (named or sorted(several, key=lambda mark: -len(found[mark])) or [""])[0]
 
 
-def has_header(head: str) -> bool:
+def has_header(head: str, wanted: Sequence[str] = WANTED) -> bool:
     """Whether the first line names the wanted columns."""
     first = re.split("[\r\n]", head, maxsplit=1)[0]
-    return any(set(WANTED) <= {name.strip(' "') for name in first.split(mark)} for mark in DELIMITERS)
+    return any(set(wanted) <= {name.strip(' "') for name in first.split(mark)} for mark in DELIMITERS)
 
 
-def _columns(sample: list[str], mark: str) -> list[str]:
+def _columns(sample: list[str], mark: str, wanted: Sequence[str]) -> list[str]:
     """The names in the first line, where those wanted are among them, or a second line has as many cells.
 
     Others than the wanted ones are short and there once each.
@@ -55,22 +56,33 @@ def _columns(sample: list[str], mark: str) -> list[str]:
     names = [name.strip() for name in rows[0]] if rows else []
     rest = rows[1:-1] or rows[1:]
     fits = [row for row in rest if len(row) == len(names)]
-    if set(WANTED) <= set(names):  # the others may have no name: pandas writes its index so
+    if set(wanted) <= set(names):  # the others may have no name: pandas writes its index so
         return names
     plausible = all(0 < len(name) <= 64 and not set(name) & set("{}[]<>") for name in names)
     return names if plausible and len(set(names)) == len(names) and rest and len(fits) * 2 >= len(rest) else []
 
 
-def missing(name: str, found: Sequence[str]) -> None:
-    """Raise CatalogueError where a wanted column is not among those found, or there twice."""
-    if lacking := [column for column in WANTED if column not in found]:
-        told = ", ".join(repr(column) for column in found)
-        raise CatalogueError(
-            f"{name!r} has the columns {told}, and no {', '.join(repr(column) for column in lacking)}: "
-            f"rename its columns to {', '.join(WANTED)}"
-        )
-    if twice := [column for column in WANTED if list(found).count(column) > 1]:
+def chosen(name: str, found: Sequence[str], wanted: Sequence[str] = WANTED) -> tuple[str, ...]:
+    """The columns among those found that hold what is wanted; a path (`product.title`) begins with a column's name.
+
+    CatalogueError where one is not there, or there twice.
+    """
+    columns = [column if column in found else column.partition(".")[0] for column in wanted]
+    if lacking := [name for name, column in zip(wanted, columns, strict=True) if column not in found]:
+        raise CatalogueError(f"{name!r} {lacks(found, lacking, wanted)}")
+    if twice := [column for column in columns if list(found).count(column) > 1]:
         raise CatalogueError(f"{name!r} has more than one column {twice[0]!r}: rename the others, or leave them out")
+    return tuple(dict.fromkeys(columns))
+
+
+def lacks(found: Sequence[str], lacking: Sequence[str], wanted: Sequence[str] = WANTED) -> str:
+    """What a file has instead of these columns, and what to write."""
+    told = ", ".join(repr(column[:64]) for column in found[:30]) + (", …" if len(found) > 30 else "")
+    missed = ", ".join(repr(column) for column in lacking)
+    how = "say under catalogue.fields which of them is which" if tuple(wanted) == WANTED else "mend catalogue.fields"
+    near = {name: difflib.get_close_matches(name, found, 1) for name in lacking}
+    meant = "".join(f"; {name!r} may be {some[0]!r}" for name, some in near.items() if some)
+    return f"has the columns {told}, and no {missed}: {how} (`shardtune init FILE` proposes it){meant}"
 
 
 class _Bytes(io.RawIOBase):
@@ -93,7 +105,7 @@ class _Bytes(io.RawIOBase):
         return size
 
 
-def text(name: str, blocks: Iterator[bytes], mark: str) -> Iterator[bytes]:
+def text(name: str, blocks: Iterator[bytes], mark: str, wanted: Sequence[str] = WANTED) -> Iterator[bytes]:
     """The records of CSV or TSV. One whose cells do not fit the header becomes a list, which is no row."""
     stream = io.TextIOWrapper(io.BufferedReader(_Bytes(blocks)), "utf-8-sig", "surrogateescape", newline="")
     csv.field_size_limit(max(csv.field_size_limit(), FIELD))
@@ -101,8 +113,8 @@ def text(name: str, blocks: Iterator[bytes], mark: str) -> Iterator[bytes]:
     reader = csv.reader(lines, delimiter=mark)
     try:
         header = [column.strip() for column in next(reader)]
-        missing(name, header)
-        places = [header.index(column) for column in WANTED]
+        columns = chosen(name, header, wanted)
+        places = [header.index(column) for column in columns]
         batch: list[bytes] = []
         for cells in reader:
             if cells == [END]:
@@ -114,7 +126,7 @@ def text(name: str, blocks: Iterator[bytes], mark: str) -> Iterator[bytes]:
             if not cells:
                 continue  # an empty line, which no table counts as a record
             fits = len(cells) == len(header) and not lines.ended
-            batch.append(_line(dict(zip(WANTED, (cells[p] for p in places), strict=True)) if fits else cells))
+            batch.append(_line(dict(zip(columns, (cells[p] for p in places), strict=True)) if fits else cells))
             if len(batch) == BATCH:
                 yield b"".join(batch)
                 batch = []
@@ -160,7 +172,7 @@ def _line(value: Any) -> bytes:
         return json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "surrogateescape") + b"\n"
 
 
-def binary(name: str, stream: IO[bytes]) -> Iterator[bytes]:
+def binary(name: str, stream: IO[bytes], wanted: Sequence[str] = WANTED) -> Iterator[bytes]:
     """The records of a Parquet or Arrow file."""
     with _arrow(name):
         import pyarrow as pa
@@ -170,16 +182,16 @@ def binary(name: str, stream: IO[bytes]) -> Iterator[bytes]:
         stream.seek(0)
         if magic.startswith(PARQUET):
             file = pq.ParquetFile(stream, page_checksum_verification=True)
-            missing(name, file.schema_arrow.names)
-            batches = file.iter_batches(batch_size=BATCH, columns=list(WANTED))
+            named = chosen(name, file.schema_arrow.names, wanted)
+            batches = file.iter_batches(batch_size=BATCH, columns=list(named))
         else:
             reader = pa.ipc.open_file(stream) if magic.startswith(ARROW) else pa.ipc.open_stream(stream)
-            missing(name, reader.schema.names)
+            named = chosen(name, reader.schema.names, wanted)
             several = (reader.get_batch(n) for n in range(reader.num_record_batches)) if magic == ARROW else reader
             batches = (b.slice(n, BATCH) for b in several for n in range(0, b.num_rows, BATCH))
         for batch in batches:
-            columns = [_values(batch.column(batch.schema.get_field_index(column))) for column in WANTED]
-            yield b"".join(_line(dict(zip(WANTED, row, strict=True))) for row in zip(*columns, strict=True))
+            columns = [_values(batch.column(batch.schema.get_field_index(column))) for column in named]
+            yield b"".join(_line(dict(zip(named, row, strict=True))) for row in zip(*columns, strict=True))
 
 
 def _values(column: Any) -> list[Any]:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from itertools import islice
 
 from tasks.catalogue.records import Finished
-from tasks.catalogue.tables import WANTED
 from tasks.core import store
 from tasks.core.errors import CatalogueError
 from tasks.core.models import CleanShard, Plan, Prepared
+from tasks.recipe.fields import WANTED
 
 LINE = 1 << 20  # bytes of a line that are looked at to say what is wrong with it
 
@@ -89,8 +89,11 @@ def _wrong(rule: str, line: bytes) -> str:
         keys = ", ".join(repr(key[:64]) for key in list(value)[:12])
         inner = next((key for key in value if isinstance(value[key], dict) and WANTED[0] in value[key]), None)
         if inner is not None:
-            return f"{rule} (its key {inner!r} holds the row: write `jq -c '.{inner}'` of the file)"
-        return f"{rule} (its keys are {keys}: rename them to {', '.join(WANTED)})"
+            return f"{rule} (its key {inner!r} holds the row: say `uid: {inner}.uid` and so on under catalogue.fields)"
+        return (
+            f"{rule} (its keys are {keys}: say under catalogue.fields which of them are {', '.join(WANTED)}; "
+            "`shardtune init FILE` proposes it)"
+        )
     if rule == "wrong_type":
         kinds = ", ".join(f"{key} is {type(value[key]).__name__}" for key in WANTED if not isinstance(value[key], str))
         return f"{rule} ({kinds}, and should be text)"

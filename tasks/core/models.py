@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.core.choices import Format as Format
 from tasks.core.choices import StyleName as StyleName
@@ -46,6 +47,16 @@ class Shard(Frozen):
     first_line: int  # 1-based number, in the catalogue, of the shard's first line
     lines: int
     digest: str
+    fields: str = Field("", exclude_if=lambda told: not told)  # a digest of the mapping, where the catalogue has one
+
+    @property
+    def identity(self) -> str:
+        """What the shard is known by: its bytes, and what is read of them."""
+        return self.known(self.digest)
+
+    def known(self, digest: str) -> str:
+        """The identity that these bytes would have here."""
+        return hashlib.sha256(f"{digest} {self.fields}".encode()).hexdigest() if self.fields else digest
 
 
 class Plan(Frozen):
@@ -79,7 +90,7 @@ class CleanShard(Frozen):
     index: int
     uri: str
     digest: str  # SHA-256 of the Parquet file
-    source: str  # digest of the shard it was made from
+    source: str  # identity of the shard it was made from
     lines: int
     kept: int
     dropped: dict[str, int]

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from tasks.core.models import Format, Frozen, StyleName
 from tasks.core.redaction import REFUSED_IN_FORMS
+from tasks.recipe.fields import Fields
 from tasks.recipe.tuning import GeminiTune, LocalTune, OpenAITune
 
 
@@ -33,6 +34,11 @@ class Catalogue(Frozen):
         None,
         title="Split of a data set",
         description="train, or several as train+validation; empty: train, or all files but those of tests and labels.",
+    )
+    fields: Fields = Field(
+        Fields(),
+        title="Fields",
+        description="Which columns or keys become uid, title and content; `shardtune init FILE` proposes them.",
     )
     max_quarantined_share: float = Field(
         0.5,

@@ -70,7 +70,6 @@ def test_a_block_says_the_same_as_its_lines_one_by_one(some, closed):
         (b"null\n", "wrong_type"),
         (line(title=7), "wrong_type"),
         (line(content=None), "wrong_type"),
-        (line(uid=31_909.0), "wrong_type"),
         (line(uid=True), "wrong_type"),
         (line(uid=None), "wrong_type"),
         (line(uid=""), "blank_uid"),

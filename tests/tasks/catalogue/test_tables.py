@@ -88,7 +88,7 @@ def test_other_columns_are_named_with_those_that_are_wanted(tmp_path, data):
     for name in ("own.csv", "own/own.csv"):
         (tmp_path / name).write_bytes(data)
     for place in (tmp_path / "own.csv", tmp_path / "own"):
-        with pytest.raises(CatalogueError, match=r"has the columns '.*', and no 'uid', 'title', 'content': rename"):
+        with pytest.raises(CatalogueError, match=r"has the columns '.*', and no 'uid', 'title', 'content': say under"):
             run(Catalogue(uri=str(place)), tmp_path / "root")
 
 

@@ -43,9 +43,9 @@ OWN = line(asin="0000031852", title="Girls Ballet Tutu Zebra Hot Pink", descript
         ([b"\n"], r"1 lines, dropped {'blank_line': 1} \(look at"),
         (
             [OWN.replace(b'"title"', b'"name"')],
-            r"missing_uid \(its keys are 'u', 'name', .*: rename them to uid, title",
+            r"missing_uid \(its keys are 'u', 'name', .*: say under catalogue.fields which",
         ),
-        ([b'{"product": {"uid": "1"}}\n'], r"its key 'product' holds the row: write `jq -c '.product'`"),
+        ([b'{"product": {"uid": "1"}}\n'], r"its key 'product' holds the row: say `uid: product.uid`"),
         ([line(content=["A", "list"])], r"wrong_type \(content is list, and should be text\)"),
         ([b'["U1", "Kettle", "A kettle"]\n'], r"wrong_type \(a line must be one object with uid, title, content\)"),
         ([line().replace(b"Copper", b"Caf\xe9")], r"invalid_utf8 \(save the file as UTF-8\)"),
@@ -61,7 +61,9 @@ def test_a_catalogue_with_no_usable_row_says_why_and_what_to_do(tmp_path, data, 
 
 def test_the_first_bad_line_is_found_in_whatever_shard_it_is(tmp_path):
     data = [*(line(str(n), title="") for n in range(7)), b'{"uid": 1}\n', b"\n"]
-    with pytest.raises(CatalogueError, match=r"the first is line 8, missing_title \(its keys are 'uid': rename"):
+    with pytest.raises(
+        CatalogueError, match=r"the first is line 8, missing_title \(its keys are 'uid': say under catalogue"
+    ):
         run(source(tmp_path, data, 3), tmp_path)
 
 

@@ -198,7 +198,9 @@ def test_nothing_is_published_elsewhere(shop):
 # Every free text of a recipe: where it is an address, what looks at it; else that it leads nowhere.
 TEXTS = {
     "name": "a pattern", "description": "shown", "catalogue.uri": "sources.find",
-    "catalogue.config": "of a data set's card", "catalogue.split": "of a data set", "ask.product_url": "shown",
+    "catalogue.config": "of a data set's card", "catalogue.split": "of a data set",
+    "catalogue.fields.uid": "a column", "catalogue.fields.title": "columns", "catalogue.fields.content": "columns",
+    "catalogue.fields.facts": "columns", "ask.product_url": "shown",
     "tune.local.base_model": "base.locate", "tune.local.revision": "of a hub model", "tune.local.lora.target_modules":
     "names of layers", "tune.openai.base_model": "a name at the provider", "tune.openai.suffix": "a pattern",
     "tune.openai.base_url": "openai.backend", "tune.openai.key_variable": "a pattern",
