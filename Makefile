@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # uv resolves the pinned set in seconds, pip in minutes; where uv cannot reach the index, pip does it.
 QUICK := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help install demo up rehearse quick test test-all check bench damage faults pictures compose-check container-faults audit gpu-check clean
+.PHONY: help install demo up rehearse quick test test-all check bench damage faults docs pictures compose-check container-faults audit gpu-check clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -76,6 +76,10 @@ damage: $(STAMP)  ## every kind of state file damaged in five ways, as a table; 
 faults: $(STAMP)  ## every fault for real in the middle of a retrain, as a table; then the long tests (half an hour)
 	@$(BIN)/python -m tests.drills.faults
 	@$(BIN)/python -m pytest -q -m long
+
+docs: $(STAMP)  ## the pages of docs/ as a site in build/site; those made from the code are written first, every link is checked
+	@$(BIN)/python -m docs.generate
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 pictures: $(STAMP)  ## the browser tests, their pictures kept in build/pictures
 	@$(BIN)/python -m pytest -q tests/browser

@@ -222,6 +222,6 @@ def _elsewhere(here: Path) -> Iterator[str]:
     """State that is not under the root, so that nobody takes this backup for more than it is."""
     uri = settings.tracking_uri()
     if not uri.startswith("sqlite") and not (here / "mlflow.db").exists():
-        yield "MLflow's store and artifacts are with its server: see deployments/README.md"
+        yield "MLflow's store and artifacts are with its server: see docs/operate.md"
     if not (here / "prefect" / "prefect.db").exists():
-        yield "Prefect's runs, schedules and blocks are with its server: see deployments/README.md"
+        yield "Prefect's runs, schedules and blocks are with its server: see docs/operate.md"

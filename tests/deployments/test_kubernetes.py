@@ -23,7 +23,7 @@ from tests.kit import compose
 
 FOLDER = compose.TOP / "deployments/kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
-README = (compose.TOP / "deployments/README.md").read_text()
+OPERATE = (compose.TOP / "docs/operate.md").read_text()
 VERSIONS = ("1.31", "1.37")
 COMPONENT = "app.kubernetes.io/component"
 
@@ -371,7 +371,7 @@ def test_databases_are_made_by_the_script_of_docker_compose():
 
 
 def test_the_commands_of_the_readme_make_every_secret_that_is_asked_for(tmp_path):
-    (commands,) = [block for block in re.findall(r"```\n(.*?)```", README, re.S) if "create secret generic" in block]
+    (commands,) = [block for block in re.findall(r"```\n(.*?)```", OPERATE, re.S) if "create secret generic" in block]
     (tmp_path / "kubectl").write_text('#!/bin/sh\ncase "$*" in *secret*) echo "# $6"; cat "${7#*=}";; esac\n')
     (tmp_path / "kubectl").chmod(0o755)
     (tmp_path / ".env").write_text("".join(f"{name}='<{name}>'\n" for name in [*VALUES, *sorted(compose.given_on())]))
