@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from flows.cli.main import cli
 from flows.reproduce import Reproduced
 from tasks.answers.reply import Replied
+from tasks.answers.verify import Verified
 from tasks.core import models, quotes
 from tasks.evaluation.comparison import Compared
 from tasks.orchestrator.status import MachineStatus
@@ -39,15 +40,15 @@ Shell completion: put `eval "$(_SHARDTUNE_COMPLETE=bash_source shardtune)"` into
 `~/.config/fish/completions/shardtune.fish`).
 """.lstrip()
 JSON = """
-With `--json` a command prints one JSON value and nothing else. A field is neither renamed nor taken away without an
-entry in CHANGELOG.md; fields may be added. `or null` says that a field may be empty.
+With `--json` a command prints one JSON value and nothing else; `verify` prints one a line. A field is neither renamed
+nor taken away without an entry in CHANGELOG.md; fields may be added. `or null` says that a field may be empty.
 """.lstrip()
 RECIPE = """
 A recipe is one validated run: a YAML file, `--set` overrides, and the parameters of the Prefect form. Unknown keys are
 refused. `--set tune.lora.r=64` sets one field; a field of a section is `section.field`.
 """.lstrip()
 
-# What a command prints with --json: a model, or words where the command prints no model.
+# What a command prints with --json: a model, an iterator of models (one a line), or words where it prints no model.
 RESULTS: dict[str, Any] = {
     "prepare": models.Prepared,
     "finetune": models.Finetuned,
@@ -56,6 +57,7 @@ RESULTS: dict[str, Any] = {
     "check": models.Checked,
     "quote": quotes.Quoted,
     "ask": Replied,
+    "verify": Iterator[Verified],
     "compare": Compared,
     "explain": lineage.Explained,
     "who-trained-on": list[lineage.Trained],
@@ -117,6 +119,8 @@ def _outputs() -> Iterator[str]:
     yield f"{MADE}# JSON output\n\n{JSON}\n"
     pending: list[Any] = []
     for command in sorted(name for name, one in cli.commands.items() if any(p.name == "as_json" for p in one.params)):
+        if command not in RESULTS:
+            raise SystemExit(f"say in RESULTS of docs/generate.py what `shardtune {command} --json` prints")
         result = RESULTS[command]
         yield f"## {command}\n\n"
         if isinstance(result, str):
@@ -188,6 +192,8 @@ def _kind(annotation: Any) -> str:
         return " or ".join(f"`{one}`" for one in inner)
     if origin is typing.Annotated:
         return _kind(inner[0])
+    if origin is Iterator:
+        return f"one line for each: {_kind(inner[0])}"
     if origin in (tuple, list) or (inspect.isclass(origin) and issubclass(origin, typing.Sequence)):  # type: ignore[arg-type]
         return f"list of {_kind(inner[0])}"
     if origin is not None and inspect.isclass(origin) and issubclass(origin, Mapping):

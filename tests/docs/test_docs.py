@@ -28,7 +28,7 @@ def test_each_command_with_json_says_what_it_prints() -> None:
     printing = {
         name for name, command in generate.cli.commands.items() if any(p.name == "as_json" for p in command.params)
     }
-    assert printing == {*generate.RESULTS}
+    assert printing == {*generate.RESULTS}, "RESULTS in docs/generate.py names each; then run `make docs`"
 
 
 def words_of_code() -> Iterator[str]:
@@ -54,7 +54,7 @@ def test_troubleshooting_quotes_messages_of_the_code() -> None:
         pattern = re.compile(".*".join(re.escape(part.strip(" ")) for part in message.split("…")), re.S)
         if not any(pattern.search(text) for text in texts):
             gone.append(message)
-    assert gone == []
+    assert gone == [], "quote the new text of these messages in docs/troubleshooting.md"
 
 
 @pytest.mark.parametrize("path", HAND, ids=lambda p: str(p.relative_to(TOP)))
