@@ -61,7 +61,7 @@ class Contained(Clients):
         (place / "changes.json").write_text(json.dumps({"services": changes}))
         (place / "order.yaml").write_text(RESET)
         (place / "no-gpu.yaml").write_text("services:\n" + NO_GPU)
-        self.keepers: dict[str, str] = {}
+        self.mounted: list[Path] = []
 
     def port(self, number: str) -> int:
         return int(self.values[self.ports[number]])
@@ -155,33 +155,25 @@ class Contained(Clients):
                 found.append((name, "missing", ""))
         return found
 
-    def keep(self, name: str) -> None:
-        """A container that holds a volume mounted: one in memory lasts as long as somebody has it."""
-        mount = f"{self.project}_{name}:/volume"
-        keep = ["run", "--detach", "--user", "0", "--volume", mount, "--entrypoint", "sleep", "shardtune:0.1.0"]
-        self.keepers[name] = self.engine(*keep, "infinity").strip()
-
-    def held(self, name: str, *command: str) -> str:
-        """What root's command prints where the volume lies at /volume, whether its service runs or not."""
-        return self.engine("exec", self.keepers[name], *command)
+    def folder(self, name: str) -> Path:
+        """Where a volume lies on this machine; only root may look."""
+        return Path(json.loads(self.engine("volume", "inspect", f"{self.project}_{name}"))[0]["Mountpoint"])
 
     def copy_out(self, folder: Path, names: Sequence[str]) -> None:
         """Each volume as NAME.tar."""
         for name in names:
             self._tar(name, folder, "--create")
 
-    def copy_in(self, folder: Path, names: Sequence[str], small: Mapping[str, tuple[str, int]]) -> None:
-        """New volumes from NAME.tar; those of `small` in memory, of this size and owner."""
+    def copy_in(self, folder: Path, names: Sequence[str], small: Mapping[str, str]) -> None:
+        """New volumes from NAME.tar; those of `small` are in memory and of this size, which takes root."""
         for name in names:
-            options = ["--label", f"com.docker.compose.project={self.project}"]
-            options += ["--label", f"com.docker.compose.volume={name}"]
-            if name in small:
-                size, owner = small[name]
-                for one in ("type=tmpfs", "device=tmpfs", f"o=size={size},uid={owner},gid={owner},mode=0700"):
-                    options += ["--opt", one]
+            labels = [f"com.docker.compose.project={self.project}", f"com.docker.compose.volume={name}"]
+            options = [word for label in labels for word in ("--label", label)]
             self.engine("volume", "create", *options, f"{self.project}_{name}")
             if name in small:
-                self.keep(name)
+                place = self.folder(name)
+                _run(["mount", "-t", "tmpfs", "-o", f"size={small[name]}", "tmpfs", str(place)])
+                self.mounted.append(place)
             self._tar(name, folder, "--extract")
 
     def _tar(self, name: str, folder: Path, way: str) -> None:
@@ -191,9 +183,9 @@ class Contained(Clients):
 
     def down(self) -> None:
         """End all of it, volumes included."""
-        for one in self.keepers.values():
-            self.engine("kill", one)
-            self.engine("rm", "--force", one)
+        self.compose("stop", "--timeout", "10")
+        for place in self.mounted:
+            _run(["umount", "--lazy", str(place)])
         self.compose("down", "--volumes", "--timeout", "10")
 
 
