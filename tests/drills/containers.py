@@ -149,7 +149,7 @@ def table(running: Contained, faults: dict[str, Callable[[Contained], None]]) ->
     return broken
 
 
-TWO = "two workers of one machine"
+TWO = "a second worker of one machine"
 RESTORED = "backup and restore"
 
 
