@@ -5,7 +5,8 @@ Run it by `python -m deployments.service.door prefect --port 4200`.
 A browser sends requests to 127.0.0.1 for any page that asks it to. So a request must name this server's own address
 (Host), and may not come from a page of another one (Origin, Sec-Fetch-Site), whatever its method; a person may follow
 a link. Prefect checks neither, and MLflow trusts every page of this machine. Prefect asks for its password itself;
-for MLflow it is asked here, for every path, which takes no table of users and no hash for each request.
+for MLflow and for the models it is asked here, for every path, which takes no table of users and no hash for each
+request. Programs send the models' password as a bearer token.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ from __future__ import annotations
 import argparse
 import base64
 import hmac
+import json
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+
+from tasks.core import access
+from tasks.serving import refusals
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
@@ -26,19 +32,22 @@ HEALTH = "/health"
 class Door:
     """ASGI application before another one; refuses with 403, or 401 where a password is missing."""
 
-    def __init__(self, app: App, origins: Iterable[str], login: str | None = None) -> None:
-        self.app, self.origins = app, frozenset(_named(origin) for origin in origins)
+    def __init__(self, app: App, origins: Iterable[str], login: str | None = None, bearer: bool = False) -> None:
+        self.app, self.origins, self.bearer = app, frozenset(_named(origin) for origin in origins), bearer
         self.hosts = frozenset(origin.partition("://")[2] for origin in self.origins)
-        self.wanted = b"Basic " + base64.b64encode(login.encode()) if login else None
+        self.wanted = [b"Basic " + base64.b64encode(login.encode())] if login else []
+        if login and bearer:
+            self.wanted.append(b"Bearer " + login.partition(":")[2].encode())
 
     async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         if scope["type"] in ("http", "websocket"):
             headers = dict(scope["headers"])
             if refusal := self.refusal(scope, headers):
-                await _refuse(scope["type"], send, 403, refusal)
+                await _refuse(scope["type"], send, 403, refusal, self.bearer)
                 return
             if scope["path"] != HEALTH and not self.logged_in(headers):
-                await _refuse(scope["type"], send, 401, "log in: `shardtune status --login` shows the password")
+                told = "log in: `shardtune status --login` shows the password"
+                await _refuse(scope["type"], send, 401, told, self.bearer)
                 return
         await self.app(scope, receive, send)
 
@@ -56,7 +65,8 @@ class Door:
 
     def logged_in(self, headers: dict[bytes, bytes]) -> bool:
         """Whether the password is right, where one is asked for."""
-        return self.wanted is None or hmac.compare_digest(headers.get(b"authorization", b""), self.wanted)
+        given = headers.get(b"authorization", b"")
+        return not self.wanted or any(hmac.compare_digest(given, wanted) for wanted in self.wanted)
 
 
 def _named(origin: str) -> str:
@@ -66,15 +76,21 @@ def _named(origin: str) -> str:
     return f"{scheme}://{host.removesuffix({'http': ':80', 'https': ':443'}.get(scheme, '/'))}"
 
 
-async def _refuse(kind: str, send: Any, status: int, reason: str) -> None:
+async def _refuse(kind: str, send: Any, status: int, reason: str, as_json: bool) -> None:
     if kind == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": ""})  # before accept: the browser sees 403
         return
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    body, headers = reason.encode(), [(b"content-type", b"text/plain; charset=utf-8")]
+    if as_json:
+        code = "invalid_api_key" if status == 401 else "not_from_here"
+        body, headers = (
+            json.dumps(refusals.body(status, reason, code)).encode(),
+            [(b"content-type", b"application/json")],
+        )
     if status == 401:
         headers.append((b"www-authenticate", b'Basic realm="shardtune"'))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": reason.encode()})
+    await send({"type": "http.response.body", "body": body})
 
 
 def prefect() -> App:
@@ -109,32 +125,48 @@ def mlflow() -> App:
     return app
 
 
+def models(model: str = "champion", recipe: Any = None, rate: float | None = None) -> App:
+    """The models of this root, and their page; see `flows.serve`."""
+    from flows.serve import application
+    from tasks.serving.limits import Limits
+
+    app, watch = application(model, recipe, Limits(rate=rate) if rate else Limits())
+    over = threading.Event()
+    threading.Thread(target=watch, args=(over.wait,), daemon=True, name="watch").start()
+    return app
+
+
+def listen(
+    app: App, port: int, login: str | None, bearer: bool, host: str = "127.0.0.1", more: Iterable[str] = ()
+) -> None:
+    """Serve an application behind a door until a signal ends it."""
+    import uvicorn
+
+    uvicorn.run(
+        Door(app, (*access.origins(port), *more), login, bearer),
+        host=host,
+        port=port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
 def main() -> None:
     """Serve until a signal ends it."""
-    from tasks.core import access
-
     options = argparse.ArgumentParser(prog="python -m deployments.service.door", description=__doc__)
-    options.add_argument("server", choices=("prefect", "mlflow"))
+    options.add_argument("server", choices=("prefect", "mlflow", "serve"))
     options.add_argument("--port", type=int, required=True)
     options.add_argument("--host", default="127.0.0.1", help="what to listen on")
     options.add_argument("--origin", action="append", default=[], help="another address by which it is reached")
     chosen = options.parse_args()
     os.umask(0o077)
     password = os.environ.pop(access.PASSWORD, "")
-    if chosen.server == "mlflow" and not password:
+    if chosen.server != "prefect" and not password:
         options.error(f"{access.PASSWORD} is not set: `shardtune up` starts this server")
-    app = prefect() if chosen.server == "prefect" else mlflow()
-    login = f"{access.USER}:{password}" if chosen.server == "mlflow" else None
-    import uvicorn
-
-    uvicorn.run(
-        Door(app, (*access.origins(chosen.port), *chosen.origin), login),
-        host=chosen.host,
-        port=chosen.port,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
+    app = {"prefect": prefect, "mlflow": mlflow, "serve": models}[chosen.server]()
+    login = f"{access.USER}:{password}" if chosen.server != "prefect" else None
+    listen(app, chosen.port, login, chosen.server == "serve", chosen.host, chosen.origin)
 
 
 if __name__ == "__main__":

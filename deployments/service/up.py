@@ -1,4 +1,4 @@
-"""Service: Prefect server, MLflow server and workers as one thing that runs on one machine. `shardtune up` runs it.
+"""Service: Prefect, MLflow, workers and the models as one thing that runs on one machine. `shardtune up` runs it.
 
 All state is under the root, in the stores that the command line uses without servers. What runs is written to
 `service.json` there: commands find the servers by it, and a next `up` finds what a killed one left behind.
@@ -38,7 +38,7 @@ class Service:
         # Named whole: the flow runs of this root are told by it, and its default or a relative one tells nothing.
         self.environment = os.environ | {settings.ROOT_VARIABLE: settings.root()}
 
-    def run(self, port: int, mlflow_port: int, pools: tuple[str, ...]) -> None:
+    def run(self, port: int, mlflow_port: int, serve_port: int, pools: tuple[str, ...]) -> None:
         """Start everything, look after it until a signal says stop, stop it. ServiceError where `up` runs already."""
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.root / "service.lock", timeout=0)
@@ -50,7 +50,7 @@ class Service:
         try:
             self.clean()
             server.retire()  # with commands at work it stays until they have ended
-            self.begin(port, mlflow_port, pools)
+            self.begin(port, mlflow_port, serve_port, pools)
             while not self.stopping.wait(1.0):
                 self.tend()
         finally:
@@ -69,8 +69,8 @@ class Service:
                 self.tell(f"{name} of an earlier `up` is stopped (pid {process.pid})")
                 stop(process.pid)
 
-    def begin(self, port: int, mlflow_port: int, pools: tuple[str, ...]) -> None:
-        """Servers, deployments, then workers; the sweep looks once at what an earlier end has left."""
+    def begin(self, port: int, mlflow_port: int, serve_port: int, pools: tuple[str, ...]) -> None:
+        """Servers, deployments, then workers and the models; the sweep looks once at what an earlier end has left."""
         known, first = settings.service(), access.known() is None
         self.tell(f"starting Prefect and MLflow{', which make their databases first' if first else ''}")
         self.add(prefect(self.environment, self.port("prefect", port, known), self.root))
@@ -89,8 +89,10 @@ class Service:
             return
         for pool in pools:
             self.add(worker(self.environment, pool, self.root))
-        for child in self.children[:2]:
-            self.tell(f"{child.name:8} {child.url.removesuffix('/api')}")
+        self.add(serve(self.environment, self.port("serve", serve_port, known), self.root))
+        for child in self.children:
+            if child.url:
+                self.tell(f"{child.name:8} {child.url.removesuffix('/api')}")
         if first:
             self.tell(access.login())
         self.tell(f"up, with workers for {', '.join(pools)}; logs in {self.root / 'logs'}; Ctrl-C stops it")
@@ -98,7 +100,7 @@ class Service:
     def port(self, name: str, wanted: int, known: dict[str, dict[str, str]]) -> int:
         """The port wanted (0: the one of last time, else the default), or a free one where it is taken."""
         last = known.get(name, {}).get("url", "").removesuffix("/api").rpartition(":")[2]
-        wanted = wanted or int(last or {"prefect": 4200, "mlflow": 5000}[name])
+        wanted = wanted or int(last or {"prefect": 4200, "mlflow": 5000, "serve": 8000}[name])
         given = [urlsplit(child.url).port for child in self.children]  # to a server that may not listen yet
         for tried in (wanted, 0):
             if tried in given:
@@ -210,6 +212,13 @@ def mlflow(environment: dict[str, str], port: int, root: Path) -> Child:
     url = f"http://{HOST}:{port}"
     env = processes.environment("mlflow", given=environment) | access.mlflow_server(port)
     return Child("mlflow", door("mlflow", port), env, root / "logs" / "mlflow.log", url, f"{url}/health")
+
+
+def serve(environment: dict[str, str], port: int, root: Path) -> Child:
+    """The models of this root, answered from over HTTP; without a champion it waits for one."""
+    url = f"http://{HOST}:{port}"
+    env = environment | {access.PASSWORD: access.made().password}
+    return Child("serve", door("serve", port), env, root / "logs" / "serve.log", url, f"{url}/health")
 
 
 def door(server: str, port: int) -> list[str]:

@@ -20,10 +20,11 @@ OURS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
 @click.command()
 @click.option("--port", default=0, help="Of the Prefect server; 4200, or that of last time, where none is named.")
 @click.option("--mlflow-port", default=0, help="Of the MLflow server; 5000, or that of last time.")
+@click.option("--serve-port", default=0, help="Of the page that answers questions; 8000, or that of last time.")
 @click.option("--gpu/--no-gpu", default=None, help="Whether a worker serves the pool `gpu`; told by the driver.")
 @DEBUG
-def up(port: int, mlflow_port: int, gpu: bool | None) -> None:
-    """Start Prefect, MLflow and workers, register the deployments, and look after all of it until Ctrl-C.
+def up(port: int, mlflow_port: int, serve_port: int, gpu: bool | None) -> None:
+    """Start Prefect, MLflow, workers and the models, register the deployments, and look after all of it until Ctrl-C.
 
     Trainers that run go on without it. Started again, it picks up where it was.
     """
@@ -40,7 +41,7 @@ def up(port: int, mlflow_port: int, gpu: bool | None) -> None:
     from deployments.service.up import Service
 
     has = Path("/dev/nvidiactl").exists() if gpu is None else gpu
-    Service(show.echo).run(port, mlflow_port, ("cpu", "gpu") if has else ("cpu",))
+    Service(show.echo).run(port, mlflow_port, serve_port, ("cpu", "gpu") if has else ("cpu",))
 
 
 def _page(url: str | None) -> str:
@@ -48,7 +49,7 @@ def _page(url: str | None) -> str:
 
 
 @click.command()
-@click.option("--login", is_flag=True, help="Print the password of this root's Prefect and MLflow pages, nothing else.")
+@click.option("--login", is_flag=True, help="Print the password of this root's pages and its API key, nothing else.")
 @AS_JSON
 @DEBUG
 def status(login: bool, as_json: bool) -> None:

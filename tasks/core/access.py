@@ -107,9 +107,10 @@ def login() -> str:
     """How a person logs in, in words. ServiceError where no server of this root was ever started."""
     access = known()
     if access is None:
-        raise ServiceError("there is no password yet: `shardtune up` makes one")
+        raise ServiceError("there is no password yet: `shardtune up` or `shardtune serve` makes one")
     return (
-        f"log in to Prefect with {access.prefect}, to MLflow as {USER} with {access.password}\n"
+        f"log in to Prefect with {access.prefect}, to MLflow and to the models' page as {USER} with {access.password}\n"
+        "(which is the API key of `shardtune serve` too)\n"
         "(`shardtune status --login` shows this again; commands of this root need no password)"
     )
 
@@ -147,4 +148,4 @@ def mlflow_server(port: int) -> dict[str, str]:
     }
 
 
-PASSWORD = "SHARDTUNE_PASSWORD"  # what deployments.service.door asks of whoever comes to MLflow
+PASSWORD = "SHARDTUNE_PASSWORD"  # what deployments.service.door asks of whoever comes to MLflow or to the models

@@ -90,3 +90,9 @@ def _only(alias: str) -> str:
         known = ", ".join(f"{name}@{alias}" for name in names) or "no model has it: `shardtune finetune --promote`"
         raise AnswerError(f"model {alias!r} of which recipe? {known}")
     return names[0]
+
+
+def champions() -> dict[str, str]:
+    """The version of each recipe's model that is champion, by the recipe's name."""
+    known = ledger.client().search_registered_models()
+    return {str(model.name): str(model.aliases["champion"]) for model in known if "champion" in model.aliases}
