@@ -13,6 +13,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from tasks.answers import ask
+from tasks.answers.finding import calibration
 from tasks.answers.index import Index
 from tasks.answers.reply import NOBODY, Reply, Target
 from tasks.backends.contract import Answer, Decoding
@@ -127,7 +128,9 @@ class Models:
         folder = before.folder if before and before.catalogue == catalogue else self.places.indexed(recipe)
         files = store.marks([str(Path(folder, "shards.json"))])
         if before is None or (before.folder, before.files) != (folder, files):
-            self._indexes[key] = Opened(Index(folder), folder, catalogue, files)
+            opened = Index(folder)
+            calibration(opened)  # before anybody waits for it
+            self._indexes[key] = Opened(opened, folder, catalogue, files)
         elif before.catalogue != catalogue:
             self._indexes[key] = before._replace(catalogue=catalogue)
         return self._indexes[key].rows

@@ -20,6 +20,7 @@ from tasks.core import store
 
 TOP = Path(__file__).parent.parent.parent
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+PORTS = ("--port", "--mlflow-port", "--serve-port")
 PATIENCE = 300.0  # seconds, after which a moment that never came fails the test
 
 
@@ -40,13 +41,13 @@ class Service:
     def start(self) -> None:
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen(
-                self.call("up", "--port", str(self.taken), "--mlflow-port", str(self.taken), "--no-gpu"),
+                self.call("up", *(word for name in PORTS for word in (name, str(self.taken))), "--no-gpu"),
                 cwd=TOP,
                 env=self.env,
                 stdout=stream,
                 stderr=stream,
             )
-        until(lambda: "worker cpu" in self.known() and self.known()["up"]["pid"] == self.process.pid, self)
+        until(lambda: "serve" in self.known() and self.known()["up"]["pid"] == self.process.pid, self)
 
     def known(self) -> dict[str, Any]:
         path = self.root / "service.json"

@@ -14,6 +14,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
 from deployments import register
@@ -63,9 +64,19 @@ def test_all_is_well_and_status_says_so(service):
     assert healthy(service.url("prefect") + "/health") and healthy(service.url("mlflow") + "/health")
     told = json.loads(service.run("status", "--json").stdout)
     assert {part["name"]: part["alive"] for part in told["service"]} == dict.fromkeys(
-        ("up", "prefect", "mlflow", "worker cpu"), True
+        ("up", "prefect", "mlflow", "worker cpu", "serve"), True
     )
     assert told["failed"] == []
+
+
+def test_the_models_wait_for_a_champion_behind_the_password(service):
+    url = service.url("serve")
+    until(lambda: healthy(f"{url}/health"), service)
+    assert httpx.get(f"{url}/v1/models").status_code == 401
+    key = {"Authorization": f"Bearer {service.login()['password']}"}
+    assert httpx.get(f"{url}/v1/models", headers=key, timeout=60).json()["data"] == []
+    told = httpx.post(f"{url}/v1/ask", headers=key, json={"question": "What is the kettle?"}, timeout=60)
+    assert (told.status_code, told.json()["error"]["code"]) == (503, "not_ready")
 
 
 def test_a_second_up_is_told_of_the_first(service):
@@ -244,7 +255,7 @@ def test_after_everything_was_killed_a_next_up_drives_the_run_again(service, pro
 
 def test_down_ends_it_and_leaves_no_process(service):
     running = service.processes()
-    assert len(running) >= 4
+    assert len(running) >= 5
     told = service.run("down", "--json")
     assert told.returncode == 0 and json.loads(told.stdout), told.stderr
     assert service.process.wait(PATIENCE) == 0
