@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from tasks.answers import verify as checks
 from tasks.answers.reply import NOBODY, Reply, SourceRow
 from tasks.core.errors import AnswerError, ShardtuneError
-from tasks.serving import protocol, refusals, talk
+from tasks.serving import protocol, refusals
 from tasks.serving.batcher import LateError
 from tasks.serving.limits import Limits, Rate, Sized
 from tasks.serving.metrics import Metrics
@@ -86,8 +86,7 @@ class Server:
     def answered(self, questions: list[str], name: str | None) -> protocol.Answered:
         """The answer to the last question; it is counted and recorded."""
         start, model = time.monotonic(), self.models[name]
-        question = talk.alone(questions, model.index)
-        reply = model.reply(question, start + self.limits.seconds)
+        reply = model.reply(questions, start + self.limits.seconds)
         found = protocol.options(reply, model.index, model.recipe.ask.product_url)
         made = protocol.Answered(id=f"chatcmpl-{uuid.uuid4().hex}", model=model.name, reply=reply, options=found)
         self.metrics.states.labels(model.name, reply.state).inc()

@@ -21,6 +21,7 @@ from tasks.core import store
 from tasks.core.errors import ShardtuneError
 from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import Tune
+from tasks.serving import talk as talks
 from tasks.serving.batcher import Asked, Batcher
 from tasks.serving.refusals import Refused
 
@@ -52,13 +53,15 @@ class Model:
         self.name, self.target, self.recipe, self.index, self.batcher = name, target, recipe, index, batcher
         self.decoding = ask.decoding(recipe.evaluate, target.style, recipe.seed)
 
-    def reply(self, question: str, until: float) -> Reply:
-        """The answer to a question, as `shardtune ask` gives it."""
+    def reply(self, questions: Sequence[str], until: float) -> Reply:
+        """The answer to the last of a conversation's questions, as `shardtune ask` gives it."""
 
-        def generate(_: Target, talks: ask.Talks, drawn: Decoding) -> Sequence[Answer]:
-            return self.batcher().answers(talks, drawn, until)
+        def generate(_: Target, asked: ask.Talks, drawn: Decoding) -> Sequence[Answer]:
+            return self.batcher().answers(asked, drawn, until)
 
-        (reply,) = ask.replies([question], self.target, self.index, self.recipe.ask, self.decoding, generate)
+        *before, last = questions
+        talk, wanted = talks.before(before, self.index), self.recipe.ask
+        (reply,) = ask.replies([last], self.target, self.index, wanted, self.decoding, generate, talk=talk)
         return reply
 
 

@@ -1,4 +1,4 @@
-"""Talk: a question that goes on from those before it, as one that stands alone."""
+"""Talk: what the questions of a conversation were about, for the one that goes on from them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from tasks.answers.index import Index
 BACK = 6  # questions that are looked back at
 
 
-def alone(questions: Sequence[str], index: Index) -> str:
-    """The last question; where it names no product itself, with the title of the one that the talk was about."""
-    *before, last = questions
-    if not before:
-        return last
+def before(questions: Sequence[str], index: Index) -> list[Found]:
+    """What was found for the latest of these questions, oldest first."""
     talk: list[Found] = []
-    for earlier in before[-BACK:]:
+    for earlier in questions[-BACK:]:
         talk.append(find(earlier, index, talk))
-    found = find(last, index, talk)
-    return f"{found.products[0].rows[0].title}: {last}" if found.continued and found.products else last
+    return talk
