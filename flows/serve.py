@@ -16,10 +16,11 @@ from tasks.backends.local.resident import resident
 from tasks.core.errors import AnswerError
 from tasks.orchestrator import runs
 from tasks.recipe.model import Recipe
-from tasks.record import registry, traces
+from tasks.record import feedback, registry, traces
 from tasks.serving.app import made
 from tasks.serving.limits import Limits
 from tasks.serving.models import Models, Places, Wanted
+from tasks.serving.protocol import Judged
 
 EVERY = 10.0  # seconds between two looks at the registry and the catalogue
 KEPT = 1_000  # answers that wait for their trace to be written; what comes then has none
@@ -77,17 +78,23 @@ class Traces:
         self.lost: Callable[[], None] = lambda: None
         threading.Thread(target=self._write, daemon=True, name="traces").start()
 
-    def __call__(self, name: str, reply: Reply, run_id: str | None) -> None:
+    def answered(self, name: str, reply: Reply, run_id: str | None) -> None:
+        """Have a trace of it written, soon."""
         try:
             self.waiting.put_nowait((name, reply, run_id))
         except queue.Full:
             self.lost()
 
+    def judged(self, judged: Judged) -> bool:
+        """An assessment of the trace of the answer, once that is written."""
+        self.waiting.join()
+        return feedback.give(judged.id, judged.helpful, judged.reason, judged.correct)
+
     def _write(self) -> None:
         while True:
-            _, reply, run_id = self.waiting.get()
+            name, reply, run_id = self.waiting.get()
             try:
-                traces.write([reply], run_id)
+                traces.write([reply], run_id, [name])
             except Exception:  # the answer was given; that MLflow is away is counted
                 self.lost()
             finally:

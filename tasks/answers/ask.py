@@ -45,15 +45,15 @@ def replies(
     drawn: Decoding,
     generate: Generate = directly,
     hidden: Sequence[str | None] = (),
-    talk: Sequence[Found] = (),
+    looked: Sequence[tuple[Found, ReplyStep]] = (),
 ) -> list[Reply]:
     """One reply a question, in order; those that have a row are put to the model together.
 
-    `hidden` holds, for each question, a title whose rows are treated as not there, or None. `talk` is what was found
-    for the questions before these, where they go on from them.
+    `hidden` holds, for each question, a title whose rows are treated as not there, or None. `looked` is what
+    `retrieve` gave for each, where the caller has looked already.
     """
     hides = hidden or [None] * len(questions)
-    looked = [retrieve(q, index, wanted, h, talk) for q, h in zip(questions, hides, strict=True)]
+    looked = looked or [retrieve(q, index, wanted, h) for q, h in zip(questions, hides, strict=True)]
     talks, prompted = {}, {}
     for number, (question, (found, _)) in enumerate(zip(questions, looked, strict=True)):
         if found.state == "one" and target.name != NOBODY:
@@ -77,7 +77,7 @@ def replies(
 def retrieve(
     question: str, index: Index, wanted: Answering, hidden: str | None = None, talk: Sequence[Found] = ()
 ) -> tuple[Found, ReplyStep]:
-    """The rows that the question may mean, and how long it took to find them."""
+    """The rows that the question may mean, and how long that took. `talk`: what those before it were about."""
     start = time.time_ns()
     found = find(question, index, talk, hidden)
     return found, ReplyStep(name="retrieve", start=start, end=time.time_ns())

@@ -24,22 +24,26 @@ KINDS = {
 }
 
 
-def write(replies: Sequence[Reply], run_id: str | None = None) -> None:
-    """One trace a reply, under the run of the model that gave it."""
+ANSWER = "shardtune.answer"  # tag: the name of an answer that was served
+
+
+def write(replies: Sequence[Reply], run_id: str | None = None, answers: Sequence[str] = ()) -> None:
+    """One trace a reply, under the run of the model that gave it; `answers` are the names they were served by."""
     api = ledger.client()
     place = ledger.experiment(api) or ledger.made(api)
     mlflow.set_tracking_uri(settings.tracking_uri())
-    for reply in replies:
-        _trace(reply, place, {"mlflow.sourceRun": run_id} if run_id else {})
+    for number, reply in enumerate(replies):
+        named = {ANSWER: answers[number]} if answers else {}
+        _trace(reply, place, {"mlflow.sourceRun": run_id} if run_id else {}, named)
     mlflow.flush_trace_async_logging()
 
 
-def _trace(reply: Reply, place: str, metadata: dict[str, str]) -> None:
+def _trace(reply: Reply, place: str, metadata: dict[str, str], tags: dict[str, str]) -> None:
     root = mlflow.start_span_no_context(
         "ask",
         SpanType.CHAIN,
         inputs={"question": reply.question},
-        tags={"shardtune.state": reply.state, "shardtune.model": reply.model, "shardtune.style": reply.style},
+        tags={"shardtune.state": reply.state, "shardtune.model": reply.model, "shardtune.style": reply.style, **tags},
         metadata=metadata,
         experiment_id=place,
         start_time_ns=reply.steps[0].start,

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -43,14 +43,23 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-Record = Callable[[str, Reply, str | None], None]  # the answer's id, the answer, and the run of its model
+
+
+class Records(Protocol):
+    """Where answers are kept, and what people think of them. Called from any thread."""
+
+    def answered(self, name: str, reply: Reply, run_id: str | None) -> None:
+        """Keep the answer of this id, by the model of this run. Must not wait."""
+
+    def judged(self, judged: protocol.Judged) -> bool:
+        """Keep what a person thinks of an answer; False where no such answer is kept."""
 
 
 class Server:
     """What the routes share."""
 
-    def __init__(self, models: Models, limits: Limits, record: Record) -> None:
-        self.models, self.limits, self.record = models, limits, record
+    def __init__(self, models: Models, limits: Limits, records: Records) -> None:
+        self.models, self.limits, self.records = models, limits, records
         self.metrics, self.rate, self.open = Metrics(), Rate(limits.rate), 0
         self.threads = ThreadPoolExecutor(limits.waiting, "answer")
 
@@ -83,22 +92,22 @@ class Server:
             log.warning("a model gave no answer: %s", error)
             raise Refused(502, f"the model gave no answer: {error}", "model_failed", wait=10) from error
 
-    def answered(self, questions: list[str], name: str | None) -> protocol.Answered:
+    def answered(self, questions: list[str], name: str | None, uid: str | None = None) -> protocol.Answered:
         """The answer to the last question; it is counted and recorded."""
         start, model = time.monotonic(), self.models[name]
-        reply = model.reply(questions, start + self.limits.seconds)
+        reply = model.reply(questions, start + self.limits.seconds, uid)
         found = protocol.options(reply, model.index, model.recipe.ask.product_url)
         made = protocol.Answered(id=f"chatcmpl-{uuid.uuid4().hex}", model=model.name, reply=reply, options=found)
         self.metrics.states.labels(model.name, reply.state).inc()
         self.metrics.tokens.labels("prompt").inc(reply.prompt_tokens)
         self.metrics.tokens.labels("answer").inc(reply.answer_tokens)
-        self.record(made.id, reply, model.target.run_id)
+        self.records.answered(made.id, reply, model.target.run_id)
         return made
 
 
-def made(models: Models, limits: Limits, record: Record) -> FastAPI:
-    """The application. `record` is called with every answer, from any thread, and must not wait."""
-    server = Server(models, limits, record)
+def made(models: Models, limits: Limits, records: Records) -> FastAPI:
+    """The application; every answer goes to `records`."""
+    server = Server(models, limits, records)
     app = FastAPI(title="shardtune", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.server = server
     _watched(app, server)
@@ -169,7 +178,8 @@ def _answers(app: FastAPI, server: Server) -> None:
     @app.post("/v1/ask", summary="Answer one question: the reply with its claims, quotes and sources")
     async def ask(asked: protocol.Ask) -> Response:
         with server.admitted():
-            answer = await server.work(lambda: server.answered([*asked.before, asked.question], asked.model))
+            questions = [*asked.before, asked.question]
+            answer = await server.work(lambda: server.answered(questions, asked.model, asked.uid))
         return JSONResponse({**answer.told(), "text_with_quotes": protocol.text(answer)})
 
     @app.post("/v1/verify", summary="Check answers of any model claim by claim against the catalogue")
@@ -178,6 +188,15 @@ def _answers(app: FastAPI, server: Server) -> None:
         with server.admitted():
             found = await server.work(lambda: checks.verify(cases, server.models[asked.model].index))
         return JSONResponse({"verified": [one.model_dump(mode="json") for one in found]})
+
+    @app.post("/v1/feedback", summary="Say whether an answer helped, and what would be right")
+    async def feedback(judged: protocol.Judged) -> Response:
+        with server.admitted():
+            kept = await server.work(lambda: server.records.judged(judged))
+        if not kept:
+            told = "no answer of this id is kept: it may be too old, or have been given a moment ago"
+            raise Refused(404, told, "not_found", "id")
+        return JSONResponse({"kept": True})
 
 
 async def _stream(

@@ -21,7 +21,7 @@ from tasks.core import store
 from tasks.core.errors import ShardtuneError
 from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import Tune
-from tasks.serving import talk as talks
+from tasks.serving import talk
 from tasks.serving.batcher import Asked, Batcher
 from tasks.serving.refusals import Refused
 
@@ -53,15 +53,20 @@ class Model:
         self.name, self.target, self.recipe, self.index, self.batcher = name, target, recipe, index, batcher
         self.decoding = ask.decoding(recipe.evaluate, target.style, recipe.seed)
 
-    def reply(self, questions: Sequence[str], until: float) -> Reply:
-        """The answer to the last of a conversation's questions, as `shardtune ask` gives it."""
+    def reply(self, questions: Sequence[str], until: float, uid: str | None = None) -> Reply:
+        """The answer to the last of a conversation's questions, as `shardtune ask` gives it.
+
+        `uid` names the row that it is about, where the person chose it. Refused where there is none.
+        """
 
         def generate(_: Target, asked: ask.Talks, drawn: Decoding) -> Sequence[Answer]:
             return self.batcher().answers(asked, drawn, until)
 
         *before, last = questions
-        talk, wanted = talks.before(before, self.index), self.recipe.ask
-        (reply,) = ask.replies([last], self.target, self.index, wanted, self.decoding, generate, talk=talk)
+        wanted = self.recipe.ask
+        looked = talk.chosen(last, uid, self.index) if uid else None
+        looked = looked or ask.retrieve(last, self.index, wanted, talk=talk.before(before, self.index))
+        (reply,) = ask.replies([last], self.target, self.index, wanted, self.decoding, generate, looked=[looked])
         return reply
 
 

@@ -13,6 +13,7 @@ from tasks.serving.refusals import Refused
 
 LONGEST = 2_000  # characters of a question
 Words = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
+Cause = Literal["row_missing", "wrong_product", "false_claim", "poor_wording", "other"]
 Name = Annotated[str, StringConstraints(max_length=200)]
 
 
@@ -70,10 +71,14 @@ class Chat(_Open):
 
 
 class Ask(Frozen):
-    """One question; `before` are the questions of the same conversation, oldest first."""
+    """One question; `before` are the questions of the same conversation, oldest first.
+
+    `uid` names the row that is meant, as one of the `options` of an answer.
+    """
 
     question: Words
     before: Annotated[tuple[Words, ...], Field(max_length=50)] = ()
+    uid: Name | None = None
     model: Name | None = None
 
 
@@ -90,6 +95,15 @@ class Verify(Frozen):
 
     cases: Annotated[list[ToVerify], Field(min_length=1, max_length=50)]
     model: Name | None = None
+
+
+class Judged(Frozen):
+    """What a person thinks of an answer: whether it helped, else what is wrong with it and what would be right."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^chatcmpl-[0-9a-f]{32}$")]
+    helpful: bool
+    reason: Cause | None = None
+    correct: Annotated[str, StringConstraints(max_length=LONGEST)] | None = None
 
 
 class Option(Frozen):

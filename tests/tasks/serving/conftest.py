@@ -51,6 +51,21 @@ class Speaker:
         return Answer(text=said, prompt_hash="h", **common)
 
 
+class Kept:
+    """What a server had recorded."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.opinions: list[Any] = []
+
+    def answered(self, name: str, reply: Any, run_id: str | None) -> None:
+        self.answers[name] = (reply, run_id)
+
+    def judged(self, judged: Any) -> bool:
+        self.opinions.append(judged)
+        return judged.id in self.answers
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("serving")
@@ -76,9 +91,8 @@ def serving(folder: Path, speaker: Speaker, target: Target) -> Callable[..., Tes
         wanted = {"champion": (target, RECIPE), "catalogue": (nobody(None, "grounded"), RECIPE)}
         models = Models(Places(lambda: wanted, lambda recipe: str(folder), lambda tune, model: speaker))
         models.refresh()
-        kept: list[Any] = []
-        app = made(models, Limits(**limits), lambda *told: kept.append(told))
-        app.state.kept = kept
+        app = made(models, Limits(**limits), Kept())
+        app.state.kept = app.state.server.records
         return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
 
     return client

@@ -40,7 +40,7 @@ def test_forty_questions_at_once_are_answered_as_ask_answers_them(serving, folde
         assert {name: got[name] for name in ("state", "text", "claims", "quotes", "source", "said")} == {
             name: told[name] for name in ("state", "text", "claims", "quotes", "source", "said")
         }
-    assert len(client.app.state.kept) == 40 and 1 < speaker.most <= 8
+    assert len(client.app.state.kept.answers) == 40 and 1 < speaker.most <= 8
 
 
 def test_the_catalogue_alone_asks_no_model(serving, speaker):
@@ -102,6 +102,27 @@ def test_answers_of_other_models_are_verified(serving):
     assert [(one["holds"], one["uid"]) for one in got] == [(True, "U0"), (False, "U0")]
     refused = serving().post("/v1/verify", json={"cases": [{"question": "a", "answer": "b", "uid": "X"}]})
     assert refused.status_code == 400 and "no row of the catalogue" in refused.json()["error"]["message"]
+
+
+def test_a_product_that_a_person_chose_is_the_one_asked_about(serving):
+    client = serving()
+    several = client.post("/v1/ask", json={"question": "Kettle"}).json()
+    assert several["state"] == "which"
+    chosen = several["options"][-1]
+    got = client.post("/v1/ask", json={"question": "How much does the kettle weigh?", "uid": chosen["uid"]}).json()
+    assert got["source"]["uid"] == chosen["uid"] and got["source"]["title"] == chosen["title"]
+    assert client.post("/v1/ask", json={"question": WEIGHT, "uid": "nothing"}).json()["error"]["param"] == "uid"
+
+
+def test_what_a_person_thinks_is_kept_with_its_answer(serving):
+    client = serving()
+    own = client.post("/v1/ask", json={"question": WEIGHT}).json()["id"]
+    opinion = {"id": own, "helpful": False, "reason": "false_claim", "correct": "It weighs 4 ounces."}
+    assert client.post("/v1/feedback", json=opinion).json() == {"kept": True}
+    assert client.app.state.kept.opinions[0].correct == "It weighs 4 ounces."
+    missing = client.post("/v1/feedback", json=opinion | {"id": f"chatcmpl-{'0' * 32}"})
+    assert (missing.status_code, missing.json()["error"]["param"]) == (404, "id")
+    assert client.post("/v1/feedback", json=opinion | {"reason": "x"}).status_code == 400
 
 
 def test_a_row_is_shown_whole(serving):
