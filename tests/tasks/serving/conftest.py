@@ -1,8 +1,7 @@
-"""A server with a catalogue of 21 products and a model that says now the truth, now something false, now nothing."""
+"""A client of a server with a catalogue of 21 products."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,89 +9,31 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tasks.answers import index
-from tasks.answers.reply import Target, nobody
-from tasks.backends.contract import Answer
-from tasks.examples.styles import ABSTAIN
-from tasks.recipe import loader
-from tasks.recipe.tuning import LocalTune
-from tasks.serving.app import made
-from tasks.serving.limits import Limits
-from tasks.serving.models import Models, Places
-from tests.kit import rows
-
-COLOURS = "red blue green amber violet".split()
-THINGS = "kettle lantern hammock compass".split()
-NAMES = [f"{c.title()} {t.title()} {10 * n}" for n, c in enumerate(COLOURS, 1) for t in THINGS]
-PRODUCTS = [(name, f"The {name} weighs {n + 3} ounces. It is made of steel.") for n, name in enumerate(NAMES)]
-# As no cleaning would leave it: whatever a row holds is text.
-HOSTILE = ("Ember <script>alert(1)</script> Stove", "It burns <img src=x onerror=alert(2)> for 5 hours. So it does.")
-RECIPE = loader.load(None, ["evaluate.max_new_tokens=40", "ask.product_url='https://shop/{uid}'"])
-
-
-class Speaker:
-    """A model whose words follow from its prompt alone; `most` is the largest batch that it was asked."""
-
-    def __init__(self) -> None:
-        self.most, self.times, self.hold = 0, 0, threading.Event()
-        self.hold.set()
-
-    def __call__(self, talks: Any, drawn: Any) -> list[Answer]:
-        self.hold.wait(30)
-        self.times, self.most = self.times + 1, max(self.most, len(talks))
-        return [self.answer(talk, drawn) for talk in talks]
-
-    def answer(self, talk: Any, drawn: Any) -> Answer:
-        prompt = talk[-1].content
-        row = next((n for n in NAMES if n in prompt), "")
-        number = NAMES.index(row) if row else 0
-        said = [f"It weighs {number + 3} ounces.", "It weighs 99 tons.", ABSTAIN, "It is made of steel."][number % 4]
-        common = {"decoding": drawn, "model_version": "m1", "prompt_tokens": 7, "answer_tokens": 5, "seconds": 0.1}
-        return Answer(text=said, prompt_hash="h", **common)
-
-
-class Kept:
-    """What a server had recorded."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
-        self.opinions: list[Any] = []
-
-    def answered(self, name: str, reply: Any, run_id: str | None) -> None:
-        self.answers[name] = (reply, run_id)
-
-    def judged(self, judged: Any) -> bool:
-        self.opinions.append(judged)
-        return judged.id in self.answers
+from tasks.answers.reply import Target
+from tests.kit import serving as kit
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("serving")
-    index.update(place / "index", [rows.shard(place, [*PRODUCTS, HOSTILE])])
-    return place / "index"
+    return kit.indexed(tmp_path_factory.mktemp("serving"))
 
 
 @pytest.fixture
-def speaker() -> Speaker:
-    return Speaker()
+def speaker() -> kit.Speaker:
+    return kit.Speaker()
 
 
 @pytest.fixture
 def target() -> Target:
-    return Target(name="champion", tune=LocalTune(base_model="b"), style="grounded", model="m", run_id="r1")
+    return kit.champion()
 
 
 @pytest.fixture
-def serving(folder: Path, speaker: Speaker, target: Target) -> Callable[..., TestClient]:
+def serving(folder: Path, speaker: kit.Speaker, target: Target) -> Callable[..., TestClient]:
     """A client of a server with these limits."""
 
     def client(**limits: Any) -> TestClient:
-        wanted = {"champion": (target, RECIPE), "catalogue": (nobody(None, "grounded"), RECIPE)}
-        models = Models(Places(lambda: wanted, lambda recipe: str(folder), lambda tune, model: speaker))
-        models.refresh()
-        app = made(models, Limits(**limits), Kept())
-        app.state.kept = app.state.server.records
+        app = kit.application(folder, speaker, target, **limits)
         return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
 
     return client

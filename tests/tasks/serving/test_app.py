@@ -11,7 +11,7 @@ import pytest
 
 from tasks.answers import ask
 from tasks.answers.index import Index
-from tests.tasks.serving.conftest import HOSTILE, NAMES, RECIPE
+from tests.kit.serving import HOSTILE, NAMES, RECIPE
 
 WEIGHT = f"How much does the {NAMES[0]} weigh?"
 
@@ -55,7 +55,7 @@ def programs(serving):
 
 
 def test_openais_client_gets_answer_and_sources(programs):
-    assert [m.id for m in programs.models.list()] == ["champion", "catalogue"]
+    assert [m.id for m in programs.models.list()] == ["champion", "base", "catalogue"]
     got = programs.chat.completions.create(model="champion", messages=[{"role": "user", "content": WEIGHT}])
     said = got.choices[0].message.content
     assert said.startswith("It weighs 3 ounces.") and f"“The {NAMES[0]} weighs 3 ounces.”" in said
@@ -88,7 +88,7 @@ def test_a_conversation_is_remembered_from_its_messages(programs):
 def test_openais_client_knows_what_an_error_is(programs):
     with pytest.raises(openai.NotFoundError) as missing:
         programs.chat.completions.create(model="gpt-9", messages=[{"role": "user", "content": WEIGHT}])
-    assert missing.value.code == "model_not_found" and "champion, catalogue" in str(missing.value)
+    assert missing.value.code == "model_not_found" and "champion, base, catalogue" in str(missing.value)
     with pytest.raises(openai.BadRequestError, match="n: Input should be 1"):
         programs.chat.completions.create(model="champion", n=2, messages=[{"role": "user", "content": WEIGHT}])
 
