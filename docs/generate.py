@@ -69,6 +69,7 @@ RESULTS: dict[str, Any] = {
     "cancel": "an object with `key` and `state`",
     "down": "an object with `ended`, a list of `name` and `pid`, and `users`, the commands that still run",
     "rollback": "an object with `champion`, the version that is champion now, or null",
+    "init": "an object with `recipe`, `catalogue`, `notes`, `looked_at`, `kept`, `dropped`, `quarantined` and `rows`",
     "backup": "an object with `made`, `root`, `files`, `bytes` and `elsewhere`",
     "restore": "an object with `made`, `root`, `files`, `bytes` and `elsewhere`",
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli import answers, backup, operate, serve, service, show, trace
+from flows.cli import answers, backup, init, operate, serve, service, show, trace
 from flows.cli.options import AS_JSON, DEBUG, enter, running
 from tasks.core import plain
 from tasks.core.errors import ShardtuneError
@@ -168,15 +168,9 @@ def listed(as_json: bool) -> None:
     show.echo(json.dumps(known) if as_json else "\n".join(f"{name:24} {told}" for name, told in known.items()))
 
 
-for command in (
-    *answers.COMMANDS,
-    *trace.COMMANDS,
-    *operate.COMMANDS,
-    *service.COMMANDS,
-    *serve.COMMANDS,
-    *backup.COMMANDS,
-):
-    cli.add_command(command)
+for module in (init, answers, trace, operate, service, serve, backup):
+    for command in module.COMMANDS:
+        cli.add_command(command)
 
 
 def main() -> None:

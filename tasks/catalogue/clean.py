@@ -35,7 +35,7 @@ FACTS = SCHEMA.append(pa.field("facts", pa.string()))  # a JSON object of texts
 
 def schema(rules: Rules) -> pa.Schema:
     """Of the rows that these rules make."""
-    return FACTS if rules.fields.facts else SCHEMA
+    return FACTS if rules.fields and rules.fields.facts else SCHEMA
 
 
 def clean(shard: Shard, rules: Rules, root: str) -> Cleaned:
@@ -149,7 +149,7 @@ def rows(
         [block.rows[n].uid for n in kept], titles, contents, block.numbers[np.array(kept, np.int64)],
         _hexadecimal(named), split(titles, contents, threshold(rules.split.holdout_share)),
     ]  # fmt: skip
-    if rules.fields.facts:
+    if schema(rules) is FACTS:
         columns.append([row.facts if isinstance(row := block.rows[n], Mapped) else "{}" for n in kept])
     made = schema(rules)
     arrays = [c if isinstance(c, pa.Array) else pa.array(c, type=f.type) for c, f in zip(columns, made, strict=True)]

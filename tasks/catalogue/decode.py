@@ -21,9 +21,9 @@ import numpy as np
 from tasks.catalogue import mapping
 from tasks.catalogue.mapping import Mapping, Row
 from tasks.core import store
+from tasks.core.choices import WANTED as KEYS
 from tasks.core.errors import CatalogueError
 from tasks.core.models import Shard
-from tasks.recipe.fields import WANTED as KEYS
 from tasks.recipe.fields import Fields
 
 BLOCK = 1 << 19  # bytes: what is made of them stays in the processor's cache
@@ -67,7 +67,7 @@ def read(shard: Shard, max_line_bytes: int, fields: Fields | None = None) -> Ite
     Raises ChangedError at the end when its bytes are not as planned.
     """
     line = shard.first_line
-    made = mapping.of(fields) if fields and not fields.plain else None
+    made = mapping.of(fields) if fields else None
     for data, length in _lines(shard, max_line_bytes):
         if length is None:
             block = decode(data, line, max_line_bytes, made)

@@ -16,10 +16,11 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from tasks.catalogue import tables
+from tasks.catalogue.how import USUAL, How
 from tasks.core.errors import CatalogueError
-from tasks.recipe.fields import WANTED
 
 HEAD = 1 << 16  # bytes that are looked at
+PYTHON = 1 << 20  # bytes of a line of Python that is read
 FIRST = 1 << 24  # bytes of a first line that begins with a list of objects: rows, or a part of one row
 MARK = codecs.BOM_UTF8
 CODECS = (  # the longer marks first: UTF-32 begins like UTF-16; without a mark, the NULs beside the first bracket tell
@@ -49,8 +50,6 @@ BINARY = (
     (b"PK\x03\x04", "a zip archive inside another archive, or a damaged one: unpack it and name the folder"),
     (b"\x1f\x8b", "packed with gzip twice: unpack it once"),
     (b"\x28\xb5\x2f\xfd", "packed twice: unpack it once"),
-    (b"PAR1", "a Parquet file inside an archive: unpack it and name the folder"),
-    (b"ARROW1", "an Arrow file inside an archive: unpack it and name the folder"),
     (b"\x89PNG", PICTURE),
     (b"\xff\xd8\xff", PICTURE),
     (b"GIF8", PICTURE),
@@ -68,12 +67,15 @@ LOOKS = 50  # lines of an array that tell whether each holds an item
 
 
 class Form(NamedTuple):
-    """What a file holds: lines, array (an item a line), array in one piece, values, table, or what is refused."""
+    """What a file holds: lines, array (an item a line), array in one piece, values, table, or what is refused.
+
+    wrapped: one object of which a key holds the array; python: a Python dictionary a line.
+    """
 
     kind: str
     codec: str = "utf-8"
     refused: str = ""  # what it is, and what to do
-    delimiter: str = ""
+    delimiter: str = ""  # of a table's columns; of what is wrapped, the key
 
     @property
     def as_it_is(self) -> bool:
@@ -84,19 +86,21 @@ class Form(NamedTuple):
 LINES = Form("lines")
 
 
-def recognise(head: bytes, wanted: Sequence[str] = WANTED) -> Form:
-    """The form of a file that begins with `head`; the names that are `wanted` tell some apart."""
+def recognise(head: bytes, how: How = USUAL) -> Form:
+    """The form of a file that begins with `head`; the names that are wanted tell some apart."""
     for magic, told in BINARY:
         if head.startswith(magic):
             return Form("refused", refused=told)
     if head[257:262] == b"ustar":
-        return Form("refused", refused="a tar archive: unpack it and name the folder")
+        return Form("refused", refused="a tar archive inside another archive: unpack it and name the folder")
     if PICKLE.match(head):
         return Form("refused", refused="a pickle, which may run code when it is read: write it as Parquet or CSV")
-    codec = next((codec for magic, codec in CODECS if head.startswith(magic)), "utf-8")
+    codec = next((codec for magic, codec in CODECS if head.startswith(magic)), how.encoding or "utf-8")
     if codec != "utf-8":
         head = codecs.getincrementaldecoder(codec)("replace").decode(head).encode("utf-8", "replace")
-    found = _text(head.removeprefix(MARK).lstrip(), wanted)
+    if how.delimiter and not head.removeprefix(MARK).lstrip().startswith((b"{", b"[")):
+        return Form("table", codec, delimiter=how.delimiter)
+    found = _text(head.removeprefix(MARK).lstrip(), how.wanted)
     return found._replace(codec=codec)
 
 
@@ -137,11 +141,7 @@ def _objects(head: str, wanted: set[str]) -> Form:
     if isinstance(_value(first.rstrip().removesuffix(",")), dict):
         return Form("array of lines")  # without its brackets
     if _is_python(first):
-        return Form(
-            "refused",
-            refused="made of Python dictionaries, not JSON: write each line anew with "
-            "`python -c 'import ast, json, sys; [print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]'`",
-        )
+        return Form("python")
     if any(isinstance(_value(line), dict) for line in head.split("\n")[1:] if line.startswith("{")):
         return LINES  # of which the first is bad
     try:
@@ -162,12 +162,20 @@ def _objects(head: str, wanted: set[str]) -> Form:
         return _wrapped(wrapped[1])
     if end and not value:
         return LINES
+    if end and not head[end:].strip() and not wanted & set(value) and (key := _key_of_rows(value)):
+        return _wrapped(key)
     several = "\n" in head[:end].strip() or re.match(r"[\s,]*\{", head[end:])
     return Form("values") if not end or several else LINES
 
 
+def _key_of_rows(value: dict[str, Any]) -> str:
+    """The one key that holds a list of objects; "" where none or several do."""
+    found = [key for key, some in value.items() if isinstance(some, list) and some and isinstance(some[0], dict)]
+    return found[0] if len(found) == 1 else ""
+
+
 def _wrapped(key: str) -> Form:
-    return Form("refused", refused=f"one JSON object whose {key!r} holds the rows: write `jq -c '.{key}[]'` of it")
+    return Form("wrapped", delimiter=key)
 
 
 def _value(text: str | bytes) -> Any:
@@ -186,13 +194,13 @@ def _is_python(line: str) -> bool:
         return False
 
 
-def lines(name: str, blocks: Iterator[bytes], wanted: Sequence[str] = WANTED) -> Iterator[bytes]:
+def lines(name: str, blocks: Iterator[bytes], how: How = USUAL) -> Iterator[bytes]:
     """JSON lines of the file called `name`; of a table, those with the columns that are `wanted`.
 
     CatalogueError where it is something that nobody reads here.
     """
     head, blocks = peeked(blocks)
-    form = recognise(head, wanted)
+    form = recognise(head, how)
     if form.kind == "refused":
         raise CatalogueError(f"{name!r} is {form.refused}")
     if form.codec != "utf-8":
@@ -201,9 +209,13 @@ def lines(name: str, blocks: Iterator[bytes], wanted: Sequence[str] = WANTED) ->
         return blocks  # a mark at the beginning too: shards are known by these bytes
     blocks = _unmarked(blocks)
     if form.kind == "table":
-        return tables.text(name, blocks, form.delimiter, wanted)
+        return tables.text(name, blocks, form.delimiter, how.wanted)
     if form.kind == "array of lines":
         return _item_lines(blocks)
+    if form.kind == "python":
+        return _python_lines(blocks)
+    if form.kind == "wrapped":
+        return _Splitter(in_array=True, alone=True).split(_unwrapped(blocks, form.delimiter))
     return blocks if form.kind == "lines" else _Splitter(in_array=form.kind == "array").split(blocks)
 
 
@@ -259,6 +271,39 @@ def _item_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield last
 
 
+def _python_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Lines of Python dictionaries as JSON lines. Only literals are read; a line that is none is left as it is."""
+    rest = b""
+    for block in blocks:
+        *whole, rest = (rest + block).split(b"\n")
+        if whole:
+            yield b"".join(map(_literal, whole))
+    if rest:
+        yield _literal(rest).removesuffix(b"\n")
+
+
+def _literal(line: bytes) -> bytes:
+    if len(line) <= PYTHON:
+        try:
+            value = ast.literal_eval(line.decode("utf-8").strip())
+            return json.dumps(value, default=str).encode() + b"\n"
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            pass
+    return line + b"\n"
+
+
+def _unwrapped(blocks: Iterator[bytes], key: str) -> Iterator[bytes]:
+    """The blocks from the array on that `key` holds."""
+    before = b""
+    for block in blocks:
+        before += block
+        found = re.search(rb'"%b"\s*:\s*(?=\[)' % re.escape(key.encode()), before)
+        if found:
+            yield before[found.end() :]
+            yield from blocks
+            return
+
+
 class _Splitter:
     """Cuts JSON text where a value ends: item n of an array, or the n-th of several values, becomes line n.
 
@@ -266,7 +311,9 @@ class _Splitter:
     written, and an item that is no row goes to quarantine like a line. White space between values is left out.
     """
 
-    def __init__(self, in_array: bool) -> None:
+    def __init__(self, in_array: bool, alone: bool = False) -> None:
+        self._alone = alone  # nothing after the array counts
+        self._done = False
         self._level = int(in_array)  # of brackets around a value
         self._depth, self._inside = 0, False  # brackets open so far; within a string
         self._rest, self._ended = b"", True
@@ -279,12 +326,19 @@ class _Splitter:
             if out := self._cut(data):
                 yield out
 
+    def _cut_at(self, data: bytes, end: int) -> bytes:
+        """What is cut of the last bytes of the array."""
+        self._done, self._alone = False, False
+        out = self._cut(data[:end])
+        self._done = True
+        return out
+
     def _cut(self, data: bytes) -> bytes:
         import numpy as np
 
         plain = re.sub(rb"\\.", b"__", data, flags=re.DOTALL) if b"\\" in data else data
         codes = np.frombuffer(plain, np.uint8)
-        if not len(codes):
+        if not len(codes) or self._done:
             return b""
         quotes = codes == 34
         within = ((np.cumsum(quotes, dtype=np.int32) + self._inside) & 1).astype(bool)
@@ -292,6 +346,9 @@ class _Splitter:
         opens = outside & ((codes == 123) | (codes == 91))
         closes = outside & ((codes == 125) | (codes == 93))
         depth = np.cumsum(opens.astype(np.int8) - closes, dtype=np.int32) + self._depth
+        if self._alone and len(ended := np.flatnonzero(closes & (depth == 0))):
+            self._done = True
+            return self._cut_at(data, int(ended[0]) + 1)
         self._inside, self._depth = bool(within[-1]), int(depth[-1])
         out = np.frombuffer(data, np.uint8).copy()
         out[within & ((out == 10) | (out == 13))] = 32

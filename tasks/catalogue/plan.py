@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from tasks.catalogue import decode, sources, unpack
+from tasks.catalogue import decode, how, sources, unpack
 from tasks.core import store
 from tasks.core.errors import CatalogueError
 from tasks.core.models import Plan, Shard
@@ -51,7 +51,7 @@ def plan(catalogue: model.Catalogue, root: str, refresh: bool = False) -> Plan:
 
 
 def _found(catalogue: model.Catalogue) -> sources.Source:
-    return sources.find(str(catalogue.uri), catalogue.config, catalogue.split, catalogue.fields.named)
+    return sources.find(str(catalogue.uri), catalogue.config, catalogue.split, how.of(catalogue))
 
 
 def cached_at(catalogue: model.Catalogue, source: sources.Source, root: str) -> str | None:
@@ -61,12 +61,13 @@ def cached_at(catalogue: model.Catalogue, source: sources.Source, root: str) -> 
     parts = [VERSION, source.identity, catalogue.lines_per_shard, catalogue.max_line_bytes]
     parts += [catalogue.cuts] if catalogue.cuts else []
     parts += [{"fields": _fields(catalogue)}] if _fields(catalogue) else []
+    parts += [{"text": [catalogue.encoding, catalogue.delimiter]}] if catalogue.encoding or catalogue.delimiter else []
     return store.join(root, "catalogue", "plans", f"{store.digest_of(parts)}.json")
 
 
 def _fields(catalogue: model.Catalogue) -> str:
     """A digest of the mapping; "" where there is none."""
-    return "" if catalogue.fields.plain else store.digest_of(catalogue.fields.model_dump(mode="json"))
+    return "" if catalogue.fields is None else store.digest_of(catalogue.fields.model_dump(mode="json"))
 
 
 def _read(name: str) -> Plan | None:

@@ -17,7 +17,7 @@ class Rules(Frozen):
     split: Splitting = Field(default_factory=Splitting)
     max_line_bytes: int = 16_000_000
     # Left out where it says nothing, so that what was made before there were fields is still found.
-    fields: Fields = Field(Fields(), exclude_if=lambda fields: fields.plain)
+    fields: Fields | None = Field(None, exclude_if=lambda fields: fields is None)
 
 
 class Cleaned(Frozen):

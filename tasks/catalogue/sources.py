@@ -10,21 +10,23 @@ from __future__ import annotations
 import glob
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 
-from tasks.catalogue import forms, parts, tables
-from tasks.catalogue.unpack import PACKED, Unpacker, is_lines, is_table
+from tasks.catalogue import forms, parts, sheets, tables
+from tasks.catalogue.how import USUAL, How
+from tasks.catalogue.unpack import PACKED, ZIP, Unpacker, is_binary, is_lines, is_table, is_workbook
 from tasks.core import store
 from tasks.core.errors import CatalogueError, RecipeError, ShardtuneError
 from tasks.recipe import allowed
-from tasks.recipe.fields import WANTED
 
 RANGED = ("s3://", "gs://")  # any part of an object is as near as a copy of it would be
 WHAT, SETS = "catalogue.uri", "hf://datasets/"
@@ -44,7 +46,7 @@ class Source:
     left: list[str] = field(default_factory=list)  # no part of it: of tests, labels, other splits, another format
     split: str | None = None
     cut: bool = False  # set while streaming: a compressed file broke off
-    wanted: Sequence[str] = WANTED  # the columns or paths that rows are made of
+    how: How = USUAL
 
     def blocks(self) -> Iterator[bytes]:
         """The catalogue as JSON lines, about 1 MiB at a time; between two files there is always a line end."""
@@ -64,8 +66,11 @@ class Source:
 
     def _lines(self, member: str, blocks: Iterator[bytes] | None, stream: IO[bytes]) -> Iterator[bytes]:
         if blocks is None:
-            return tables.binary(member, stream, self.wanted)
-        return forms.lines(member, blocks, self.wanted)
+            return _table(member, stream, self.how)
+        first = next(blocks, b"")
+        if first.startswith((*tables.BINARY, ZIP)):
+            return _spooled(member, chain((first,), blocks), self.how)
+        return forms.lines(member, chain((first,), blocks), self.how)
 
     def _members(self, names: list[str]) -> list[str]:
         """The members of an archive that belong to the catalogue."""
@@ -78,17 +83,37 @@ def _inside(name: str, stream: IO[bytes], unpacker: Unpacker) -> Iterator[tuple[
     """The files within a file; without blocks where it is a Parquet or Arrow file, which is read by seeking."""
     magic = stream.read(6)
     stream.seek(0)
-    if magic.startswith(tables.BINARY):
+    if magic.startswith(tables.BINARY) or (magic.startswith(ZIP) and is_workbook(name, stream)):
         yield name, None
     else:
         yield from unpacker.files(name, stream)
 
 
-def find(uri: str, config: str | None = None, split: str | None = None, wanted: Sequence[str] = WANTED) -> Source:
+def _table(name: str, stream: IO[bytes], how: How) -> Iterator[bytes]:
+    """The records of a table that is read by seeking: a workbook, Parquet or Arrow."""
+    magic = stream.read(4)
+    stream.seek(0)
+    if magic == ZIP:
+        return sheets.records(name, stream, how)
+    return tables.binary(name, stream, how.wanted)
+
+
+def _spooled(name: str, blocks: Iterator[bytes], how: How) -> Iterator[bytes]:
+    """The records of such a table inside an archive, which is unpacked to a file without a name first."""
+    with tempfile.TemporaryFile() as stream:
+        stream.writelines(blocks)
+        stream.seek(0)
+        if stream.read(4) == ZIP and not is_workbook(name, stream):
+            raise CatalogueError(f"{name!r} is a zip archive inside another archive: unpack it and name the folder")
+        stream.seek(0)
+        yield from _table(name, stream, how)
+
+
+def find(uri: str, config: str | None = None, split: str | None = None, how: How = USUAL) -> Source:
     """Look at `uri` and say what it is; CatalogueError when nothing readable is there.
 
-    `config` and `split` choose a part of a data set, `wanted` the columns of a table. RecipeError where workers
-    may not read it: see `tasks.recipe.allowed`.
+    `config` and `split` choose a part of a data set, `how` says what the bytes do not. RecipeError where workers may
+    not read it: see `tasks.recipe.allowed`.
     """
     allowed.check(WHAT, uri, hub=SETS)
     found = _found(uri, config, split)
@@ -96,7 +121,8 @@ def find(uri: str, config: str | None = None, split: str | None = None, wanted: 
         _check(file, file)
     if found.identity is not None and (config or split):
         found.identity += [config, split]
-    found.split, found.wanted = split, wanted
+    found.split, found.how = split, how
+    found.plain = found.plain and not how.encoding
     return found
 
 
@@ -188,7 +214,7 @@ def _left(inside: Sequence[str], rows: Sequence[str], chosen: Sequence[str]) -> 
 
 def _is_rows(name: str) -> bool:
     """Whether a file of this name holds a table, as text or not."""
-    return is_table(name) or name.lower().endswith((".parquet", ".arrow", ".feather"))
+    return is_table(name) or is_binary(name)
 
 
 def _of_rows(uri: str, inside: Sequence[str], named: Callable[[str], str]) -> list[str]:

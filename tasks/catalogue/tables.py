@@ -16,10 +16,11 @@ from typing import IO, Any
 
 import msgspec
 
+from tasks.catalogue.unpack import Blocks
+from tasks.core.choices import WANTED
 from tasks.core.errors import CatalogueError
-from tasks.recipe.fields import WANTED
 
-DELIMITERS = ",\t;|"
+DELIMITERS = ",\t;|^~\x01\x1f"
 BATCH = 1_000  # rows at a time
 FIELD = 1 << 24  # characters of one cell
 PARQUET, ARROW, STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
@@ -29,11 +30,11 @@ END = "\0the end\0"
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-def delimiter(head: str, wanted: Sequence[str] = WANTED) -> str:
+def delimiter(head: str, wanted: Sequence[str] = WANTED, marks: str = DELIMITERS) -> str:
     """What stands between the columns of a table that begins with `head`; "" where it looks like none."""
     sample = re.split("\r\n|\n|\r", head)[:20]  # some spreadsheets still end lines with a carriage return alone
-    found = {mark: _columns(sample, mark, wanted) for mark in DELIMITERS}
-    named = [mark for mark, columns in found.items() if set(wanted) <= set(columns)]
+    found = {mark: _columns(sample, mark, wanted) for mark in marks}
+    named = [mark for mark, columns in found.items() if wanted and set(wanted) <= set(columns)]
     several = [mark for mark, columns in found.items() if len(columns) > 1]
     return (named or sorted(several, key=lambda mark: -len(found[mark])) or [""])[0]
 
@@ -41,7 +42,7 @@ def delimiter(head: str, wanted: Sequence[str] = WANTED) -> str:
 def has_header(head: str, wanted: Sequence[str] = WANTED) -> bool:
     """Whether the first line names the wanted columns."""
     first = re.split("[\r\n]", head, maxsplit=1)[0]
-    return any(set(wanted) <= {name.strip(' "') for name in first.split(mark)} for mark in DELIMITERS)
+    return bool(wanted) and any(set(wanted) <= {name.strip(' "') for name in first.split(mark)} for mark in DELIMITERS)
 
 
 def _columns(sample: list[str], mark: str, wanted: Sequence[str]) -> list[str]:
@@ -56,17 +57,20 @@ def _columns(sample: list[str], mark: str, wanted: Sequence[str]) -> list[str]:
     names = [name.strip() for name in rows[0]] if rows else []
     rest = rows[1:-1] or rows[1:]
     fits = [row for row in rest if len(row) == len(names)]
-    if set(wanted) <= set(names):  # the others may have no name: pandas writes its index so
+    if wanted and set(wanted) <= set(names):  # the others may have no name: pandas writes its index so
         return names
-    plausible = all(0 < len(name) <= 64 and not set(name) & set("{}[]<>") for name in names)
+    told = names[1:] if len(names) > 2 and not names[0] else names  # pandas and R write the numbers of rows so
+    plausible = all(0 < len(name) <= 64 and not set(name) & set("{}[]<>") for name in told)
     return names if plausible and len(set(names)) == len(names) and rest and len(fits) * 2 >= len(rest) else []
 
 
 def chosen(name: str, found: Sequence[str], wanted: Sequence[str] = WANTED) -> tuple[str, ...]:
-    """The columns among those found that hold what is wanted; a path (`product.title`) begins with a column's name.
+    """The columns among those found that hold what is wanted, or all; a path (`a.b`) begins with a column's name.
 
     CatalogueError where one is not there, or there twice.
     """
+    if not wanted:
+        return tuple(dict.fromkeys(column for column in found if column))
     columns = [column if column in found else column.partition(".")[0] for column in wanted]
     if lacking := [name for name, column in zip(wanted, columns, strict=True) if column not in found]:
         raise CatalogueError(f"{name!r} {lacks(found, lacking, wanted)}")
@@ -85,29 +89,9 @@ def lacks(found: Sequence[str], lacking: Sequence[str], wanted: Sequence[str] = 
     return f"has the columns {told}, and no {missed}: {how} (`shardtune init FILE` proposes it){meant}"
 
 
-class _Bytes(io.RawIOBase):
-    """Blocks as a file."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks, self._rest = blocks, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._rest:
-            block = next(self._blocks, None)
-            if block is None:
-                return 0
-            self._rest = block
-        size = min(len(buffer), len(self._rest))
-        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
-        return size
-
-
 def text(name: str, blocks: Iterator[bytes], mark: str, wanted: Sequence[str] = WANTED) -> Iterator[bytes]:
     """The records of CSV or TSV. One whose cells do not fit the header becomes a list, which is no row."""
-    stream = io.TextIOWrapper(io.BufferedReader(_Bytes(blocks)), "utf-8-sig", "surrogateescape", newline="")
+    stream = io.TextIOWrapper(io.BufferedReader(Blocks(blocks)), "utf-8-sig", "surrogateescape", newline="")
     csv.field_size_limit(max(csv.field_size_limit(), FIELD))
     lines = _Lines(stream)
     reader = csv.reader(lines, delimiter=mark)

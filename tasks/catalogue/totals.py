@@ -9,9 +9,9 @@ from itertools import islice
 
 from tasks.catalogue.records import Finished
 from tasks.core import store
+from tasks.core.choices import WANTED
 from tasks.core.errors import CatalogueError
 from tasks.core.models import CleanShard, Plan, Prepared
-from tasks.recipe.fields import WANTED
 
 LINE = 1 << 20  # bytes of a line that are looked at to say what is wrong with it
 

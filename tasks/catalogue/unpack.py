@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import bz2
 import fnmatch
+import io
 import lzma
 import os
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +29,8 @@ MEMORY = 1 << 28  # bytes that unpacking xz may take; its highest level takes 65
 LINES = ("*.json", "*.jsonl", "*.ndjson")
 TABLES = ("*.csv", "*.tsv")
 ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst")
-EXCEL = (".xlsx", ".xlsm", ".ods")
+BINARIES = ("*.parquet", "*.arrow", "*.feather", "*.xlsx", "*.xlsm")
+MEMBERS = 100_000  # files of a tar archive
 PACKED = ZIP, GZIP, BZIP2, XZ, ZSTD = b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 
 
@@ -38,6 +42,11 @@ def is_lines(name: str) -> bool:
 def is_table(name: str) -> bool:
     """Whether a file of this name holds a table as text."""
     return _named(name, TABLES)
+
+
+def is_binary(name: str) -> bool:
+    """Whether a file of this name holds a table that is no text."""
+    return _named(name, BINARIES)
 
 
 def _named(name: str, patterns: Sequence[str]) -> bool:
@@ -62,10 +71,13 @@ class Unpacker:
         magic = stream.read(6)
         stream.seek(0)
         if not magic.startswith(ZIP):
-            yield name, self._expanded(name, stream, magic, room)
+            blocks = self._expanded(name, stream, magic, room)
+            head = next(blocks, b"")
+            if head[257:262] == b"ustar":
+                yield from self._tar(name, stream, magic, room)
+            else:
+                yield name, chain((head,), blocks)
             return
-        if name.lower().endswith(EXCEL):
-            raise _workbook(name)
         archive = _archive(name, stream)
         for member in self._members(name, archive):
             with _told(name), archive.open(member) as inner:
@@ -75,16 +87,46 @@ class Unpacker:
 
     def _members(self, name: str, archive: zipfile.ZipFile) -> list[str]:
         inside = [n for n in archive.namelist() if not n.endswith("/")]
-        if any(n.startswith("xl/") for n in inside):
-            raise _workbook(name)
-        found = self._choose([n for n in inside if is_lines(n) or is_table(n)])
+        return self._chosen(name, inside)
+
+    def _chosen(self, name: str, inside: list[str]) -> list[str]:
+        """The names in an archive that are the catalogue."""
+        found = self._choose([n for n in inside if is_lines(n) or is_table(n)] or [n for n in inside if is_binary(n)])
         if not found:
             told = ", ".join(repr(n) for n in sorted(inside)[:5]) or "nothing"
             raise CatalogueError(
-                f"{name!r} holds no JSON lines and no CSV file, but {told}: name the right archive, or unpack it and "
+                f"{name!r} holds no JSON lines and no table, but {told}: name the right archive, or unpack it and "
                 "name the folder"
             )
         return found
+
+    def _tar(
+        self, name: str, stream: IO[bytes], magic: bytes, room: list[int]
+    ) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The files of a tar archive, in its order; read twice, first for their names. Links are never followed."""
+        chosen = set(self._chosen(name, [m.name for m, _ in self._members_of(name, stream, magic, list(room))]))
+        for member, inner in self._members_of(name, stream, magic, room):
+            if member.name in chosen:
+                first = inner.read(6)
+                whole: Any = _Again(first, inner)
+                yield f"{name}/{member.name}", self._expanded(f"{name}/{member.name}", whole, first, room)
+
+    def _members_of(
+        self, name: str, stream: IO[bytes], magic: bytes, room: list[int]
+    ) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+        stream.seek(0)
+        packed: Any = io.BufferedReader(Blocks(self._expanded(name, stream, magic, room)))
+        try:
+            with tarfile.open(fileobj=packed, mode="r|") as archive:
+                for count, member in enumerate(archive):
+                    if count >= MEMBERS:
+                        raise CatalogueError(f"{name!r} holds more than {MEMBERS:,} files: give fewer, larger files")
+                    usual = member.isreg() and not member.issparse() and not Path(member.name).name.startswith(".")
+                    if usual and (inner := archive.extractfile(member)):
+                        yield member, inner
+                    archive.members = []  # type: ignore[attr-defined]  # else each stays in memory
+        except tarfile.TarError as error:
+            raise CatalogueError(f"{name!r} is a damaged tar archive ({error}): fetch it again") from error
 
     def _expanded(self, name: str, stream: IO[bytes], magic: bytes, room: list[int]) -> Iterator[bytes]:
         """The bytes of one file, unpacked. `room` is what the whole archive may still unpack to."""
@@ -167,8 +209,48 @@ class Unpacker:
             yield block
 
 
-def _workbook(name: str) -> CatalogueError:
-    return CatalogueError(f"{name!r} is an Excel workbook: save its sheet as CSV (UTF-8) and give that file")
+class Blocks(io.RawIOBase):
+    """Blocks as a file."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._rest = blocks, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = block
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+class _Again:
+    """A stream that cannot seek, whose first bytes were looked at."""
+
+    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
+        self._first, self._rest = first, rest
+
+    def read(self, size: int) -> bytes:
+        first, self._first = self._first, b""
+        return first + self._rest.read(size - len(first))
+
+    def tell(self) -> int:
+        return self._rest.tell()
+
+
+def is_workbook(name: str, stream: IO[bytes]) -> bool:
+    """Whether a zip archive is an Excel workbook; CatalogueError where it is a sheet of another office program."""
+    stream.seek(0)
+    inside = _archive(name, stream).namelist()
+    stream.seek(0)
+    if "content.xml" in inside and name.lower().endswith(".ods"):
+        raise CatalogueError(f"{name!r} is an OpenDocument sheet: save it as Excel (.xlsx) or CSV (UTF-8)")
+    return "xl/workbook.xml" in inside
 
 
 class _Damaged(Exception):

@@ -6,3 +6,6 @@ from typing import Literal
 
 Format = Literal["openai", "gemini", "chat", "alpaca"]
 StyleName = Literal["describe", "describe-with-source", "sales", "grounded"]
+
+WANTED = ("uid", "title", "content")
+"""The fields of a row."""

@@ -16,7 +16,6 @@ from tasks.core.models import Frozen
 NAMED = re.compile(r"\{([^{}]+)\}")
 PART = 500  # characters
 MOST = 100  # parts of one field; facts of one row
-WANTED = ("uid", "title", "content")
 
 
 def _several(value: Any) -> Any:
@@ -58,11 +57,6 @@ class Fields(Frozen):
             named = {re.sub(r"\W+", "_", str(name)).strip("_").lower(): name for name in facts}
             return {**values, "facts": named}
         return values
-
-    @property
-    def plain(self) -> bool:
-        """Whether rows are what their own keys uid, title and content say."""
-        return self == Fields()
 
     @property
     def named(self) -> tuple[str, ...]:

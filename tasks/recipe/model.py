@@ -28,17 +28,33 @@ class Catalogue(Frozen):
         json_schema_extra=REFUSED_IN_FORMS,
     )
     config: str | None = Field(
-        None, title="Configuration", description="Of a data set whose card names several; empty: its default."
+        None,
+        title="Configuration",
+        description="Of a data set whose card names several, or the sheet of a workbook; empty: its default.",
     )
     split: str | None = Field(
         None,
         title="Split of a data set",
         description="train, or several as train+validation; empty: train, or all files but those of tests and labels.",
     )
-    fields: Fields = Field(
-        Fields(),
+    encoding: str | None = Field(
+        None,
+        max_length=40,
+        title="Encoding",
+        description="Of text that is no UTF-8 and has no byte order mark: cp1252, latin-1, cp1250, …",
+    )
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        title="Delimiter",
+        description="Between the columns of a table; empty: what its first lines tell.",
+    )
+    fields: Fields | None = Field(
+        None,
         title="Fields",
-        description="Which columns or keys become uid, title and content; `shardtune init FILE` proposes them.",
+        description="Which columns or keys become uid, title and content, as `shardtune init FILE` proposes them; "
+        "empty: those of these names.",
     )
     max_quarantined_share: float = Field(
         0.5,

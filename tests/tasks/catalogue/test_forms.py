@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.catalogue import forms, sources, unpack
+from tasks.catalogue.how import How, of
 from tasks.catalogue.plan import plan
 from tasks.core.errors import CatalogueError
 from tasks.recipe.model import Catalogue
@@ -74,6 +75,9 @@ JSONS = {
         text({"related": [{"asin": "B1", "why": "w" * 90}] * (1_000 if n == 0 else 1)} | row)
         for n, row in enumerate(ROWS)
     ),
+    "wrapped": text({"products": ROWS, "total": 5}),
+    "wrapped, not first": text({"total": 5, "products": ROWS}, indent=1),
+    "Python": b"".join(repr(row).encode() + b"\n" for row in ROWS),
     "items with more": text([row | {"price": 1.5, "tags": ["a", {"b": [1]}]} for row in ROWS]),
 }
 
@@ -199,13 +203,51 @@ def test_lines_stay_the_bytes_that_they_are(tmp_path):
     assert [s.digest[:16] for s in made.shards] == ["5cb3f279906ab752", "8a27e0d14d5c53fd"]
 
 
-def tarred() -> bytes:
+def tarred(members: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as packed:
-        info = tarfile.TarInfo("items.json")
-        info.size = 4
-        packed.addfile(info, io.BytesIO(b"{}\n\n"))
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            packed.addfile(info, io.BytesIO(data))
     return out.getvalue()
+
+
+def test_a_tar_archive_gives_its_rows_and_writes_nothing(tmp_path):
+    data = {"../climbs.json": JSONS["pretty"], "/etc/b.csv": b"uid,title,content\n7,a,b\n", "x.md": b"no rows"}
+    for name, wrap in {"a.tar": bytes, "a.tar.gz": gzip.compress, "a.tgz": gzip.compress}.items():
+        (tmp_path / name).write_bytes(wrap(tarred(data)))
+        assert read(tmp_path / name) == [*ROWS, {"uid": "7", "title": "a", "content": "b"}]
+    links = io.BytesIO()
+    with tarfile.open(fileobj=links, mode="w") as packed:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
+            info = tarfile.TarInfo(f"{kind.decode()}.json")
+            info.type, info.linkname = kind, "/etc/passwd"
+            packed.addfile(info)
+    (tmp_path / "links.tar").write_bytes(links.getvalue())
+    with pytest.raises(CatalogueError, match="holds no JSON lines and no table"):
+        read(tmp_path / "links.tar")
+    (tmp_path / "cut.tar").write_bytes(tarred(data)[:700])
+    with pytest.raises(CatalogueError, match="damaged tar archive"):
+        read(tmp_path / "cut.tar")
+
+
+def test_python_dictionaries_are_read_as_literals_and_no_more(tmp_path):
+    bad = [b"{'uid': __import__('os').getcwd()}", b"{'uid': '1'", b"{'a': " + b"[" * 9_999 + b"]" * 9_999 + b"}"]
+    good = b"{'uid': '007', 'title': u'It\\'s', 'content': None, 'n': 1e3, 's': {1}}"
+    (tmp_path / "py.json").write_bytes(b"\n".join([good, *bad]))
+    first, *rest = b"".join(sources.find(str(tmp_path / "py.json")).blocks()).split(b"\n")
+    assert json.loads(first) == {"uid": "007", "title": "It's", "content": None, "n": 1000.0, "s": "{1}"}
+    assert rest == bad
+
+
+def test_an_encoding_and_a_delimiter_can_be_named(tmp_path):
+    (tmp_path / "a.csv").write_bytes("uid!title!content\r\n007!Café!3,50 €\r\n".encode("cp1252"))
+    how = How(encoding="cp1252", delimiter="!")
+    (found,) = b"".join(sources.find(str(tmp_path / "a.csv"), how=how).blocks()).splitlines()
+    assert json.loads(found) == {"uid": "007", "title": "Café", "content": "3,50 €"}
+    with pytest.raises(CatalogueError, match=r"catalogue\.encoding = 'zip' is unknown: write utf-8"):
+        of(Catalogue(uri="x", encoding="zip"))
 
 
 def database(folder: Path) -> bytes:
@@ -229,14 +271,10 @@ META = b"{'asin': '0000031852', 'title': \"Girls Ballet Tutu Zebra Hot Pink\", '
         ("page.json", b"\n<!DOCTYPE html>\n<html><head><title>404</title>", "is a web page"),
         ("page.jsonl.gz", gzip.compress(b"<HTML><BODY>Sign in", mtime=0), "is a web page"),
         ("denied.json", DENIED, "is XML.*server's error"),
-        ("python.json", META * 3, "Python dictionaries.*ast.literal_eval"),
-        ("tar.json", tarred(), "tar archive: unpack it"),
-        ("items.tar.gz", gzip.compress(tarred(), mtime=0), "tar archive: unpack it"),
         ("twice.json.gz", gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), "packed with gzip twice"),
-        ("wrapped.json", text({"total": 5, "products": ROWS}, indent=1), "holds no usable row|jq -c"),
-        ("long.json", text({"products": ROWS * 200}), r"'products' holds the rows: write `jq -c '.products\[\]'`"),
-        ("shop.json", text({"products": ROWS}), r"'products' holds the rows: write `jq -c '.products\[\]'`"),
-        ("book.json", zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "Excel workbook: save .* CSV"),
+        ("tar.tar", tarred({"a.json": tarred({"b.json": b"{}"})}), "tar archive inside another archive: unpack it"),
+        ("book.json", zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "workbook that cannot be read"),
+        ("sheet.ods", zipped({"mimetype": b"", "content.xml": b""}), "OpenDocument sheet: save it as Excel"),
         ("pdf.json", b"%PDF-1.7\n", "a PDF"),
         ("png.json", b"\x89PNG\r\n\x1a\n", "a picture and no catalogue: name the file that lists"),
         ("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office file"),
