@@ -40,8 +40,7 @@ class Speaker:
 
     def answer(self, talk: Any, drawn: Any) -> Answer:
         prompt = talk[-1].content
-        row = next((n for n in NAMES if n in prompt), "")
-        number = NAMES.index(row) if row else 0
+        number = max(range(len(NAMES)), key=lambda n: prompt.rfind(NAMES[n]))  # the question comes after the rows
         said = [f"It weighs {number + 3} ounces.", "It weighs 99 tons.", ABSTAIN, "It is made of steel."][number % 4]
         common = {"decoding": drawn, "model_version": "m1", "prompt_tokens": 7, "answer_tokens": 5, "seconds": 0.1}
         return Answer(text=said, prompt_hash="h", **common)

@@ -124,9 +124,8 @@ function thumbs(answer) {
     place.replaceChildren(form);
     choice.focus();
   };
-  const button = (sign, label, onclick) =>
-    made("button", { type: "button", class: "quiet", "aria-label": label, title: label, text: sign, onclick });
-  place.append(button("👍", words.good, () => given({ helpful: true })), button("👎", words.bad, worse));
+  const button = (text, onclick) => made("button", { type: "button", class: "quiet small", text, onclick });
+  place.append(button(words.good, () => given({ helpful: true })), button(words.bad, worse));
   return place;
 }
 
@@ -177,6 +176,7 @@ async function ask(question, uid, names) {
   $("trouble").hidden = true;
   $("progress").textContent = words.working;
   $("send").disabled = true;
+  document.body.classList.add("busy");
   const body = (model) => ({ question, model, before: talk.slice(-6), ...(uid ? { uid } : {}) });
   const answers = await Promise.all(names.map(async (name) => {
     try {
@@ -186,7 +186,8 @@ async function ask(question, uid, names) {
     }
   }));
   $("send").disabled = false;
-  $("progress").textContent = words.done;
+  document.body.classList.remove("busy");
+  $("progress").textContent = words.done; // for those who listen to the page: see page.css
   shown.unshift([question, answers]);
   talk.push(question);
   stored("recent", [question, ...(stored("recent") || []).filter((q) => q !== question)].slice(0, KEPT));
