@@ -63,7 +63,7 @@ def one(step: PlannedLink, spent: float, again: bool, wait: bool, by: str) -> Fi
     link, recipe, prepared = step
     questions = train.exam(recipe, link, prepared)
     cost = check.quote(link)
-    if again or not train.known(link):
+    if again or not train.has_job(link):
         check.passes(link, questions)
         check.affordable(link, cost, recipe.budget_usd, spent + ledger.spent(link.key))
     job = train.start(link, recipe, questions, cost, again, wait, train.beside(recipe, link, prepared))

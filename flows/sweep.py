@@ -60,7 +60,7 @@ def look(key: str) -> Swept:
     if where := elsewhere(known.link):
         return Swept(key=key, state="elsewhere", concluded=False, detail=where)
     try:
-        job = train.found(known.link, known.job) or due(key, known)
+        job = train.find_job(known.link, known.job) or due(key, known)
     except LimitError as limit:
         return Swept(key=key, state="waiting", concluded=False, detail=str(limit))
     if job is None:
@@ -103,10 +103,10 @@ def elsewhere(link: Link) -> str:
 def go_on(key: str) -> Swept:
     """What follows a link that ended well, by the flow that had begun it. Refused, it is told once."""
     try:
-        recipe = ledger.held(ledger.run_id(key), "recipe.json", Recipe)
+        recipe = ledger.load(ledger.run_id(key), "recipe.json", Recipe)
         if recipe is None:
             raise DamagedError(f"the MLflow run of {key!r} holds no recipe: run the command again that started it")
-        link = ledger.held(ledger.run_id(key), "link.json", Link)
+        link = ledger.load(ledger.run_id(key), "link.json", Link)
         if link and (where := elsewhere(link)):
             return Swept(key=key, state="elsewhere", concluded=False, detail=where)
         with lifecycle.locked(f"after-{key}", wait=False):
@@ -153,7 +153,7 @@ def cancel(key: str) -> str:
     known = ledger.known(key)
     if known and (where := elsewhere(known.link)):
         raise BackendError(where)
-    job = known and train.found(known.link, known.job)
+    job = known and train.find_job(known.link, known.job)
     if known and job is None and ledger.waiting(key):
         evidence.fail(ledger.run_id(key), "cancelled", "cancelled before its provider took it")
         return "cancelled"

@@ -104,7 +104,7 @@ def _drawn(recipe: Recipe, style: StyleName) -> Decoding:
 
 def _like(recipe: Recipe, target: Target) -> bool:
     """Whether the target renders a prompt as the recipe's own model does."""
-    own, theirs = links.of(recipe), target.tune
+    own, theirs = links.tuning(recipe), target.tune
     return (theirs.kind, get_backend(theirs).rendering(theirs)) == (own.kind, get_backend(own).rendering(own))
 
 
@@ -153,7 +153,7 @@ def _marked(
 def show(compared: Compared) -> None:
     """The table and the verdicts, in the Prefect UI."""
     place = (
-        address.of(compared.mlflow_run_id) or f"run `{compared.mlflow_run_id}` in {redacted(settings.tracking_uri())}"
+        address.page(compared.mlflow_run_id) or f"run `{compared.mlflow_run_id}` in {redacted(settings.tracking_uri())}"
     )
     lines = [*(f"- {line}" for line in report.headlines(compared)), "", f"MLflow: {place}", ""]
     lines += [f"| group | arm | {' | '.join(RATES)} |", "|---|---|" + "---:|" * len(RATES)]

@@ -20,7 +20,7 @@ from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import LocalTune, Tune
 
 
-def of(recipe: Recipe) -> Tune:
+def tuning(recipe: Recipe) -> Tune:
     """The recipe's tuning; RecipeError where it has none."""
     if recipe.tune is None:
         raise RecipeError(f"recipe {recipe.name!r} has no 'tune': name a base model in tune.base_model")
@@ -30,12 +30,12 @@ def of(recipe: Recipe) -> Tune:
 @task(name="open base model", cache_policy=NO_CACHE)
 def rendering(recipe: Recipe) -> Rendering | None:
     """How this base model is prompted; None where its provider sees to that."""
-    return get_backend(of(recipe)).rendering(of(recipe))
+    return get_backend(tuning(recipe)).rendering(tuning(recipe))
 
 
 def exporting(recipe: Recipe) -> Recipe:
     """The recipe, its exports made in the format that its backend reads."""
-    wanted = get_backend(of(recipe)).format(of(recipe))
+    wanted = get_backend(tuning(recipe)).format(tuning(recipe))
     return recipe.model_copy(update={"export": recipe.export.model_copy(update={"formats": (wanted,)})})
 
 
@@ -91,7 +91,7 @@ def _remembered(recipe: Recipe, before: int) -> int:
 
 
 def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], before: int) -> Link:
-    tune = of(recipe)
+    tune = tuning(recipe)
     mine = [e for e in prepared.exports if e.shard in shards and e.examples]
     train = check.apart(shards, prepared, recipe.apart).train
     holdout = tuple(e for e in mine if e.split == "holdout")

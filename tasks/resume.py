@@ -15,7 +15,7 @@ from tasks.record.chain import ChainHistory, LearnedLink
 
 def same_base(recipe: Recipe, newest: LearnedLink) -> None:
     """A chain goes on at the backend, and from the base model, with which it began."""
-    wanted = links.of(recipe)
+    wanted = links.tuning(recipe)
     mine = (wanted.kind, wanted.base_model, get_backend(wanted).endpoint(wanted))
     held = (newest.link.backend, newest.link.base_model, newest.link.endpoint)
     if mine != held:

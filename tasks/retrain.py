@@ -81,7 +81,7 @@ def _too_few(recipe: Recipe, prepared: Prepared, shard: int) -> bool:
     mine = [e for e in prepared.exports if e.shard == shard and e.examples]
     if {e.split for e in mine} < {"train", "holdout"}:
         return True
-    found = [f for e in mine for f in check.lint_export(e, links.of(recipe).base_model, False).findings]
+    found = [f for e in mine for f in check.lint_export(e, links.tuning(recipe).base_model, False).findings]
     return any(f.rule == "examples" and f.level == "error" for f in found)
 
 
@@ -104,7 +104,7 @@ def steps(look: Look, prepared: Prepared, so: ChainState, first: bool) -> list[P
             cost = check.quote(step.link)
             before = spent + ledger.spent(step.link.key)
             try:
-                if not train.known(step.link):  # else it is paid for already
+                if not train.has_job(step.link):  # else it is paid for already
                     check.affordable(step.link, cost, step.recipe.budget_usd, before)
             except BackendError as error:
                 if first and not kept:

@@ -53,7 +53,7 @@ def beside(recipe: Recipe, link: Link, prepared: Prepared) -> ledger.ExportOrigi
     return ledger.ExportOrigin(held, check.apart(mine, prepared, recipe.apart).overlap)
 
 
-def known(link: Link) -> bool:
+def has_job(link: Link) -> bool:
     """Whether the ledger or the provider has a job of this link: then nothing is to be paid for it any more."""
     return bool(ledger.job_id(link.key)) or lifecycle.known(link.key, get_backend(link.tune)) is not None
 
@@ -97,7 +97,7 @@ def start(
             raise
         what = "found and taken up" if started.adopted else "started"
         log.info(
-            "job %s of %s %s; seen in %s", started.job.id[:12], link.told, what, _run_page(ledger.run_id(link.key))
+            "job %s of %s %s; seen in %s", started.job.id[:12], link.title, what, _run_page(ledger.run_id(link.key))
         )
         pages.started(started.job)
         return started.job
@@ -112,7 +112,7 @@ def busy(key: str) -> bool:
         return True
 
 
-def found(link: Link, job: Job | None) -> Job | None:
+def find_job(link: Link, job: Job | None) -> Job | None:
     """The recorded job, or the one the backend has under this key where a death came between start and record."""
     if job is not None:
         return job
@@ -199,7 +199,7 @@ class Diary:
 
 def _run_page(run_id: str) -> str:
     """Where the run is seen: its page, or its id where MLflow is a file and no server."""
-    return address.of(run_id) or f"MLflow run {run_id}"
+    return address.page(run_id) or f"MLflow run {run_id}"
 
 
 def _telling(key: str, bar: UUID) -> Callable[[JobStatus], None]:
@@ -275,7 +275,7 @@ def _parity(run_id: str, link: Link, model: str | None) -> Parity | None:
         adapter = evidence.fetched(kept, folder) if kept else None
         found = get_backend(link.tune).parity(link, adapter) if adapter else None
     if found and not found.holds:
-        log.warning("%s", found.told)
+        log.warning("%s", found.summary)
     return found
 
 
@@ -353,7 +353,7 @@ def _cost(cost: Quote, status: JobStatus | None) -> dict[str, int | float | str 
 
 def show(result: Finetuned) -> None:
     """Answers and a link to the MLflow run, in the Prefect UI."""
-    place = address.of(result.mlflow_run_id)
+    place = address.page(result.mlflow_run_id)
     evaluate.show(result, place or f"run `{result.mlflow_run_id}` in {redacted(settings.tracking_uri())}")
     pages.recorded(result.mlflow_run_id)
     before, after = (result.heldout_loss.get(when) for when in ("before", "after"))

@@ -71,13 +71,13 @@ def old(unpacked: Path, own_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def test_a_run_and_its_link_are_read_and_the_key_is_the_same(key):
     result = ledger.finished(key)
     assert result is not None and (result.key, result.state) == (key, "succeeded") and result.answers
-    link = ledger.held(result.mlflow_run_id, "link.json", Link)
+    link = ledger.load(result.mlflow_run_id, "link.json", Link)
     assert link is not None and link.key == key
 
 
 @pytest.mark.parametrize("key", [FIRST, PAID])
 def test_shards_and_exports_hold_what_their_records_say(key):
-    prepared = ledger.held(ledger.run_id(key), "prepared.json", Prepared)
+    prepared = ledger.load(ledger.run_id(key), "prepared.json", Prepared)
     assert prepared is not None and prepared.shards and prepared.exports
     for shard in prepared.shards:
         store.check(shard.uri, shard.digest)
@@ -87,7 +87,7 @@ def test_shards_and_exports_hold_what_their_records_say(key):
 
 @pytest.mark.parametrize("key", [FIRST, SECOND])
 def test_a_local_job_is_found_and_has_ended(key):
-    link = ledger.held(ledger.run_id(key), "link.json", Link)
+    link = ledger.load(ledger.run_id(key), "link.json", Link)
     assert link is not None
     job = get_backend(link.tune).find(key)
     assert isinstance(job, Job) and get_backend(link.tune).status(job).state == "succeeded"

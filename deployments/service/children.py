@@ -83,7 +83,7 @@ class Child:
         assert self.process is not None
         known = {"pid": self.process.pid, "url": self.url, "log": str(self.log)}
         try:
-            return known | processes.told(psutil.Process(self.process.pid))
+            return known | processes.identity(psutil.Process(self.process.pid))
         except psutil.NoSuchProcess:
             return known | {"started": 0.0}
 

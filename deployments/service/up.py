@@ -171,7 +171,7 @@ class Service:
 
     def record(self) -> None:
         """Write down what runs, where it has changed."""
-        known = {"up": processes.told()} | {child.name: child.told() for child in self.children}
+        known = {"up": processes.identity()} | {child.name: child.told() for child in self.children}
         if known != settings.service():
             store.write(str(self.root / "service.json"), known)
 

@@ -141,7 +141,7 @@ def _pages(run_id: str) -> None:
     from tasks.core import settings
     from tasks.record import address
 
-    page = address.of(run_id)
+    page = address.page(run_id)
     if page is None:
         root = f"{settings.ROOT_VARIABLE}={settings.root()} " if os.environ.get(settings.ROOT_VARIABLE) else ""
         echo(f"MLflow run {run_id}; to see it and its flow run in a browser, start their servers:")

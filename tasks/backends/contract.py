@@ -73,7 +73,7 @@ class Link(Frozen):
         return self.parent or self.base_model
 
     @property
-    def told(self) -> str:
+    def title(self) -> str:
         """For people: "gpt-4o-mini shard 1", "demo shards 0 to 69"."""
         return f"{self.name} shard{'s' * (' ' in self.shards)} {self.shards}"
 

@@ -26,7 +26,7 @@ def checked(name: str, url: str, secret_variable: str) -> str:
     return url
 
 
-def of(url: str | None, official: str) -> str | None:
+def identity(url: str | None, official: str) -> str | None:
     """None for the provider's own service (or no URL), "loopback/…" for this machine, else host and path."""
     if not url:
         return None

@@ -57,7 +57,7 @@ def start(link: Link, backend: Backend, ledger: Ledger, again: bool = False) -> 
     Raises BackendError for a job that failed or was cancelled, unless `again` asks for a new attempt; LimitError where
     the provider takes no job now. What was uploaded for nothing is gone by then.
     """
-    log.debug("%s starts from %r", link.told, link.start)  # BackendError where the link before left nothing
+    log.debug("%s starts from %r", link.title, link.start)  # BackendError where the link before left nothing
     with locked(link.key), ledger.turn(link.key) if backend.paid else nullcontext():
         ledger.open(link)
         patience.over(link.key, UNLISTED)  # of the job of this start a sweep has not waited for yet
@@ -174,10 +174,10 @@ def _half_made(link: Link, backend: Backend, ended: frozenset[str] = frozenset()
     call = calls.last(link.key) if backend.paid else None
     if call is None or call.state != "sent" or call.ago > patient(backend.poll):
         return None
-    log.warning("a create call of %s has no answer yet: looking whether its job is there", link.told)
+    log.warning("a create call of %s has no answer yet: looking whether its job is there", link.title)
     found, blind = _searched(link, backend, ended, LOOKS)
     if blind is not None:
-        raise TransientError(f"whether a job of {link.told} is there nobody can say ({blind}): try again later")
+        raise TransientError(f"whether a job of {link.title} is there nobody can say ({blind}): try again later")
     return found
 
 

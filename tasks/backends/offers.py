@@ -82,12 +82,12 @@ def section(tune: OpenAITune) -> str | None:
     A simulator of OpenAI that the environment names offers what OpenAI does.
     """
     url = tune.base_url or os.environ.get("OPENAI_BASE_URL") or None
-    if endpoint.of(url, "api.openai.com") is None or (endpoint.is_loopback(url) and tune.base_url is None):
+    if endpoint.identity(url, "api.openai.com") is None or (endpoint.is_loopback(url) and tune.base_url is None):
         return "openai"
     return endpoint.offered(url, hosts())
 
 
-def of(tune: Tune) -> Offer | None:
+def lookup(tune: Tune) -> Offer | None:
     """What the base of a remote `tune` costs where it is tuned: as the recipe says, else as offers.yaml does."""
     if isinstance(tune, OpenAITune):
         there = section(tune)

@@ -89,7 +89,7 @@ def of_answer(tune: Tune, prompt_tokens: int, answer_tokens: int) -> float | Non
     """US dollars of one answer; nothing where it is made on this machine, None where the price is unknown."""
     if tune.kind == "local":
         return 0.0
-    offer = offers.of(tune)
+    offer = offers.lookup(tune)
     if offer is None or offer.input_usd is None or offer.output_usd is None:
         return None
     return (prompt_tokens * offer.input_usd + answer_tokens * offer.output_usd) / MILLION

@@ -52,7 +52,7 @@ def stem(key: str) -> str:
     return f"shardtune-{key}"
 
 
-def of(link: Link, most: int, mark: bool = False) -> tuple[Upload, Upload]:
+def of_link(link: Link, most: int, mark: bool = False) -> tuple[Upload, Upload]:
     """What a link sends: its training file, and the held-out rows whose loss is measured, `most` at the most."""
     heldout = Upload(key=link.key, exports=link.holdout, rows=min(link.heldout_rows, most), mark=mark)
     return Upload(key=link.key, exports=link.train, mark=mark), heldout

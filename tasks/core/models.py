@@ -171,7 +171,7 @@ class Parity(Frozen):
         return self.same == self.asked and self.merged <= self.bound
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was found, as a sentence."""
         return (
             f"the adapter read back gives {self.same} of {self.asked} answers token for token as the model in training "

@@ -72,7 +72,7 @@ def secret(name: str, value: str) -> bool:
     return bool(SECRET.search(name)) or (bool(LOGIN.search(value)) and not PROXY.fullmatch(name))
 
 
-def told(process: psutil.Process | None = None) -> dict[str, Any]:
+def identity(process: psutil.Process | None = None) -> dict[str, Any]:
     """What tells `process` (else: this one) from every other of this machine."""
     if process is None:
         import psutil

@@ -47,7 +47,7 @@ def decide(
     if forgetting and forgetting.forgotten:
         lacking.append(forgetting.told)
     if parity and not parity.holds:
-        lacking.append(parity.told)
+        lacking.append(parity.summary)
     return Promotion(
         version=version,
         alias="challenger" if lacking else "champion",

@@ -16,7 +16,7 @@ from tasks.record import address, evidence, ledger
 def about(link: Link) -> None:
     """Say in the name of this flow run which link it is about: "finetune gpt-4o-mini shard 1 on its parent"."""
     after = " on its parent" if link.parent_key else ""
-    _rename(f"{runtime.flow_run.flow_name} {link.told}{after}")
+    _rename(f"{runtime.flow_run.flow_name} {link.title}{after}")
 
 
 def outcome(text: str) -> None:
@@ -46,5 +46,5 @@ def started(job: Job) -> None:
 
 def recorded(run_id: str) -> None:
     """A link to the MLflow run, where MLflow is a server."""
-    if place := address.of(run_id):
+    if place := address.page(run_id):
         create_link_artifact(place, key="mlflow-run", link_text="the run in MLflow", description="loss and answers")

@@ -52,7 +52,7 @@ def sign(flow: Any, flow_run: FlowRun, state: Any) -> None:
 
     Prefect lets a run that is RUNNING be started once more; the second process would end it under the first.
     """
-    known = processes.told()
+    known = processes.identity()
     with get_client(sync_client=True) as client:
         labels = client.read_flow_run(flow_run.id).labels
         elsewhere = labels.get(MACHINE) == processes.place() and labels[PID] != known["pid"]

@@ -126,7 +126,7 @@ def use() -> None:
         with _locked():
             mark = folder() / f"{os.getpid()}.user"
             whole = mark.with_suffix(".part")  # the server looks at marks at any moment, and an empty one is nobody's
-            whole.write_text(str(processes.told()["started"]))
+            whole.write_text(str(processes.identity()["started"]))
             os.replace(whole, mark)
             known = running() or _started()
     except OSError as error:
@@ -280,7 +280,7 @@ def _started() -> Record:
             )
     import psutil
 
-    told = processes.told(psutil.Process(process.pid))
+    told = processes.identity(psutil.Process(process.pid))
     process.returncode = 0  # it outlives this command by design: no warning when it is collected
     store.write(str(folder() / "server.json"), told | {"url": f"http://{HOST}:{port}/api", "log": str(log())})
     return Record(told["pid"], told["started"], f"http://{HOST}:{port}/api")

@@ -7,7 +7,7 @@ from tasks.record import names, reader
 from tasks.record.ledger import client
 
 
-def of(run: str) -> str | None:
+def page(run: str) -> str | None:
     """Where a browser finds the run; None where MLflow is a file and no server."""
     uri = settings.pages()
     if not uri.startswith("http"):
@@ -17,4 +17,4 @@ def of(run: str) -> str | None:
 
 def flow_run(run: str) -> str | None:
     """Where a browser finds the flow run that made the run; None where no server outlived it."""
-    return names.told(client().get_run(run).data.tags, names.FLOW_RUN) or None
+    return names.value(client().get_run(run).data.tags, names.FLOW_RUN) or None

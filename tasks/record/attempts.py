@@ -30,8 +30,8 @@ def close(api: MlflowClient, run: Run) -> None:
     last = max((m.step for m in api.get_metric_history(run_id, "loss")), default=0)
     kept = {
         "job": job["id"] if job else None,
-        "state": names.told(tags, STATE),
-        "reason": names.told(tags, REASON),
+        "state": names.value(tags, STATE),
+        "reason": names.value(tags, REASON),
         "last_step": last,
         "usd": float(tags.get(SPENT) or 0),
     }

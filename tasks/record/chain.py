@@ -96,7 +96,7 @@ def _runs(name: str) -> list[Run]:
 def joined(name: str, key: str) -> None:
     """Count a finished link into the chain called `name`, where another recipe's name is on it: it was served."""
     run = ledger.run_of(key)
-    if run and names.told(run.data.tags, RECIPE) != name:
+    if run and names.value(run.data.tags, RECIPE) != name:
         ledger.client().set_tag(run.info.run_id, f"{JOINED}{name}", "true")
 
 
@@ -122,7 +122,7 @@ def _tried(way: list[Run], done: dict[str, Run]) -> list[Run]:
 
 
 def _lines(tried: list[Run]) -> int:
-    return sum(int(names.told(r.data.tags, LINES, "0")) for r in tried)
+    return sum(int(names.value(r.data.tags, LINES, "0")) for r in tried)
 
 
 def _whole(run: Run) -> LearnedLink:
@@ -138,8 +138,8 @@ def _whole(run: Run) -> LearnedLink:
 def _taught(run: Run) -> LearnedLink | None:
     """What the run holds of its link; None where it was cut before it held all of it."""
     place = run.info.run_id
-    link, recipe = ledger.held(place, "link.json", Link), ledger.held(place, "recipe.json", Recipe)
-    prepared = ledger.held(place, "prepared.json", Prepared)
+    link, recipe = ledger.load(place, "link.json", Link), ledger.load(place, "recipe.json", Recipe)
+    prepared = ledger.load(place, "prepared.json", Prepared)
     if link is None or recipe is None or prepared is None:
         return None
     return LearnedLink(run.data.tags[KEY], link, recipe, prepared, not run.data.tags.get(FORGOTTEN))

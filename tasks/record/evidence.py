@@ -17,9 +17,9 @@ from tasks.core.models import Finetuned
 from tasks.core.redaction import redacted
 from tasks.evaluation import plots
 from tasks.evaluation.forgetting import ForgettingMatrix, heat_map
-from tasks.record import attempts, describe, note, view
+from tasks.record import attempts, describe, names, note, view
 from tasks.record.describe import LIBRARIES, LONGEST, library
-from tasks.record.ledger import client, held, put, read
+from tasks.record.ledger import client, load, put, read
 from tasks.record.names import (
     COST,
     DETAIL,
@@ -35,7 +35,6 @@ from tasks.record.names import (
     STATE,
     TUNED,
     UNTIL,
-    told,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _tag(api: MlflowClient, run: Run, tags: dict[str, str]) -> None:
     """Set those tags that have another value, in one go."""
     from mlflow.entities import RunTag
 
-    new = [RunTag(name, value[:LONGEST]) for name, value in tags.items() if told(run.data.tags, name) != value]
+    new = [RunTag(name, value[:LONGEST]) for name, value in tags.items() if names.value(run.data.tags, name) != value]
     if new:
         api.log_batch(run.info.run_id, tags=new)
 
@@ -135,7 +134,7 @@ def _stop(run_id: str, tags: dict[str, str], reason: str) -> None:
 def _link(run_id: str) -> Link | None:
     """What the run tells of its link; a description does without one that is damaged."""
     try:
-        return held(run_id, "link.json", Link)
+        return load(run_id, "link.json", Link)
     except DamagedError as error:
         log.warning("%s", error)
         return None

@@ -98,8 +98,8 @@ class MlflowLedger:
         self, recipe: Recipe, questions: Exam, quote: Quote | None = None, beside: ExportOrigin | None = None
     ) -> None:
         self.recipe, self.overlap = recipe, beside.overlap if beside else None
-        self.held: dict[str, Frozen | None] = {"recipe": recipe, "questions": questions, "quote": quote}
-        self.held |= {"overlap": self.overlap, "prepared": beside.prepared if beside else None}
+        self.documents: dict[str, Frozen | None] = {"recipe": recipe, "questions": questions, "quote": quote}
+        self.documents |= {"overlap": self.overlap, "prepared": beside.prepared if beside else None}
 
     @staticmethod
     def turn(key: str) -> AbstractContextManager[None]:
@@ -119,18 +119,18 @@ class MlflowLedger:
         shown = self._shown(link, str(parent.info.run_id) if parent else None)
         if run is None:
             place = experiment(api) or made(api)
-            own = {KEY: link.key, "mlflow.runName": f"{link.told} {link.key[:8]}", NOTE: note.begun(link, shown)}
+            own = {KEY: link.key, "mlflow.runName": f"{link.title} {link.key[:8]}", NOTE: note.begun(link, shown)}
             if view.TAG not in api.get_experiment(place).tags:
                 api.set_experiment_tag(place, view.TAG, view.saved())
             run = api.create_run(place, tags={STATE: "intended"} | shown | own | describe.source())
         run_id = str(run.info.run_id)
         describe.describe(api, run_id, link, shown)
-        held = {"link": link} | self.held
+        held = {"link": link} | self.documents
         put(api, run_id, {name: value.model_dump(mode="json") for name, value in held.items() if value is not None})
         return run_id
 
     def _shown(self, link: Link, parent: str | None) -> dict[str, str]:
-        prepared = self.held["prepared"]
+        prepared = self.documents["prepared"]
         lines = sum(s.lines for s in prepared.shards) if isinstance(prepared, Prepared) else None
         return describe.tags(link, self.recipe.name, lines, self.overlap.near if self.overlap else None, parent)
 
@@ -194,7 +194,7 @@ def spent(key: str) -> float:
 def waiting(key: str) -> str | None:
     """Until when the start of `key` waits for its provider (ISO 8601, UTC); None where it does not."""
     run = run_of(key)
-    return run.data.tags.get(UNTIL) if run and names.told(run.data.tags, STATE) == "waiting" else None
+    return run.data.tags.get(UNTIL) if run and names.value(run.data.tags, STATE) == "waiting" else None
 
 
 def taken(key: str) -> bool:
@@ -239,7 +239,7 @@ def _opened(run_id: str, name: str, told: str | bytes) -> Any:
         raise _damaged(run_id, name, str(error)) from error
 
 
-def held(run_id: str, name: str, model: type[M]) -> M | None:
+def load(run_id: str, name: str, model: type[M]) -> M | None:
     """A JSON artifact of a run as `model`, or None; DamagedError where it is not as written or of another version."""
     told = read(run_id, name)
     if told is None:
@@ -286,11 +286,11 @@ def known(key: str) -> Known | None:
     if run is None:
         return None
     place = run.info.run_id
-    link, recipe = held(place, "link.json", Link), held(place, "recipe.json", Recipe)
-    questions = held(place, "questions.json", Exam)
+    link, recipe = load(place, "link.json", Link), load(place, "recipe.json", Recipe)
+    questions = load(place, "questions.json", Exam)
     if link is None or recipe is None or questions is None:
         return None
-    return Known(link, recipe, questions, MlflowLedger.job(key), held(place, "quote.json", Quote))
+    return Known(link, recipe, questions, MlflowLedger.job(key), load(place, "quote.json", Quote))
 
 
 def unfinished() -> list[str]:

@@ -92,15 +92,15 @@ def explain(spec: str) -> Explained:
 
 def _link(run: Run) -> LinkTold:
     run_id, tags = run.info.run_id, run.data.tags
-    link = ledger.held(run_id, "link.json", Link)
+    link = ledger.load(run_id, "link.json", Link)
     if link is None:
         raise AnswerError(f"MLflow run {run_id!r} does not hold its link: run the command again that started it")
     prepared, result = ledger.read(run_id, "prepared.json") or {}, ledger.read(run_id, "result.json") or {}
-    near = names.told(tags, names.NEAR)
+    near = names.value(tags, names.NEAR)
     return LinkTold(
         key=link.key,
         mlflow_run_id=run_id,
-        recipe=names.told(tags, names.RECIPE, link.name),
+        recipe=names.value(tags, names.RECIPE, link.name),
         commit=tags.get("mlflow.source.git.commit"),
         backend=link.backend,
         base_model=link.base_model,
@@ -109,7 +109,7 @@ def _link(run: Run) -> LinkTold:
         shards=tuple(prepared.get("shards", ())),
         exports=(*link.train, *link.holdout),
         near_duplicates=int(near) if near else None,
-        state=names.told(tags, names.STATE),
+        state=names.value(tags, names.STATE),
         job=json.loads(tags[JOB])["id"] if tags.get(JOB) else None,
         attempts=tuple(attempts.ended(run)),
         cost=result.get("cost", {}),
@@ -161,7 +161,7 @@ def who_trained_on(uid: str) -> tuple[Trained, ...]:
         children.setdefault(run.data.tags.get(PARENT, ""), []).append(run)
     found = []
     for run in runs:
-        link = ledger.held(run.info.run_id, "link.json", Link)
+        link = ledger.load(run.info.run_id, "link.json", Link)
         for export in link.train if link else ():
             found += [_trained(run, export, *where, children) for where in _where(export, uid)]
     return tuple(found)
@@ -182,12 +182,12 @@ def _trained(run: Run, export: Export, example: int, line: int, children: dict[s
     return Trained(
         key=tags[KEY],
         mlflow_run_id=run.info.run_id,
-        recipe=names.told(tags, names.RECIPE),
+        recipe=names.value(tags, names.RECIPE),
         shard=export.shard,
         line=line,
         example=example,
         export=export.uri,
-        state=names.told(tags, names.STATE),
+        state=names.value(tags, names.STATE),
         heirs=tuple(heir.data.tags[KEY] for heir in heirs[1:]),
         versions=tuple(version for heir in heirs for version in versions(heir.info.run_id)),
     )

@@ -48,6 +48,6 @@ OLD = {name: f"shardtune.{name}" for name in (RECIPE, LINES, STATE, REASON, NEAR
 OLD |= {FLOW_RUN: "shardtune.flow_run", JOB_PAGE: "shardtune.job_page"}
 
 
-def told(tags: Mapping[str, str], name: str, default: str = "") -> str:
+def value(tags: Mapping[str, str], name: str, default: str = "") -> str:
     """The value of a tag, under whichever name the version that wrote the run gave it."""
     return tags.get(name, tags.get(OLD.get(name, name), default))

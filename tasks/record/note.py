@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from tasks.backends.contract import Link
 from tasks.core.models import Finetuned
-from tasks.record.names import COST, FLOW_RUN, JOB_PAGE, LINES, SHARDS, told
+from tasks.record.names import COST, FLOW_RUN, JOB_PAGE, LINES, SHARDS, value
 
 SAMPLES, LONGEST = 3, 240  # answers that are shown, and characters of each
 
@@ -31,13 +31,13 @@ def ended(result: Finetuned, link: Link, tags: Mapping[str, str], runs: str, fac
 
     `runs` is the address of the list of runs, `facts` what training measured.
     """
-    parts = [_loss(result), f"Tuned {_what(link, tags)}; {result.steps} steps, cost {told(tags, COST)}."]
+    parts = [_loss(result), f"Tuned {_what(link, tags)}; {result.steps} steps, cost {value(tags, COST)}."]
     # MLflow folds all but the first lines of a long description: what leads elsewhere stands among them.
     parts += [" · ".join(text for text in (pages(tags), f"[All runs, lowest held-out loss first]({runs})") if text)]
     if result.simulated:
         parts.insert(0, f"**Simulated by {result.simulated}: no provider was asked, no number here is real.**")
     if result.parity and not result.parity.holds:
-        parts.insert(0, f"**The kept model is not the trained one:** {result.parity.told}.")
+        parts.insert(0, f"**The kept model is not the trained one:** {result.parity.summary}.")
     too_long = {"left out": facts.get("left_out"), "cut": facts.get("truncated")}
     if counted := [f"{many} {what}" for what, many in too_long.items() if many]:
         parts.append(f"Examples longer than `max_length`: {', '.join(counted)}.")
@@ -52,16 +52,18 @@ def ended(result: Finetuned, link: Link, tags: Mapping[str, str], runs: str, fac
 
 def pages(tags: Mapping[str, str]) -> str:
     """Links to the flow run and to the provider's page of the job."""
-    found = {"The flow run in Prefect": told(tags, FLOW_RUN), "The job at its provider": told(tags, JOB_PAGE)}
+    found = {"The flow run in Prefect": value(tags, FLOW_RUN), "The job at its provider": value(tags, JOB_PAGE)}
     return " · ".join(f"[{words}]({address})" for words, address in found.items() if address)
 
 
 def _what(link: Link, tags: Mapping[str, str]) -> str:
-    lines = told(tags, LINES)
-    several = "shards" if " " in told(tags, SHARDS, link.shards) else "shard"
+    lines = value(tags, LINES)
+    several = "shards" if " " in value(tags, SHARDS, link.shards) else "shard"
     counted = f" ({int(lines):,} catalogue lines, {sum(e.examples for e in link.train):,} examples)" if lines else ""
     after = " from its parent's model" if link.parent_key else ""
-    return f"`{link.base_model}` on {several} {told(tags, SHARDS, link.shards)}{counted}{after}, backend {link.backend}"
+    return (
+        f"`{link.base_model}` on {several} {value(tags, SHARDS, link.shards)}{counted}{after}, backend {link.backend}"
+    )
 
 
 def _loss(result: Finetuned) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from tasks.core import settings
-from tasks.record.names import KEY, REASON, STATE, UNTIL, told
+from tasks.record.names import KEY, REASON, STATE, UNTIL, value
 from tasks.record.reader import RunRow, Wanted, rows
 
 
@@ -36,15 +36,15 @@ def failed_runs(days: int) -> list[OpenRun]:
 def _held(row: RunRow) -> OpenRun:
     tags, uri = row.tags, settings.pages()
     waits = (
-        f"its provider takes no job before {tags[UNTIL]}" if told(tags, STATE) == "waiting" and tags.get(UNTIL) else ""
+        f"its provider takes no job before {tags[UNTIL]}" if value(tags, STATE) == "waiting" and tags.get(UNTIL) else ""
     )
     page = f"{uri}/#/experiments/{row.experiment}/runs/{row.run_id}"
     return OpenRun(
         key=tags[KEY],
         run_id=row.run_id,
         name=row.name,
-        state=told(tags, STATE, "unknown"),
+        state=value(tags, STATE, "unknown"),
         since=datetime.fromtimestamp(row.start / 1000, UTC).isoformat(timespec="seconds"),
-        reason=told(tags, REASON) or waits,
+        reason=value(tags, REASON) or waits,
         url=page if uri.startswith("http") else None,
     )

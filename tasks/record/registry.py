@@ -37,8 +37,8 @@ def target(spec: str, name: str | None = None) -> tuple[Target, Recipe]:
     if spec == "base":
         raise RecipeError("model 'base' is the base model of a recipe: name one with a 'tune'")
     run, version = _run(spec, name)
-    result = ledger.held(run.info.run_id, "result.json", Finetuned)
-    link = ledger.held(run.info.run_id, "link.json", Link)
+    result = ledger.load(run.info.run_id, "result.json", Finetuned)
+    link = ledger.load(run.info.run_id, "link.json", Link)
     own = ledger.read(run.info.run_id, "recipe.json")
     if result is None or link is None or not own:
         raise AnswerError(f"model {spec!r}: run {run.info.run_id!r} has no tuned model yet: finish it with finetune")

@@ -337,7 +337,7 @@ def record(root: Root) -> dict[str, Kind]:
         ledger.put(api, run.info.run_id, {"result": told, "link": root.link().model_dump(mode="json")})
 
     def linked() -> Any:
-        return ledger.held(run.info.run_id, "link.json", Link)
+        return ledger.load(run.info.run_id, "link.json", Link)
 
     def finished() -> Any:
         if ledger.finished(key) is None:

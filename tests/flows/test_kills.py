@@ -80,10 +80,10 @@ def test_a_fine_tune_killed_at_every_stage_is_one_job_and_one_run(place):
     assert trainer is not None
     kill(process)
     trainer.kill()
-    until(lambda: not folder().is_held())
+    until(lambda: not folder().is_locked())
     assert folder().status.state == "running"  # it had no time to say that it ended
     process = started(place, seed)
-    until(lambda: folder().is_held() and len(folder().points) >= 5, process)
+    until(lambda: folder().is_locked() and len(folder().points) >= 5, process)
     kill(process)  # the trainer goes on alone
     until(lambda: folder().status.state == "succeeded")
     key = folder().path.name

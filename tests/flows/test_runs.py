@@ -82,7 +82,7 @@ def deployment(api) -> UUID:
 def gone() -> dict[str, object]:
     """What tells a process that has ended."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        known = processes.told(psutil.Process(process.pid))
+        known = processes.identity(psutil.Process(process.pid))
         process.kill()
     return known
 
@@ -104,7 +104,7 @@ def signed(known: dict[str, object], machine: str = "") -> dict[str, object]:
 
 def test_a_run_that_another_process_works_on_is_left_to_it(api):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        labels = signed(processes.told(psutil.Process(other.pid)))
+        labels = signed(processes.identity(psutil.Process(other.pid)))
         run = begun(api, None, Running(), labels)
         with pytest.raises(Abort, match=f"process {other.pid} works on"):
             run_flow(work, flow_run=run, parameters={"number": 7})
@@ -125,11 +125,11 @@ def of(api, deployment: UUID) -> list[FlowRun]:
 def test_a_flow_signs_its_run_with_its_process(api):
     state = work(return_state=True)
     labels = api.read_flow_run(state.state_details.flow_run_id).labels
-    assert {name: labels[name] for name in signed(processes.told())} == signed(processes.told())
+    assert {name: labels[name] for name in signed(processes.identity())} == signed(processes.identity())
 
 
 def test_what_lives_is_left_alone(api, deployment):
-    run = begun(api, deployment, Running(), signed(processes.told()))
+    run = begun(api, deployment, Running(), signed(processes.identity()))
     runs.recover()
     assert state_of(api, run) == "Running"
     assert len(of(api, deployment)) == 1

@@ -72,7 +72,7 @@ class Gemini:
 
     def endpoint(self, tune: GeminiTune) -> str | None:
         """Project and place, and the host where it is not Google's."""
-        other = endpoint.of(self.base_url, "googleapis.com")
+        other = endpoint.identity(self.base_url, "googleapis.com")
         project = tune.project or os.environ.get("GOOGLE_CLOUD_PROJECT")  # a quote needs none
         return "/".join(part for part in (other, project, tune.location) if part)
 
@@ -87,7 +87,7 @@ class Gemini:
         found += offers.findings("gemini", link.base_model, offers.today(), offers.needed_until(link))
         if any(f.level == "error" for f in found):
             return found
-        folder = bucket.of(self.tune)
+        folder = bucket.folder_of(self.tune)
         with vertex.translated("asking whether this account may tune"):
             next(iter(self.reading.tunings.list(config=types.ListTuningJobsConfig(page_size=1))), None)
         bucket.reachable(folder)
@@ -127,7 +127,7 @@ class Gemini:
 
     def submit(self, link: Link) -> Job:
         """Put the files into the bucket, unless they are there, and create the job: one call, never retried."""
-        tune, folder = self.tune, bucket.of(self.tune)
+        tune, folder = self.tune, bucket.folder_of(self.tune)
         training, heldout = self._uploads(link)
         parent, _, checkpoint = (link.parent or "").partition("#")
         if link.parent_key and "/models/" not in parent:
@@ -157,7 +157,7 @@ class Gemini:
 
     def _uploads(self, link: Link) -> tuple[uploads.Upload, uploads.Upload]:
         rows = sum(e.examples for e in link.train)
-        return uploads.of(link, max(1, min(MOST_HELDOUT, int(SHARE * rows))))
+        return uploads.of_link(link, max(1, min(MOST_HELDOUT, int(SHARE * rows))))
 
     def tidy(self, link: Link, job: Job | None = None) -> None:
         """Delete the objects sent for this link that no job reads, in any region where its base model is tuned.
@@ -166,7 +166,7 @@ class Gemini:
         held-out rows left is among them.
         """
         with uploads.sending(self._uploads(link)[0]):
-            objects = bucket.there(uploads.stem(link.key), bucket.of(self.tune))
+            objects = bucket.there(uploads.stem(link.key), bucket.folder_of(self.tune))
             if not objects:
                 return
             # The link's own job is asked for by its name: a list may not show it yet.

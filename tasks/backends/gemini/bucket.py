@@ -25,7 +25,7 @@ from tasks.recipe import allowed
 from tasks.recipe.tuning import GeminiTune
 
 
-def of(tune: GeminiTune) -> str:
+def folder_of(tune: GeminiTune) -> str:
     """The gs:// folder for uploads; BackendError where none is named."""
     found = tune.bucket or os.environ.get("SHARDTUNE_BUCKET")
     if not found or not found.startswith("gs://"):

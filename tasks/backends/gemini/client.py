@@ -80,7 +80,7 @@ def translated(what: str, ready_after: float = READY_AFTER) -> Iterator[None]:
     except google.auth.exceptions.GoogleAuthError as error:
         raise of_login(error, what) from error
     except errors.APIError as error:
-        raise of(error, what, ready_after) from error
+        raise translate(error, what, ready_after) from error
     except (httpx2.HTTPError, requests.RequestException) as error:
         raise TransientError(f"{what}: {endpoint.unanswered(error)}") from error
     except MISSHAPEN as error:
@@ -124,7 +124,7 @@ def _words(error: Exception) -> str:
     return " ".join(" - ".join(str(part) for part in said if part).split())[:300] or type(error).__name__
 
 
-def of(error: errors.APIError, what: str, ready_after: float = READY_AFTER) -> BackendError:
+def translate(error: errors.APIError, what: str, ready_after: float = READY_AFTER) -> BackendError:
     """Our error for an HTTP answer above 399."""
     message = " ".join(str(error.message or "").split())[:300]
     told = f"{what}: {error.code} {error.status or ''} - {message or 'no reason given'}"

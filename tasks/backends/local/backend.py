@@ -111,7 +111,7 @@ class Local:
         folder = jobs.Folder.of(link.key)
         patience = time.monotonic() + 10
         while True:
-            with folder.held() as lock:
+            with folder.lock() as lock:
                 if lock is not None:
                     return self._started(folder, link, lock)
             job = self.find(link.key)
@@ -149,7 +149,7 @@ class Local:
         if not (folder.path / "job.json").exists():
             raise BackendError(f"job {job.id!r}: no folder {str(folder.path)!r} on this machine; was it started here?")
         # First the lock, then the file: a trainer writes its end before it lets go.
-        gone = not folder.is_held()
+        gone = not folder.is_locked()
         status = folder.status.model_copy(update={"points": folder.points})
         if status.state == "succeeded" and not models.stands(status.model, status.model_digest):
             lost = f"its adapter {status.model!r} is gone or damaged: run the same command, it is made again"
@@ -164,12 +164,12 @@ class Local:
     def cancel(self, job: Job) -> None:
         """End the job: ask the trainer to stop, then stop it; no error when it has ended already."""
         folder = jobs.Folder.of(job.key)
-        process = folder.process if folder.is_held() else None
+        process = folder.process if folder.is_locked() else None
         if process is not None:
             # First the mark: whoever looks when the trainer is gone knows that it was not an accident.
             folder.write(CANCELLED, {"at": datetime.now(UTC).isoformat(timespec="seconds")})
             _stop(process)
-        with folder.held() as lock:
+        with folder.lock() as lock:
             if lock is not None and (folder.path / "job.json").exists() and folder.status.state not in ENDED:
                 ended = folder.status.model_copy(update={"state": "cancelled", "detail": "cancelled"})
                 folder.write("status.json", ended)

@@ -123,7 +123,7 @@ class Folder:
 
     def sign(self, process: psutil.Process | None = None) -> None:
         """Write down which process (else: this one) works on the job."""
-        self.write("process.json", processes.told(process))
+        self.write("process.json", processes.identity(process))
 
     @property
     def process(self) -> psutil.Process | None:
@@ -131,7 +131,7 @@ class Folder:
         return processes.alive(self.read("process.json"))
 
     @contextmanager
-    def held(self) -> Iterator[int | None]:
+    def lock(self) -> Iterator[int | None]:
         """The exclusive lock as a file descriptor, or None where another process holds it. Closed at the end; a child
         that inherited the descriptor goes on holding it."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ class Folder:
         finally:
             os.close(handle)
 
-    def is_held(self) -> bool:
+    def is_locked(self) -> bool:
         """Whether a process works on the job now."""
-        with self.held() as handle:
+        with self.lock() as handle:
             return handle is None

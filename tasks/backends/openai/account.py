@@ -47,7 +47,7 @@ def _shut_down(backend: OpenAI, base: str) -> date | None:
     """
     with backend._told(f"asking for model {base!r}"):
         try:
-            ends = getattr(errors.said(backend.client.models.retrieve(base)), "shutdown_date", None)
+            ends = getattr(errors.parsed(backend.client.models.retrieve(base)), "shutdown_date", None)
         except openai.APIStatusError as error:
             if not errors.unavailable(error):
                 raise

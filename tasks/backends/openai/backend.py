@@ -96,7 +96,7 @@ class OpenAI:
 
     def endpoint(self, tune: OpenAITune) -> str | None:
         """Host and path of another endpoint than OpenAI's own."""
-        return endpoint.of(self.base_url, "api.openai.com")
+        return endpoint.identity(self.base_url, "api.openai.com")
 
     def check(self, link: Link) -> list[Finding]:
         """Account, base model and their life-spans."""
@@ -109,7 +109,7 @@ class OpenAI:
     @property
     def offer(self) -> offers.Offer | None:
         """What the base costs at this endpoint: as the recipe says, else as offers.yaml does for its host."""
-        return offers.of(self.tune)
+        return offers.lookup(self.tune)
 
     @property
     def official(self) -> bool:
@@ -152,7 +152,7 @@ class OpenAI:
 
     def submit(self, link: Link) -> Job:
         """Send the files, unless they are there, and create the job: one call, never retried."""
-        training, heldout = uploads.of(link, MOST_HELDOUT, self.azure)
+        training, heldout = uploads.of_link(link, MOST_HELDOUT, self.azure)
         with uploads.sending(training):
             files = [self._sent(upload) for upload in (training, heldout)]
             more = self._optional(link)
@@ -247,7 +247,7 @@ class OpenAI:
 
     def tidy(self, link: Link, job: Job | None = None) -> None:
         """Delete the files sent for this link that no job of the account uses."""
-        training, _ = uploads.of(link, MOST_HELDOUT, self.azure)
+        training, _ = uploads.of_link(link, MOST_HELDOUT, self.azure)
         with uploads.sending(training), self._told("removing files that no job uses"):
             files = self._files(link.key)
             if not files:
@@ -263,7 +263,7 @@ class OpenAI:
                 return  # which files it needs is not told: each of ours has both
             for file in files:
                 if not any(_uses(one, file) for one in known):
-                    errors.said(self.client.files.delete(str(file.id)))
+                    errors.parsed(self.client.files.delete(str(file.id)))
 
     def status(self, job: Job) -> JobStatus:
         """State, losses from events and, once there, from the result file, and what was billed."""
@@ -273,7 +273,7 @@ class OpenAI:
         """Ask for the end; a job that has ended already, or is not known, is left alone."""
         try:
             with self._told(f"cancelling job {job.id!r}"):
-                errors.said(self.client.fine_tuning.jobs.cancel(job.id))
+                errors.parsed(self.client.fine_tuning.jobs.cancel(job.id))
         except VanishedError:
             return
         except BackendError:

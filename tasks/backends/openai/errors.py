@@ -45,7 +45,7 @@ def translated(what: str, key_variable: str, ready_after: float = READY_AFTER) -
     except openai.APIConnectionError as error:  # timeouts too
         raise TransientError(f"{what}: {endpoint.unanswered(error)}") from error
     except openai.APIStatusError as error:
-        raise of(error, what, key_variable, ready_after) from error
+        raise translate(error, what, key_variable, ready_after) from error
     except openai.OpenAIError as error:
         raise BackendError(f"{what}: {error}") from error
     except MISSHAPEN as error:
@@ -60,14 +60,14 @@ def misshapen(what: str, error: Exception) -> TransientError:
     )
 
 
-def said(answer: Any) -> Any:
+def parsed(answer: Any) -> Any:
     """`answer`, which the SDK gives as text where it is not in the provider's format: then TypeError."""
     if isinstance(answer, str):
         raise TypeError("a page and no JSON")
     return answer
 
 
-def of(error: openai.APIStatusError, what: str, key_variable: str, ready_after: float = READY_AFTER) -> BackendError:
+def translate(error: openai.APIStatusError, what: str, key_variable: str, ready_after: float = READY_AFTER) -> BackendError:
     """Our error for an HTTP answer above 399."""
     # It was not the provider that refused; but a gate of its own counts requests, and a proxy asks for its password.
     if endpoint.is_page(error.body) and error.status_code < 500 and error.status_code not in (407, 429):

@@ -24,8 +24,8 @@ from tasks.backends import endpoint
     ],
 )
 def test_only_the_providers_own_host_has_no_name(url, told):
-    assert endpoint.of(url, "api.openai.com") == told
+    assert endpoint.identity(url, "api.openai.com") == told
 
 
 def test_another_port_is_the_same_simulator():
-    assert endpoint.of("http://127.0.0.1:1/v1", "x") == endpoint.of("http://127.0.0.1:2/v1", "x")
+    assert endpoint.identity("http://127.0.0.1:1/v1", "x") == endpoint.identity("http://127.0.0.1:2/v1", "x")

@@ -152,7 +152,7 @@ def test_what_is_deleted_cancelled_or_offered_is_so_by_an_answer_and_not_by_a_pa
     backend, job = begun(simulators, tmp_path, "openai")
     simulators.state.clock.advance(-3_600)
     mine = link(tmp_path, "openai", seed=300)
-    for upload in uploads.of(mine, 5_000):
+    for upload in uploads.of_link(mine, 5_000):
         backend._sent(upload)
     for route in ("files.delete", "models.retrieve", "jobs.cancel"):
         fault(simulators, f"openai.{route}", "html")

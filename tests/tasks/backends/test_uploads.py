@@ -33,17 +33,17 @@ def read(upload):
 
 
 def test_all_training_lines_are_sent_and_as_many_heldout_ones_as_asked_for(link):
-    training, heldout = uploads.of(link, 100)
+    training, heldout = uploads.of_link(link, 100)
     assert read(training) == b"1\n2\n3\n"
     assert read(heldout) == b"4\n5\n6\n7\n"  # evaluate.heldout_rows is 4
-    assert read(uploads.of(link, 3)[1]) == b"4\n5\n6\n"
+    assert read(uploads.of_link(link, 3)[1]) == b"4\n5\n6\n"
 
 
 def test_azure_gets_files_that_begin_with_a_byte_order_mark_and_nobody_else_does(link):
-    training, heldout = uploads.of(link, 100, mark=True)
+    training, heldout = uploads.of_link(link, 100, mark=True)
     assert read(training).decode("utf-8-sig") == "1\n2\n3\n"
     assert read(training)[:3] == read(heldout)[:3] == b"\xef\xbb\xbf"
-    assert training.name == uploads.of(link, 100)[0].name
+    assert training.name == uploads.of_link(link, 100)[0].name
     azure = {"deploy": {"subscription": "s", "resource_group": "g", "account": "a"}}
     for more, wanted in (
         ({"base_url": "https://shop.openai.azure.com/openai/v1"}, True),
@@ -56,8 +56,8 @@ def test_azure_gets_files_that_begin_with_a_byte_order_mark_and_nobody_else_does
 
 
 def test_the_name_is_the_same_for_the_same_content_only(link):
-    training, heldout = uploads.of(link, 100)
-    assert training.name == uploads.of(link, 3)[0].name
+    training, heldout = uploads.of_link(link, 100)
+    assert training.name == uploads.of_link(link, 3)[0].name
     changed = link.model_copy(update={"train": link.train[:1]})
-    names = {training.name, heldout.name, uploads.of(link, 3)[1].name, uploads.of(changed, 3)[0].name}
+    names = {training.name, heldout.name, uploads.of_link(link, 3)[1].name, uploads.of_link(changed, 3)[0].name}
     assert len(names) == 4 and all(name.endswith(".jsonl") for name in names)

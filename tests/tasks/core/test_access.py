@@ -48,7 +48,7 @@ def test_a_command_logs_in_to_the_servers_of_its_root_and_to_no_others(monkeypat
         monkeypatch.delenv(name, raising=False)
     made = access.made()
     alive = {"prefect": {"url": URLS["PREFECT_API_URL"]}, "mlflow": {"url": URLS["MLFLOW_TRACKING_URI"]}}
-    told = {name: child | processes.told() for name, child in alive.items()}
+    told = {name: child | processes.identity() for name, child in alive.items()}
     store.write_json(str(settings.local_root() / "service.json"), told)
     monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example.org/api")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", URLS["MLFLOW_TRACKING_URI"])

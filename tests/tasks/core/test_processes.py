@@ -70,7 +70,7 @@ def test_an_address_with_a_password_is_a_secret_but_for_the_way_out():
 
 def test_a_process_that_nobody_has_reaped_has_ended():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    known = processes.told(psutil.Process(child.pid))
+    known = processes.identity(psutil.Process(child.pid))
     assert not processes.ended(known, 0.1)
     child.kill()
     assert processes.ended(known)  # a zombie: psutil's own wait would go on as long as this process does not look
@@ -79,7 +79,7 @@ def test_a_process_that_nobody_has_reaped_has_ended():
 
 @pytest.mark.parametrize("pid", [0, -1, -(2**40), 2**70, "x", None, 1.5, True, [], float("inf")])
 def test_a_number_that_is_no_process_is_none(pid):
-    started = processes.told()["started"]
+    started = processes.identity()["started"]
     found = processes.alive({"pid": pid, "started": started})
     assert found is None or found.pid > 0  # 1.5 and True read as 1
     assert processes.alive({"pid": pid}) is None and processes.alive({"started": started}) is None

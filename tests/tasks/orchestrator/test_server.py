@@ -48,7 +48,7 @@ def wanted(monkeypatch):
 
 def known(**other: object) -> dict:
     """What is written down of a server; it is this process, unless told otherwise."""
-    told = processes.told() | {"url": "http://127.0.0.1:9/api"} | other
+    told = processes.identity() | {"url": "http://127.0.0.1:9/api"} | other
     server.folder().mkdir(parents=True, exist_ok=True)
     (server.folder() / "server.json").write_text(json.dumps(told))
     return told
@@ -183,7 +183,7 @@ def test_machines_that_share_a_disk_have_a_server_each(own_root, monkeypatch):
 
 
 def test_a_record_with_another_bit_is_none(own_root):
-    store.write(str(server.folder() / "server.json"), processes.told() | {"url": "http://127.0.0.1:40900/api"})
+    store.write(str(server.folder() / "server.json"), processes.identity() | {"url": "http://127.0.0.1:40900/api"})
     assert server.record().url.endswith(":40900/api")
     text = (server.folder() / "server.json").read_text()
     (server.folder() / "server.json").write_text(text.replace("40900", "50900"))
@@ -242,7 +242,7 @@ def test_a_new_mark_with_the_number_of_a_dead_command_stays(wanted, monkeypatch,
 
     def alive(told: dict) -> object:
         if told.get("started") == 5.0:
-            mark.write_text(str(processes.told()["started"]))
+            mark.write_text(str(processes.identity()["started"]))
         return real(told)
 
     monkeypatch.setattr(processes, "alive", alive)

@@ -15,7 +15,7 @@ from tasks.core.errors import DamagedError
 from tasks.orchestrator import api, flow_runs, status
 from tasks.orchestrator.flow_runs import Pool, Run
 
-HERE = {"shardtune.machine": processes.place()} | {f"shardtune.{k}": v for k, v in processes.told().items()}
+HERE = {"shardtune.machine": processes.place()} | {f"shardtune.{k}": v for k, v in processes.identity().items()}
 
 
 def run(kind: str, state: str = "", **about: object) -> Run:

@@ -136,9 +136,9 @@ def test_a_key_is_sent_to_nobody_who_is_not_listed(shop, monkeypatch):
     with pytest.raises(RecipeError, match=r"management_url"):
         azure.deployed(other, "m", (1, 1))
     monkeypatch.setenv("SHARDTUNE_BUCKET", "gs://own/folder")
-    assert bucket.of(GeminiTune(base_model="m", bucket="gs://own/folder/x")) == "gs://own/folder/x"
+    assert bucket.folder_of(GeminiTune(base_model="m", bucket="gs://own/folder/x")) == "gs://own/folder/x"
     with pytest.raises(RecipeError, match=r"tune\.bucket"):
-        bucket.of(GeminiTune(base_model="m", bucket="gs://own/folders"))
+        bucket.folder_of(GeminiTune(base_model="m", bucket="gs://own/folders"))
 
 
 @pytest.mark.parametrize(

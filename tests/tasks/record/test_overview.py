@@ -54,9 +54,9 @@ def test_a_person_is_led_to_the_address_that_a_browser_can_open(runs, monkeypatc
     row = reader.RunRow(runs["at work"], "at work", 0, "1", "RUNNING", "", {KEY: "a" * 32})
     assert overview._held(row).url == f"https://mlflow.example.org/#/experiments/1/runs/{runs['at work']}"
     monkeypatch.setattr(reader, "experiment_of", lambda _: "1")
-    assert address.of("r") == "https://mlflow.example.org/#/experiments/1/runs/r"
+    assert address.page("r") == "https://mlflow.example.org/#/experiments/1/runs/r"
     monkeypatch.delenv(settings.PAGES_VARIABLE)
-    assert address.of("r") == "http://mlflow:5000/#/experiments/1/runs/r"
+    assert address.page("r") == "http://mlflow:5000/#/experiments/1/runs/r"
 
 
 def test_without_a_file_nothing_is_open(tmp_path, monkeypatch):

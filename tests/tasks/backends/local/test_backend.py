@@ -149,7 +149,7 @@ def test_a_trainer_that_ignores_the_signal_is_stopped(quick, monkeypatch):
     job = Job(key=quick.key, backend="local", id=quick.key, submitted_at="2026-01-01T00:00:00")
     folder.write("job.json", job.model_dump(mode="json"))
     script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(99)"
-    with folder.held() as lock:
+    with folder.lock() as lock:
         os.set_inheritable(lock, True)
         call = [sys.executable, "-c", script]
         deaf = subprocess.Popen(call, pass_fds=(lock,), start_new_session=True, stdout=subprocess.PIPE)

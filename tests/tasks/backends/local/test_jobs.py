@@ -108,18 +108,18 @@ def test_the_newest_checkpoint_is_taken_and_half_ones_are_passed_over(folder):
 
 def held_elsewhere(folder):
     """Whether a process of its own finds the job held."""
-    code = f"{HOLD}print(Folder(Path(sys.argv[1])).is_held())"
+    code = f"{HOLD}print(Folder(Path(sys.argv[1])).is_locked())"
     done = subprocess.run([sys.executable, "-c", code, str(folder.path)], capture_output=True, text=True, check=True)
     return done.stdout.strip() == "True"
 
 
 def test_a_held_job_is_held_for_every_other_process_and_free_at_the_end(folder):
-    with folder.held() as handle:
+    with folder.lock() as handle:
         assert handle is not None
-        with folder.held() as second:
+        with folder.lock() as second:
             assert second is None
-        assert folder.is_held() and held_elsewhere(folder)
-    assert not folder.is_held() and not held_elsewhere(folder)
+        assert folder.is_locked() and held_elsewhere(folder)
+    assert not folder.is_locked() and not held_elsewhere(folder)
 
 
 def test_the_lock_of_a_process_that_was_killed_is_free(folder):
@@ -128,20 +128,20 @@ def test_the_lock_of_a_process_that_was_killed_is_free(folder):
         [sys.executable, "-c", code, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert other.stdout.readline().strip() == "True"
-    assert folder.is_held()
+    assert folder.is_locked()
     other.kill()
     other.communicate()
-    assert not folder.is_held()
+    assert not folder.is_locked()
 
 
 def test_a_child_that_inherited_the_lock_goes_on_holding_it(folder):
-    with folder.held() as handle:
+    with folder.lock() as handle:
         child = subprocess.Popen(
             [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, pass_fds=(handle,)
         )
-    assert folder.is_held()  # this process has let go; the child has not
+    assert folder.is_locked()  # this process has let go; the child has not
     child.communicate()
-    assert not folder.is_held()
+    assert not folder.is_locked()
 
 
 def test_holding_makes_the_folder(tmp_path):
