@@ -67,7 +67,9 @@ def parsed(answer: Any) -> Any:
     return answer
 
 
-def translate(error: openai.APIStatusError, what: str, key_variable: str, ready_after: float = READY_AFTER) -> BackendError:
+def translate(
+    error: openai.APIStatusError, what: str, key_variable: str, ready_after: float = READY_AFTER
+) -> BackendError:
     """Our error for an HTTP answer above 399."""
     # It was not the provider that refused; but a gate of its own counts requests, and a proxy asks for its password.
     if endpoint.is_page(error.body) and error.status_code < 500 and error.status_code not in (407, 429):

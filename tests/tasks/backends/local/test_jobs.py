@@ -123,7 +123,7 @@ def test_a_held_job_is_held_for_every_other_process_and_free_at_the_end(folder):
 
 
 def test_the_lock_of_a_process_that_was_killed_is_free(folder):
-    code = f"{HOLD}\nwith Folder(Path(sys.argv[1])).held() as h: print(h is not None, flush=True); sys.stdin.read()"
+    code = f"{HOLD}\nwith Folder(Path(sys.argv[1])).lock() as h: print(h is not None, flush=True); sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -145,7 +145,7 @@ def test_a_child_that_inherited_the_lock_goes_on_holding_it(folder):
 
 
 def test_holding_makes_the_folder(tmp_path):
-    with Folder(tmp_path / "new" / "job").held() as handle:
+    with Folder(tmp_path / "new" / "job").lock() as handle:
         assert handle is not None
     assert (tmp_path / "new" / "job").is_dir()
 
