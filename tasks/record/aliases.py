@@ -1,6 +1,6 @@
-"""Aliases: which version of a recipe's registered model is champion, and which were before.
+"""Aliases: which version of a registered model is champion, and which versions were champion before.
 
-The alias is set last, under a lock, from a decision that is recorded in the registry first.
+A decision is recorded in the registry first; the alias is set last, under a lock. So a killed process can be repeated.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ REASON, DECIDED = "shardtune.reason", "shardtune.promotion"
 
 
 def register(name: str, result: Finetuned) -> str:
-    """The version of `name` that this run's model is, as NAME/VERSION; made where there is none. One per run."""
+    """Register this run's model under `name`, once per run. Returns the version as NAME/VERSION."""
     import mlflow
 
     api = ledger.client()
     with _turn(name):
-        for held in api.search_model_versions(f"name = '{name}'"):
-            if held.run_id == result.mlflow_run_id:
-                return f"{name}/{held.version}"
+        for version in api.search_model_versions(f"name = '{name}'"):
+            if version.run_id == result.mlflow_run_id:
+                return f"{name}/{version.version}"
         run = api.get_run(result.mlflow_run_id)
-        told = run.data.tags
-        uri = told.get(names.KEPT)
+        run_tags = run.data.tags
+        uri = run_tags.get(names.KEPT)
         if not uri:
-            raise AnswerError(f"run {result.mlflow_run_id!r} holds no model to register: finish it with finetune")
+            raise AnswerError(
+                f"run {result.mlflow_run_id!r} has no model to register: finish it with `shardtune finetune`"
+            )
         tags = {
             "shardtune.key": result.key,
             "shardtune.model": result.model or "",
-            "shardtune.parent": told.get(names.PARENT, ""),
+            "shardtune.parent": run_tags.get(names.PARENT, ""),
         }
         tags |= {"shardtune.model_digest": result.model_digest or "", "shardtune.simulated": result.simulated or ""}
         mlflow.set_tracking_uri(settings.tracking_uri())
@@ -53,20 +55,20 @@ def register(name: str, result: Finetuned) -> str:
 
 
 def decided(name: str, run_id: str) -> bool:
-    """Whether the gate has decided of the model of this run."""
-    held = ledger.client().search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    return any(DECIDED in version.tags for version in held)
+    """Whether the gate has decided about the model of this run."""
+    registered = ledger.client().search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    return any(DECIDED in version.tags for version in registered)
 
 
 def decisions(versions: Iterable[str | None]) -> tuple[str, ...]:
-    """What the gate made of these versions, NAME/VERSION each, and why; nothing of those that it never saw."""
-    api, found = ledger.client(), []
+    """The gate's decisions about these versions (NAME/VERSION), as sentences; none for a version without one."""
+    api, sentences = ledger.client(), []
     for name, _, version in (whole.rpartition("/") for whole in versions if whole):
-        told = api.get_model_version(name, version).tags.get(DECIDED)
-        if told:
-            made = Promotion.model_validate_json(told)
-            found.append(f"{made.version} became {made.alias}: {made.reason}")
-    return tuple(found)
+        recorded = api.get_model_version(name, version).tags.get(DECIDED)
+        if recorded:
+            made = Promotion.model_validate_json(recorded)
+            sentences.append(f"{made.version} became {made.alias}: {made.reason}")
+    return tuple(sentences)
 
 
 def champion(name: str) -> str | None:
@@ -80,7 +82,7 @@ def champion(name: str) -> str | None:
 
 
 def settle(name: str, decided: Promotion, expected: str | None) -> bool:
-    """Record what was decided, then set the alias. False, and nothing done, where `expected` is champion no more."""
+    """Record the decision, then set the alias. Does nothing and returns False where `expected` is not champion now."""
     api, version = ledger.client(), decided.version.rpartition("/")[2]
     with _turn(name):
         if champion(name) != expected:
@@ -128,7 +130,7 @@ def _remember(api: MlflowClient, name: str, versions: list[str]) -> None:
 
 @contextmanager
 def _turn(name: str) -> Iterator[None]:
-    """Held by one process of all that share this store."""
+    """Lock the registered model `name` among all processes that share this store."""
     folder = settings.local_root() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"registry-{name}.lock"), ledger.MlflowLedger.turn(f"registry.{name}"):

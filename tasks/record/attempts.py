@@ -1,7 +1,7 @@
-"""Attempts: a failed or cancelled job that is started anew goes on in the same run; what ended is kept in its history.
+"""Attempts: a failed or cancelled job that is started again uses the same run; a tag keeps the history of its attempts.
 
-A point cannot be taken back out of an MLflow metric, so the losses of a later job continue after the last step of the
-one before, and the tag says where each begins.
+MLflow cannot remove a point from a metric. So the losses of a later attempt continue after the last step of the one
+before, and the tag says where each attempt starts.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def ended(run: Run) -> list[dict[str, Any]]:
     """The ended attempts of the run, oldest first: job, state, reason, and the last step in the run's metrics."""
-    told = run.data.tags.get(ATTEMPTS)
-    return list(json.loads(told)) if told else []
+    recorded = run.data.tags.get(ATTEMPTS)
+    return list(json.loads(recorded)) if recorded else []
 
 
 def close(api: MlflowClient, run: Run) -> None:
-    """Put the run's job among the ended attempts; the run is RUNNING and has no job."""
+    """Move the run's job to its ended attempts. The run becomes RUNNING, without a job."""
     tags, run_id = run.data.tags, run.info.run_id
     job = json.loads(tags[JOB]) if tags.get(JOB) else None
     last = max((m.step for m in api.get_metric_history(run_id, "loss")), default=0)
@@ -35,7 +35,7 @@ def close(api: MlflowClient, run: Run) -> None:
         "last_step": last,
         "usd": float(tags.get(SPENT) or 0),
     }
-    if job:  # else a new attempt was begun before, and whoever began it died
+    if job:  # without one, a process died after it had opened the new attempt
         api.set_tag(run_id, ATTEMPTS, json.dumps([*ended(run), kept]))
     for name, value in ((JOB, ""), (REASON, ""), (SPENT, ""), (STATE, "intended")):
         api.set_tag(run_id, name, value)

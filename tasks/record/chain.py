@@ -1,7 +1,8 @@
-"""Chain: what the links of one recipe name have learned, read back from their runs, and whose turn it is to go on.
+"""Chain: the links of one recipe name, read back from their MLflow runs, and a mutex for the process that extends it.
 
-A chain's last model is that of the run from which back to the base most lines were learned; of several, the newest.
-Links that forgot too much hang beside it: their shards were tried, and nothing starts from them.
+Runs point to their parents, so they form a tree. The chain is the path with most catalogue lines from the base model to
+a run; of several such paths, the one that ends newest. Links that forgot too much are leaves beside it: their shards
+count as learned, but no link starts from them.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from tasks.record.names import FORGOTTEN, JOINED, KEY, LINES, PARENT, RECIPE
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-PATIENCE = 5.0  # seconds; longer than it takes from a last look at the catalogue to giving up the turn
+PATIENCE = 5.0  # seconds to wait for the lock; a retrain needs less between its last look and its end
 
 
 class LearnedLink(NamedTuple):
-    """A link that has ended well, and the shards that it was tuned on, as they were then."""
+    """A finished link, with the recipe and the shards that it was tuned on, as they were then."""
 
     key: str
     link: Link
@@ -39,7 +40,7 @@ class LearnedLink(NamedTuple):
 
 
 class ChainHistory(NamedTuple):
-    """A chain so far: its links, oldest first, its last model, what they forgot, and links that are under way."""
+    """A chain so far: its links, oldest first, its last model, its forgetting matrix, and links still running."""
 
     taught: tuple[LearnedLink, ...] = ()
     last: Finetuned | None = None
@@ -48,12 +49,12 @@ class ChainHistory(NamedTuple):
 
     @property
     def shards(self) -> tuple[CleanShard, ...]:
-        """What was learned, or is being learned."""
+        """All shards that are learned, or being learned."""
         return tuple(s for one in (*self.taught, *self.underway) for s in one.prepared.shards)
 
 
 def past(name: str) -> ChainHistory:
-    """What the chain called `name` has learned. Raises BackendError where a part of its record or its model is gone."""
+    """The history of the chain called `name`. BackendError where a part of its record or its model is missing."""
     runs = _runs(name)
     done = {r.data.tags[KEY]: r for r in runs if r.info.status == "FINISHED"}
     ways = {key: _way(run, done) for key, run in done.items() if not run.data.tags.get(FORGOTTEN)}
@@ -62,10 +63,10 @@ def past(name: str) -> ChainHistory:
     begun = [r for r in runs if r.info.status == "RUNNING" and r.data.tags.get(PARENT, "") == (best or "")]
     underway: list[LearnedLink] = []
     for run in begun:
-        found = _taught(run)
+        learned = _taught(run)
         taken = {s.index for one in underway for s in one.prepared.shards}
-        if found and not taken & {s.index for s in found.prepared.shards}:
-            underway.append(found)
+        if learned and not taken & {s.index for s in learned.prepared.shards}:
+            underway.append(learned)
     if best is None:
         return ChainHistory(underway=tuple(underway))
     with ThreadPoolExecutor(8) as pool:  # a store may be far away
@@ -73,49 +74,49 @@ def past(name: str) -> ChainHistory:
     last = ledger.finished(best)
     if last is None:
         raise BackendError(
-            f"the last model of chain {name!r} (key {best}) is not there any more: restore it from a backup, "
+            f"the last model of chain {name!r} (key {best}) is missing: restore it from a backup, "
             "or start a new chain under another `name`; nothing was trained"
         )
     return ChainHistory(taught, last, _forgetting(taught, tried[best]), tuple(underway))
 
 
 def _runs(name: str) -> list[Run]:
-    """The runs of this name, oldest first; of a key that has two, the first."""
+    """All runs of this name, oldest first; of two runs with the same key, the older."""
     api = ledger.client()
     place = ledger.experiment(api)
     if place is None:
         return []
-    found: list[Run] = []
+    runs: list[Run] = []
     mine = [f"tags.`{tag}` = '{name}'" for tag in (RECIPE, names.OLD[RECIPE])] + [f"tags.`{JOINED}{name}` = 'true'"]
     for one in mine:
-        found += api.search_runs([place], f"{one} and tags.`{KEY}` != ''", max_results=50_000)
-    found.sort(key=lambda run: int(run.info.start_time), reverse=True)
-    return list({r.data.tags[KEY]: r for r in found}.values())[::-1]
+        runs += api.search_runs([place], f"{one} and tags.`{KEY}` != ''", max_results=50_000)
+    runs.sort(key=lambda run: int(run.info.start_time), reverse=True)
+    return list({r.data.tags[KEY]: r for r in runs}.values())[::-1]
 
 
 def joined(name: str, key: str) -> None:
-    """Count a finished link into the chain called `name`, where another recipe's name is on it: it was served."""
+    """Tag a finished link as part of the chain `name`, where another recipe made it and this one reused its result."""
     run = ledger.run_of(key)
     if run and names.value(run.data.tags, RECIPE) != name:
         ledger.client().set_tag(run.info.run_id, f"{JOINED}{name}", "true")
 
 
 def _way(run: Run, done: dict[str, Run]) -> list[Run]:
-    """The runs from the base model to this one; a parent may have been made under another name."""
+    """The runs from the base model to this one. A parent may belong to a recipe of another name."""
     way = [run]
     while parent := way[0].data.tags.get(PARENT):
         before = done.get(parent) or ledger.run_of(parent)
         if before is None:
             raise BackendError(
-                f"the run of key {parent!r}, from which {run.info.run_id!r} goes on, is not in MLflow: restore it "
-                "there; without it nobody knows what the chain has learned, and nothing was trained"
+                f"MLflow has no run of key {parent!r}, the parent of run {run.info.run_id!r}: restore a "
+                "backup; without it the shards that the chain has learned are unknown; nothing was trained"
             )
         way.insert(0, before)
     return way
 
 
 def _tried(way: list[Run], done: dict[str, Run]) -> list[Run]:
-    """The way, and what hangs beside it since it forgot too much; oldest first."""
+    """The path, and its leaves that forgot too much; oldest first."""
     keys = {r.data.tags[KEY] for r in way}
     beside = [r for r in done.values() if r.data.tags.get(FORGOTTEN) and r.data.tags.get(PARENT) in keys]
     return sorted([*way, *beside], key=lambda r: int(r.info.start_time))
@@ -126,17 +127,17 @@ def _lines(tried: list[Run]) -> int:
 
 
 def _whole(run: Run) -> LearnedLink:
-    found = _taught(run)
-    if found is None:
+    learned = _taught(run)
+    if learned is None:
         raise BackendError(
             f"MLflow run {run.info.run_id!r} does not say which shards it was tuned on: an earlier version made it; "
             "start a new chain under another `name`"
         )
-    return found
+    return learned
 
 
 def _taught(run: Run) -> LearnedLink | None:
-    """What the run holds of its link; None where it was cut before it held all of it."""
+    """The link of a run; None where the run lacks a part, because it was killed while it was opened."""
     place = run.info.run_id
     link, recipe = ledger.load(place, "link.json", Link), ledger.load(place, "recipe.json", Recipe)
     prepared = ledger.load(place, "prepared.json", Prepared)
@@ -146,15 +147,15 @@ def _taught(run: Run) -> LearnedLink | None:
 
 
 def _forgetting(taught: Sequence[LearnedLink], runs: Sequence[Run]) -> ForgettingMatrix | None:
-    """The matrix of these links: rows that were never measured are empty, and the last one's may be still to come."""
+    """The matrix of these links. Rows that were never measured are empty; the last row may be missing."""
     keys, known = tuple(one.key for one in taught), None
     for many in range(len(runs), 0, -1):
-        told = (
+        recorded = (
             ledger.read(runs[many - 1].info.run_id, "forgetting.json")
             if FORGOTTEN in runs[many - 1].data.tags
             else None
         )
-        if told and (read := ForgettingMatrix.model_validate(told)).keys == keys[:many]:
+        if recorded and (read := ForgettingMatrix.model_validate(recorded)).keys == keys[:many]:
             known = read
             break
     scores = known.scores if known else ()
@@ -175,19 +176,20 @@ def _forgetting(taught: Sequence[LearnedLink], runs: Sequence[Run]) -> Forgettin
 
 @contextmanager
 def turn(name: str) -> Iterator[str | None]:
-    """The turn of this chain, until it is given up or its process dies. Yields who else has it, None where nobody has.
+    """Lock this chain. Yields None where it was free, else a description of the holder; then nothing is locked.
 
-    A killed process loses its lock on this machine at once, and its turn among machines some minutes later.
+    Two locks: a file for processes of this machine, freed at once when one dies; and a tag in MLflow for other
+    machines, which expires some minutes after its holder dies.
     """
     folder = settings.local_root() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
+    with ExitStack() as locks:
         other = None
         try:
-            held.enter_context(FileLock(folder / f"chain-{name}.lock", timeout=PATIENCE))
+            locks.enter_context(FileLock(folder / f"chain-{name}.lock", timeout=PATIENCE))
             api = ledger.client()
             place = ledger.experiment(api) or ledger.made(api)
-            held.enter_context(turns.turn(api, place, f"chain.{name}", lasting=True))
+            locks.enter_context(turns.turn(api, place, f"chain.{name}", lasting=True))
         except Timeout:
             other = "another process on this machine"
         except LimitError as limit:

@@ -29,12 +29,12 @@ def finished(key: str) -> Compared | None:
     """The recorded comparison of this key, or None."""
     api = ledger.client()
     place = ledger.experiment(api)
-    found = place and api.search_runs(
+    runs = place and api.search_runs(
         [place], f"tags.`{KEY}` = '{key}' and attributes.status = 'FINISHED'", max_results=1
     )
     try:
-        told = ledger.read(found[0].info.run_id, "compared.json") if found else None
-        return Compared.model_validate(told | {"again": True}) if told else None
+        recorded = ledger.read(runs[0].info.run_id, "compared.json") if runs else None
+        return Compared.model_validate(recorded | {"again": True}) if recorded else None
     except (DamagedError, ValidationError) as error:  # it is made anew; the answers are cached
         log.warning("%s", " ".join(str(error).split()))
         return None
@@ -51,8 +51,8 @@ def next_candidacy(name: str, champion: str | None) -> Candidacy:
 
 def decided(promotion: Promotion) -> None:
     """Say in the run of the comparison what the gate made of it, and on how much evidence."""
-    api, told = ledger.client(), f"{promotion.version} is {promotion.alias}: {promotion.reason}"
-    api.set_tag(promotion.comparison, DECISION, told[:4_000])
+    api, sentence = ledger.client(), f"{promotion.version} is {promotion.alias}: {promotion.reason}"
+    api.set_tag(promotion.comparison, DECISION, sentence[:4_000])
     for name, value in (("evidence", promotion.evidence), ("evidence_needed", promotion.needed)):
         if value is not None:
             api.log_metric(promotion.comparison, name, value)
@@ -70,8 +70,8 @@ def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
         before = compared.candidacy.champion
         now = next_candidacy(compared.recipe, None if before == candidacy.NOBODY else before)
         compared = compared.model_copy(update={"candidacy": now})
-        held = now.model_dump()
-        tags |= {GATE: compared.recipe} | {tag: str(held[key]) for key, tag in PLACE.items()}
+        values = now.model_dump()
+        tags |= {GATE: compared.recipe} | {tag: str(values[key]) for key, tag in PLACE.items()}
     run = api.create_run(ledger.experiment(api) or ledger.made(api), tags=tags | describe.source())
     run_id, now = str(run.info.run_id), get_current_time_millis()
     metrics = [
@@ -82,10 +82,10 @@ def record(compared: Compared, marks: Sequence[Mark]) -> Compared:
         if value is not None
     ]
     names = {f"shardtune.model.{number}": target.name for number, target in enumerate(compared.targets)}
-    told = [RunTag(name, value) for name, value in names.items()]
+    run_tags = [RunTag(name, value) for name, value in names.items()]
     note = "\n".join(f"- {line}" for line in report.headlines(compared))
     api.log_batch(
-        run_id, metrics=metrics, tags=[*told, RunTag(NOTE, note), RunTag("shardtune.recipe", compared.recipe)]
+        run_id, metrics=metrics, tags=[*run_tags, RunTag(NOTE, note), RunTag("shardtune.recipe", compared.recipe)]
     )
     columns = list(Mark.model_fields)
     data = [[m.model_dump(mode="json")[name] for name in columns] for m in marks]

@@ -1,4 +1,4 @@
-"""Describe: what a run says of its link before anything starts: hyperparameters, versions, inputs, commit, parent."""
+"""What a run records before its job starts: hyperparameters, versions, inputs, commit, parent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LIBRARIES = (
     "torch transformers trl peft bitsandbytes unsloth datasets pyarrow prefect mlflow openai google-genai".split()
 )
-LONGEST = 5_000  # characters of a tag or parameter that MLflow surely takes
+LONGEST = 5_000  # characters of a tag or parameter; every MLflow store accepts that many
 
 
 def describe(api: MlflowClient, run_id: str, link: Link, tags: dict[str, str]) -> None:
@@ -33,7 +33,7 @@ def describe(api: MlflowClient, run_id: str, link: Link, tags: dict[str, str]) -
 
     known = _flat(link.tune.model_dump(mode="json"))
     known |= {"style": link.style, "seed": link.seed, "backend": link.backend, "heldout_rows": link.heldout_rows}
-    known |= {f"library.{name}": found for name in LIBRARIES if (found := library(name))}
+    known |= {f"library.{name}": installed for name in LIBRARIES if (installed := library(name))}
     run = api.get_run(run_id)
     new = {name: value for name, value in tags.items() if run.data.tags.get(name) != value}
     api.log_batch(run_id, params=params(run, known), tags=[RunTag(name, value) for name, value in new.items()])
@@ -45,29 +45,29 @@ def describe(api: MlflowClient, run_id: str, link: Link, tags: dict[str, str]) -
 
 
 def params(run: Run, known: Mapping[str, Any]) -> list[Param]:
-    """Those that the run has not got: a parameter cannot change, and what does not decide the result may."""
+    """The parameters that the run does not have yet: MLflow refuses to change one."""
     from mlflow.entities import Param
 
     return [Param(name, str(value)[:LONGEST]) for name, value in known.items() if name not in run.data.params]
 
 
 def tags(link: Link, recipe: str, lines: int | None, near: int | None, parent: str | None) -> dict[str, str]:
-    """What tells this run from others in a list, then what leads to its parent's: MLflow shows it in this order."""
+    """Tags that distinguish this run in a list, then those that lead to its parent; MLflow shows them in this order."""
     model = link.base_model.rstrip("/").rpartition("/")[2] or link.base_model
-    found = {RECIPE: recipe, MODEL: model, SHARDS: link.shards, BACKEND: link.backend}
-    found |= {LINES: str(lines)} if lines is not None else {}
-    found |= {NEAR: str(near)} if near is not None else {}
-    found |= {ENDPOINT: link.endpoint} if link.endpoint else {}
-    found |= {PARENT: link.parent_key} if link.parent_key else {}
-    return found | ({"mlflow.parentRunId": parent} if parent else {})
+    values = {RECIPE: recipe, MODEL: model, SHARDS: link.shards, BACKEND: link.backend}
+    values |= {LINES: str(lines)} if lines is not None else {}
+    values |= {NEAR: str(near)} if near is not None else {}
+    values |= {ENDPOINT: link.endpoint} if link.endpoint else {}
+    values |= {PARENT: link.parent_key} if link.parent_key else {}
+    return values | ({"mlflow.parentRunId": parent} if parent else {})
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
     """Nested hyperparameters under names with points: {"lora": {"r": 8}} is {"lora.r": 8}."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
-    return found
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+    return flat
 
 
 def _input(export: Export) -> DatasetInput:
@@ -95,11 +95,11 @@ def library(name: str) -> str | None:
 @functools.cache
 def source() -> dict[str, str]:
     """What MLflow shows as a run's source and author: this program, its commit where it is a checkout, the account."""
-    found = {"mlflow.source.name": f"shardtune {library('shardtune') or ''}".strip(), "mlflow.source.type": "LOCAL"}
+    values = {"mlflow.source.name": f"shardtune {library('shardtune') or ''}".strip(), "mlflow.source.type": "LOCAL"}
     with suppress(KeyError, OSError):  # an account without a name, as in some containers
-        found["mlflow.user"] = getpass.getuser()
+        values["mlflow.user"] = getpass.getuser()
     call = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     with suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(call, capture_output=True, text=True, timeout=10, env=processes.environment())
-        found |= {"mlflow.source.git.commit": done.stdout.strip()} if done.returncode == 0 else {}
-    return found
+        values |= {"mlflow.source.git.commit": done.stdout.strip()} if done.returncode == 0 else {}
+    return values

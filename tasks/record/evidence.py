@@ -1,4 +1,4 @@
-"""Evidence: what an ended job proves goes into its MLflow run: losses, scores, answers, and the model itself."""
+"""Evidence of a job, written to its MLflow run: losses, scores, answers, and the model itself."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 log = logging.getLogger(__name__)
-DEFAULT = Decoding()  # how a served model answers where nobody says otherwise
+DEFAULT = Decoding()  # of a served model, where its caller sets no parameters
 TRUE = "the row's own text"
 SHOWN = ("question", "before", "after", TRUE, "group", "after_t0", "before_t0", "uid", "line")  # MLflow shows four
 # MLflow orders the charts of a run by name, and puts every name with a slash before those without. So no name has one,
@@ -58,7 +58,7 @@ SPEED = ("seconds", "seconds_per_step", "tokens_per_second", "examples_per_secon
 
 
 def progress(run_id: str, status: JobStatus) -> None:
-    """Take in the state, and the loss points and events that the run has not got yet, each once."""
+    """Record the job's state, and those loss points and events that the run does not have yet."""
     from mlflow.entities import Metric
 
     api = client()
@@ -93,7 +93,7 @@ def _now() -> int:
 
 
 def _tag(api: MlflowClient, run: Run, tags: dict[str, str]) -> None:
-    """Set those tags that have another value, in one go."""
+    """Set the tags whose value changed, in one request."""
     from mlflow.entities import RunTag
 
     new = [RunTag(name, value[:LONGEST]) for name, value in tags.items() if names.value(run.data.tags, name) != value]
@@ -102,17 +102,17 @@ def _tag(api: MlflowClient, run: Run, tags: dict[str, str]) -> None:
 
 
 def wait(run_id: str, until: str, reason: str) -> None:
-    """The provider takes no job now: the run says until when, and goes on being RUNNING."""
+    """Record that the provider accepts no job before `until`. The run stays RUNNING."""
     _stop(run_id, {STATE: "waiting", UNTIL: until}, reason)
 
 
 def lead(run_id: str, flow_run: str | None, job: str | None) -> None:
-    """Addresses of the flow run and of the provider's page of the job: as tags, and as links in the description."""
+    """Record the pages of the flow run and of the provider's job, as tags and as links in the description."""
     api = client()
-    run, found = api.get_run(run_id), {name: at for name, at in ((FLOW_RUN, flow_run), (JOB_PAGE, job)) if at}
+    run, pages = api.get_run(run_id), {name: at for name, at in ((FLOW_RUN, flow_run), (JOB_PAGE, job)) if at}
     link = _link(run_id)
-    about = note.begun(link, run.data.tags | found) if link else note.pages(found)
-    _tag(api, run, found | {NOTE: about})
+    about = note.begun(link, run.data.tags | pages) if link else note.pages(pages)
+    _tag(api, run, pages | {NOTE: about})
 
 
 def fail(run_id: str, state: str, reason: str, usd: float = 0.0) -> None:
@@ -132,7 +132,7 @@ def _stop(run_id: str, tags: dict[str, str], reason: str) -> None:
 
 
 def _link(run_id: str) -> Link | None:
-    """What the run tells of its link; a description does without one that is damaged."""
+    """The link of a run; None where it is damaged, since a description can do without it."""
     try:
         return load(run_id, "link.json", Link)
     except DamagedError as error:
@@ -141,7 +141,7 @@ def _link(run_id: str) -> Link | None:
 
 
 def finish(run_id: str, link: Link, status: JobStatus, quote: Quote, result: Finetuned) -> None:
-    """All evidence of a job that succeeded; then, last, the run is FINISHED."""
+    """Write all evidence of a successful job. The run becomes FINISHED last, so a FINISHED run is complete."""
     progress(run_id, status)
     api = client()
     run = api.get_run(run_id)
@@ -160,14 +160,14 @@ def finish(run_id: str, link: Link, status: JobStatus, quote: Quote, result: Fin
 
 
 def _ends(api: MlflowClient, run: Run, result: Finetuned, last: int) -> list[Metric]:
-    """What was measured before and after, as the first and the last point of a line: held-out loss, and answers."""
+    """Held-out loss and answer scores before and after, as the first and the last point of a line."""
     from mlflow.entities import Metric
 
-    found = {"loss_heldout": (result.heldout_loss.get("before"), result.heldout_loss.get("after"))}
+    ends_of = {"loss_heldout": (result.heldout_loss.get("before"), result.heldout_loss.get("after"))}
     for group, arms in result.scores.items():
-        found[f"sample_chrf_{group}"] = (arms.get("before", {}).get("chrf"), arms.get("after", {}).get("chrf"))
+        ends_of[f"sample_chrf_{group}"] = (arms.get("before", {}).get("chrf"), arms.get("after", {}).get("chrf"))
     metrics, now = [], _now()
-    for name, ends in found.items():
+    for name, ends in ends_of.items():
         had = {(m.step, m.value) for m in api.get_metric_history(run.info.run_id, name)}
         both = zip((0, last), ends, strict=True)
         metrics += [Metric(name, v, now, step) for step, v in both if v is not None and (step, v) not in had]
@@ -175,18 +175,18 @@ def _ends(api: MlflowClient, run: Run, result: Finetuned, last: int) -> list[Met
 
 
 def _once(run: Run, status: JobStatus, result: Finetuned) -> list[Metric]:
-    """What is known once: the price, by which runs can be sorted, and how fast the machine was."""
+    """Metrics with one value: the price, which sorts runs, and the speed of the machine."""
     from mlflow.entities import Metric
 
-    found = {f"system/{name}": status.facts[name] for name in SPEED if isinstance(status.facts.get(name), int | float)}
+    values = {f"system/{name}": status.facts[name] for name in SPEED if isinstance(status.facts.get(name), int | float)}
     usd = result.cost.get("usd")
-    found |= {"usd": usd} if isinstance(usd, int | float) else {}
+    values |= {"usd": usd} if isinstance(usd, int | float) else {}
     now = _now()
-    return [Metric(name, float(value), now, 0) for name, value in found.items() if name not in run.data.metrics]
+    return [Metric(name, float(value), now, 0) for name, value in values.items() if name not in run.data.metrics]
 
 
 def keep(run_id: str, link: Link, model: str | None) -> str | None:
-    """The model as MLflow keeps it, logged once; its URI, or None where there is no model."""
+    """Log the model to MLflow, once. Returns its URI, or None where there is no model."""
     api = client()
     kept = api.get_run(run_id).data.tags.get(KEPT)
     if model and not kept:
@@ -196,18 +196,18 @@ def keep(run_id: str, link: Link, model: str | None) -> str | None:
 
 
 def fetched(uri: str, into: str) -> str | None:
-    """The adapter of a kept model as a folder under `into`, as MLflow hands it out; None for a provider's model."""
+    """Download the adapter of a logged model from MLflow to a folder under `into`; None for a provider's model."""
     import mlflow
     from mlflow.models import Model
 
     mlflow.set_tracking_uri(settings.tracking_uri())
     place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=into))
-    held = Model.load(str(place)).flavors["python_function"]["artifacts"].get("adapter")
-    return str(place / held["path"]) if held else None
+    adapter = Model.load(str(place)).flavors["python_function"]["artifacts"].get("adapter")
+    return str(place / adapter["path"]) if adapter else None
 
 
 def _about(run_id: str, link: Link, model: str) -> dict[str, Any]:
-    """What a served model must know of itself."""
+    """What a served model needs to answer: its recipe, style, tuning and key."""
     recipe = read(run_id, "recipe.json") or {}
     place = store.local((recipe.get("catalogue") or {}).get("uri") or "")
     if place and place.exists():
@@ -216,18 +216,18 @@ def _about(run_id: str, link: Link, model: str) -> dict[str, Any]:
     return about | {"tune": link.tune.model_dump(mode="json")}
 
 
-def forgetting(run_id: str, told: ForgettingMatrix) -> None:
-    """What the link of this run still knows of the shards before it: the matrix, its picture, and the worst drop."""
+def forgetting(run_id: str, matrix: ForgettingMatrix) -> None:
+    """Record how much of earlier shards this link forgot: the matrix, its picture, and the worst drop."""
     api = client()
-    api.log_dict(run_id, store.sealed(told.model_dump(mode="json")), "forgetting.json")
-    api.log_figure(run_id, heat_map(told), "forgetting.png")
-    if told.drops and "worst_drop" not in api.get_run(run_id).data.metrics:
-        api.log_metric(run_id, "worst_drop", max(told.drops.values()))
-    api.set_tag(run_id, FORGOTTEN, told.told if told.forgotten else "")
+    api.log_dict(run_id, store.sealed(matrix.model_dump(mode="json")), "forgetting.json")
+    api.log_figure(run_id, heat_map(matrix), "forgetting.png")
+    if matrix.drops and "worst_drop" not in api.get_run(run_id).data.metrics:
+        api.log_metric(run_id, "worst_drop", max(matrix.drops.values()))
+    api.set_tag(run_id, FORGOTTEN, matrix.told if matrix.forgotten else "")
 
 
 def _costs(status: JobStatus, quote: Quote) -> dict[str, float | None]:
-    """What was expected beside what was billed."""
+    """Quoted beside billed tokens and dollars."""
     billed = status.billed_tokens
     return {
         "quoted_tokens": quote.tokens,
@@ -239,12 +239,12 @@ def _costs(status: JobStatus, quote: Quote) -> dict[str, float | None]:
 
 
 def _is_folder(model: str) -> bool:
-    """Whether the model is files that MLflow can keep, and not the name of one at a provider."""
+    """Whether the model is a folder that MLflow can store, rather than a name at a provider."""
     return model.startswith("/") or "://" in model
 
 
 def _cost(status: JobStatus, quote: Quote) -> str:
-    """What was billed, or the range that was quoted where nobody says yet, in words."""
+    """The bill, or the quoted range where no bill is known, in words."""
     billed = status.facts.get("billed_usd")
     if billed is not None:
         return f"${billed:.2f}"
@@ -258,7 +258,7 @@ TABLES = json.dumps([{"path": f"{name}.json", "type": "table"} for name in ("ans
 
 
 def _tables(api: MlflowClient, run_id: str, result: Finetuned, measured: dict[str, Any]) -> None:
-    """Sample answers and scores as tables that MLflow shows, and the whole result; done twice, it doubles nothing."""
+    """Write sample answers and scores as tables that MLflow shows, and the whole result. Safe to repeat."""
     rows = [row.model_dump(mode="json") | {TRUE: row.content} for row in result.answers]
     answers = {"columns": list(SHOWN), "data": [[row[name] for name in SHOWN] for row in rows]}
     arms = ("before", "after", "before_t0", "after_t0")
@@ -268,8 +268,8 @@ def _tables(api: MlflowClient, run_id: str, result: Finetuned, measured: dict[st
         for name in dict.fromkeys(name for values in known.values() for name in values)
     ]
     facts = measured | {"parity": result.parity.model_dump(mode="json") if result.parity else None}
-    told = {"answers": answers, "scores": {"columns": ["group", "score", *arms], "data": scores}}
-    put(api, run_id, told | {"facts": facts, "result": result.model_dump(mode="json")})
+    tables = {"answers": answers, "scores": {"columns": ["group", "score", *arms], "data": scores}}
+    put(api, run_id, tables | {"facts": facts, "result": result.model_dump(mode="json")})
 
 
 def _model(run_id: str, link: Link, model: str) -> str:

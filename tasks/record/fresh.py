@@ -1,4 +1,4 @@
-"""Fresh: the database of MLflow for a new root, made without waiting for the disk after each of its migrations."""
+"""Create MLflow's SQLite database for a new root without waiting for the disk after each migration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.core import settings, store
 
 
 def lock() -> FileLock:
-    """Held while tables are made: MLflow does not look whether another process is making them."""
+    """A lock to hold while tables are created: MLflow does not check whether another process is creating them."""
     folder = settings.local_root() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / "mlflow.lock")

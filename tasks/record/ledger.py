@@ -1,6 +1,6 @@
-"""Ledger: the MLflow run of a link, found by its tag `shardtune.key`; one run per key, whoever opens it.
+"""Ledger: the MLflow run of a link, found by its tag `shardtune.key`. One key has one run, whichever process opens it.
 
-Everything here may be done twice and leaves the same run.
+Every function here is idempotent: a process may be killed after any line and the next one repeats the call.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ for noisy in ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.utils"):
 
 
 def client() -> MlflowClient:
-    """A client of the store that the settings name. Only who needs one imports MLflow: that takes seconds."""
+    """A client of the store that the settings name. MLflow is imported here, not above: its import takes seconds."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DatabaseError
@@ -58,41 +58,44 @@ def client() -> MlflowClient:
                 raise DamagedError(
                     f"MLflow's database {uri.removeprefix('sqlite:///')!r} cannot be used "
                     f"({str(error).splitlines()[0]}): put back a backup by `shardtune restore`, or move the file away "
-                    "to begin without records"
+                    "to start without records"
                 ) from error
         _made.add(uri)
     return MlflowClient(tracking_uri=uri)
 
 
-_made: set[str] = set()  # stores that this process has seen in order
+_made: set[str] = set()  # SQLite stores that this process has opened once without an error
 
 
 def experiment(api: MlflowClient) -> str | None:
-    """The id of our experiment, where there is one."""
-    found = api.get_experiment_by_name(EXPERIMENT)
-    return found.experiment_id if found else None
+    """The id of shardtune's experiment; None where no run was recorded yet."""
+    ours = api.get_experiment_by_name(EXPERIMENT)
+    return ours.experiment_id if ours else None
 
 
 def run_of(key: str) -> Run | None:
-    """The run of `key`, or None; the first, where two machines made one at the same moment."""
+    """The run of `key`, or None. Where two machines made one at the same moment, the older one counts."""
     api = client()
     place = experiment(api)
     if place is None:
         return None
     first = ["attributes.start_time ASC"]
-    found = api.search_runs([place], f"tags.`{KEY}` = '{key}'", max_results=1, order_by=first)
-    return found[0] if found else None
+    runs = api.search_runs([place], f"tags.`{KEY}` = '{key}'", max_results=1, order_by=first)
+    return runs[0] if runs else None
 
 
 class ExportOrigin(NamedTuple):
-    """What is kept of where a link's examples come from: the shards that it is tuned on, and near duplicates."""
+    """The shards that a link is tuned on, and their near duplicates in the holdout; recorded in its run."""
 
     prepared: Prepared
     overlap: Overlap
 
 
 class MlflowLedger:
-    """The ledger of `tasks.backends.lifecycle`: one run per key, with every attempt in its history."""
+    """The ledger that `tasks.backends.lifecycle` writes to: one run per key, with every attempt in its history.
+
+    The lifecycle knows no MLflow; it calls `turn`, `open`, `job` and `record` of whatever ledger it is given.
+    """
 
     def __init__(
         self, recipe: Recipe, questions: Exam, quote: Quote | None = None, beside: ExportOrigin | None = None
@@ -103,14 +106,14 @@ class MlflowLedger:
 
     @staticmethod
     def turn(key: str) -> AbstractContextManager[None]:
-        """Held by one machine at a time."""
+        """A mutex on `key` among machines: only one may start its job at a time."""
         api = client()
         return turns.turn(api, experiment(api) or made(api), key)
 
     def open(self, link: Link, anew: bool = False) -> str:
-        """The run of this link's key; made, RUNNING and with all that is known before the start, if there is none.
+        """The id of the run of this link's key. Creates it RUNNING, with everything known before the job starts.
 
-        `anew` puts the job there is among the run's ended attempts and makes the run RUNNING again.
+        `anew` moves the recorded job to the run's ended attempts and sets the run RUNNING again.
         """
         api, run = client(), run_of(link.key)
         if run is not None and anew:
@@ -125,8 +128,10 @@ class MlflowLedger:
             run = api.create_run(place, tags={STATE: "intended"} | shown | own | describe.source())
         run_id = str(run.info.run_id)
         describe.describe(api, run_id, link, shown)
-        held = {"link": link} | self.documents
-        put(api, run_id, {name: value.model_dump(mode="json") for name, value in held.items() if value is not None})
+        documents = {"link": link} | self.documents
+        put(
+            api, run_id, {name: value.model_dump(mode="json") for name, value in documents.items() if value is not None}
+        )
         return run_id
 
     def _shown(self, link: Link, parent: str | None) -> dict[str, str]:
@@ -136,14 +141,14 @@ class MlflowLedger:
 
     @staticmethod
     def job(key: str) -> Job | None:
-        """The job recorded in the run's tag."""
+        """The job recorded for this key; None where none was started, or its start was not recorded."""
         run = run_of(key)
-        told = run.data.tags.get(JOB) if run else None
-        return Job.model_validate_json(told) if told else None
+        recorded = run.data.tags.get(JOB) if run else None
+        return Job.model_validate_json(recorded) if recorded else None
 
     @staticmethod
     def record(job: Job) -> None:
-        """Keep `job` in the run's tag; a run that had ended is RUNNING again."""
+        """Record `job` in its run. A run that had ended becomes RUNNING again."""
         api, run = client(), run_id(job.key)
         api.set_tag(run, JOB, job.model_dump_json())
         if api.get_run(run).info.status != "RUNNING":
@@ -151,36 +156,39 @@ class MlflowLedger:
 
 
 def made(api: MlflowClient) -> str:
-    """The id of our experiment, made where there is none."""
+    """Create shardtune's experiment and return its id; the id of the existing one where another process was faster."""
     from mlflow.exceptions import MlflowException
 
     kind = {"mlflow.experimentKind": "finetuning"}  # which of MLflow's views opens first
     try:
         return str(api.create_experiment(EXPERIMENT, artifact_location=settings.artifact_location(), tags=kind))
     except MlflowException:
-        there = experiment(api)  # made by another process, a moment ago
+        there = experiment(api)  # another process created it a moment ago
         if there is None:
             raise
         return there
 
 
 def finished(key: str) -> Finetuned | None:
-    """The recorded result of a key whose run is FINISHED and whose model is still there, or None."""
+    """The recorded result of `key`, if its run is FINISHED and its model still exists; else None.
+
+    A damaged record counts as none: the job still exists, so its evidence is written again.
+    """
     run = next(iter(reader.rows(reader.Wanted(value=key), patient=True)), None)
     if run is None or run.status != "FINISHED":
         return None
     try:
         kept = reader.artifact(run, "result.json")
-        told = read(run.run_id, "result.json") if kept is None else _opened(run.run_id, "result.json", kept)
-        result = Finetuned.model_validate(told | {"trained": False}) if told else None
-    except (DamagedError, ValidationError) as error:  # the evidence is made anew from the job
+        values = read(run.run_id, "result.json") if kept is None else _opened(run.run_id, "result.json", kept)
+        result = Finetuned.model_validate(values | {"trained": False}) if values else None
+    except (DamagedError, ValidationError) as error:
         log.warning("%s", " ".join(str(error).split()))
         return None
     return result if result and _there(result) else None
 
 
 def _there(result: Finetuned) -> bool:
-    """Whether a model that lies in a folder still stands; a provider's model is known by its name alone."""
+    """Whether a model in a folder is intact. A provider's model has only a name here, so it counts as there."""
     model = result.model
     return model is not None and (not (model.startswith("/") or "://" in model) or stands(model, result.model_digest))
 
@@ -192,7 +200,7 @@ def spent(key: str) -> float:
 
 
 def waiting(key: str) -> str | None:
-    """Until when the start of `key` waits for its provider (ISO 8601, UTC); None where it does not."""
+    """Time until which the start of `key` waits for its provider (ISO 8601, UTC); None where it does not wait."""
     run = run_of(key)
     return run.data.tags.get(UNTIL) if run and names.value(run.data.tags, STATE) == "waiting" else None
 
@@ -205,49 +213,49 @@ def taken(key: str) -> bool:
 
 
 def leave(key: str, by: str) -> None:
-    """Note that nobody waits for the job of `key`: whoever sweeps goes on with its chain, by the flow that left it."""
+    """Record that no process waits for the job of `key`. A sweep then resumes its chain with the flow `by`."""
     client().set_tag(run_id(key), UNATTENDED, by)
 
 
 def left(key: str) -> str | None:
-    """The flow that left the job of `key` to a sweep; None where somebody waits for it."""
+    """The flow that left the job of `key` to a sweep; None where a process waits for it."""
     run = run_of(key)
     return (run.data.tags.get(UNATTENDED) or None) if run else None
 
 
 def put(api: MlflowClient, run_id: str, values: Mapping[str, Any]) -> None:
-    """Write values as JSON artifacts of a run, each under its name and `.json`, in one go."""
+    """Write each value as the JSON artifact `NAME.json` of a run, in one upload."""
     with tempfile.TemporaryDirectory() as folder:
         for name, value in values.items():
-            if isinstance(value, dict) and "columns" not in value:  # MLflow's own tables stay as it wants them
+            if isinstance(value, dict) and "columns" not in value:  # MLflow reads its tables itself, without our digest
                 value = store.sealed(value)
             Path(folder, f"{name}.json").write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
         api.log_artifacts(run_id, folder)
 
 
 def read(run_id: str, name: str) -> Any:
-    """A JSON artifact of a run; None where the run has none of that name. DamagedError where it is not as written."""
+    """A JSON artifact of a run; None where the run has none of that name. DamagedError where its digest differs."""
     if name not in {a.path for a in client().list_artifacts(run_id)}:
         return None
     return _opened(run_id, name, text(run_id, name))
 
 
-def _opened(run_id: str, name: str, told: str | bytes) -> Any:
+def _opened(run_id: str, name: str, content: str | bytes) -> Any:
     try:
-        return store.opened(told)
+        return store.opened(content)
     except (ValueError, RecursionError) as error:
         raise _damaged(run_id, name, str(error)) from error
 
 
 def load(run_id: str, name: str, model: type[M]) -> M | None:
-    """A JSON artifact of a run as `model`, or None; DamagedError where it is not as written or of another version."""
-    told = read(run_id, name)
-    if told is None:
+    """A JSON artifact of a run as `model`, or None. DamagedError where its digest differs or `model` rejects it."""
+    values = read(run_id, name)
+    if values is None:
         return None
-    if not told:  # a model whose fields all have defaults would take it for one of those
+    if not values:  # `{}` would validate as a model whose fields all have defaults
         raise _damaged(run_id, name, "it is empty")
     try:
-        return model.model_validate(told)
+        return model.model_validate(values)
     except ValidationError as error:  # pydantic's own text is several lines, with the value in it
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -262,13 +270,13 @@ def _damaged(run_id: str, name: str, reason: str) -> DamagedError:
 
 
 def text(run_id: str, name: str) -> str:
-    """A text artifact of a run, which must be there."""
+    """A text artifact of a run. Raises MlflowException where it is missing."""
     with tempfile.TemporaryDirectory() as folder:
         return Path(client().download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
 
 
 class Known(NamedTuple):
-    """All that a run holds of its link: enough to finish it in any later process. No job where none was recorded."""
+    """Everything a later process needs to finish a link. `job` is None where none was recorded."""
 
     link: Link
     recipe: Recipe
@@ -278,9 +286,9 @@ class Known(NamedTuple):
 
 
 def known(key: str) -> Known | None:
-    """What the run of `key` holds; None where there is none, or it was cut before it held all that a start needs.
+    """What the run of `key` holds; None where there is no run, or it lacks what a start needs.
 
-    DamagedError where some of it cannot be read: nobody may take its job for one that was never started.
+    Raises DamagedError where a part cannot be read. Returning None there would mean "never started", and a second job.
     """
     run = run_of(key)
     if run is None:
@@ -294,13 +302,13 @@ def known(key: str) -> Known | None:
 
 
 def unfinished() -> list[str]:
-    """Keys of the runs that are not ended."""
+    """Keys of all runs that are still RUNNING."""
     api = client()
     place = experiment(api)
     if place is None:
         return []
-    found = api.search_runs([place], f"tags.`{KEY}` != '' and attributes.status = 'RUNNING'")
-    return [run.data.tags[KEY] for run in found]
+    runs = api.search_runs([place], f"tags.`{KEY}` != '' and attributes.status = 'RUNNING'")
+    return [run.data.tags[KEY] for run in runs]
 
 
 def run_id(key: str) -> str:
@@ -312,22 +320,22 @@ def run_id(key: str) -> str:
 
 
 def whole(key: str) -> str:
-    """The whole key that `key`, or its beginning (8 hex digits in every name, at least 4), stands for.
+    """Complete a key from its first digits (at least 4; run names show 8).
 
-    Raises AnswerError where no run has such a key, and where several have: it lists them.
+    Raises AnswerError where no run or several runs match; the message lists those.
     """
     if not KEYS.fullmatch(key):
         raise AnswerError(f"{key!r} is not a key: give 4 to 32 hex digits; `shardtune status` lists open jobs")
     api = client()
     place = experiment(api)
     runs = api.search_runs([place], f"tags.`{KEY}` LIKE '{key}%'") if place else []
-    found = {run.data.tags[KEY]: run.info.run_name for run in runs}
-    if not found:
-        raise AnswerError(f"no MLflow run has a key that begins with {key!r}: `shardtune status` lists open jobs")
-    if len(found) > 1:
-        several = ", ".join(f"{whole} ({name})" for whole, name in sorted(found.items()))
-        raise AnswerError(f"{key!r} begins several keys: give more of it: {several}")
-    return next(iter(found))
+    names_by_key = {run.data.tags[KEY]: run.info.run_name for run in runs}
+    if not names_by_key:
+        raise AnswerError(f"no MLflow run has a key that starts with {key!r}: `shardtune status` lists open jobs")
+    if len(names_by_key) > 1:
+        several = ", ".join(f"{whole} ({name})" for whole, name in sorted(names_by_key.items()))
+        raise AnswerError(f"{key!r} matches several keys, give more digits: {several}")
+    return next(iter(names_by_key))
 
 
 def job_id(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Lineage: where a model comes from, and which models a product went into, read back from what the runs hold."""
+"""Lineage: the history of a model, and the models that were trained on a product, read back from MLflow runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-class LinkTold(Frozen):
+class LinkHistory(Frozen):
     """One link of a model's history. `shards` and `exports` are their records as they were then."""
 
     key: str
@@ -51,10 +51,10 @@ class Version(Frozen):
 
 
 class Explained(Frozen):
-    """All that is known of a model: its links, first to last, its verdicts, and its names in the registry."""
+    """The history of a model: its links, first to last, its verdicts, and its names in the registry."""
 
     model: str
-    links: tuple[LinkTold, ...]
+    links: tuple[LinkHistory, ...]
     verdicts: tuple[str, ...]
     versions: tuple[Version, ...]
 
@@ -76,9 +76,9 @@ class Trained(Frozen):
 
 def explain(spec: str) -> Explained:
     """Shards -> rows -> exports -> jobs -> metrics -> verdicts -> aliases of the model that `spec` names."""
-    found, _ = registry.target(spec)
-    links: list[LinkTold] = []
-    key: str | None = found.key
+    target, _ = registry.target(spec)
+    links: list[LinkHistory] = []
+    key: str | None = target.key
     while key:
         run = ledger.run_of(key)
         if run is None:
@@ -86,18 +86,21 @@ def explain(spec: str) -> Explained:
         links.insert(0, _link(run))
         key = links[0].parent
     return Explained(
-        model=spec, links=tuple(links), verdicts=_verdicts(str(found.key)), versions=tuple(versions(str(found.run_id)))
+        model=spec,
+        links=tuple(links),
+        verdicts=_verdicts(str(target.key)),
+        versions=tuple(versions(str(target.run_id))),
     )
 
 
-def _link(run: Run) -> LinkTold:
+def _link(run: Run) -> LinkHistory:
     run_id, tags = run.info.run_id, run.data.tags
     link = ledger.load(run_id, "link.json", Link)
     if link is None:
-        raise AnswerError(f"MLflow run {run_id!r} does not hold its link: run the command again that started it")
+        raise AnswerError(f"MLflow run {run_id!r} has no link.json: run the command again that started it")
     prepared, result = ledger.read(run_id, "prepared.json") or {}, ledger.read(run_id, "result.json") or {}
     near = names.value(tags, names.NEAR)
-    return LinkTold(
+    return LinkHistory(
         key=link.key,
         mlflow_run_id=run_id,
         recipe=names.value(tags, names.RECIPE, link.name),
@@ -124,13 +127,13 @@ def _verdicts(key: str) -> tuple[str, ...]:
     """Every recorded verdict over another model, newest first."""
     api = ledger.client()
     place = ledger.experiment(api)
-    found: list[str] = []
+    sentences: list[str] = []
     for run in api.search_runs([str(place)], f"tags.`{comparisons.KEY}` != '' and attributes.status = 'FINISHED'"):
         compared = Compared.model_validate(ledger.read(run.info.run_id, "compared.json"))
         names = {t.name for t in compared.targets if t.key == key}
         mine = {arm for name in names for arm in (name, f"{name} + retrieval")}
-        found += [told(v) for v in compared.verdicts if v.new in mine and v.old not in mine and v.measure != GUARD]
-    return tuple(dict.fromkeys(found))
+        sentences += [told(v) for v in compared.verdicts if v.new in mine and v.old not in mine and v.measure != GUARD]
+    return tuple(dict.fromkeys(sentences))
 
 
 def versions(run_id: str) -> list[Version]:
@@ -139,16 +142,16 @@ def versions(run_id: str) -> list[Version]:
 
     api = ledger.client()
     try:
-        held = api.search_model_versions(f"run_id = '{run_id}'")
+        registered = api.search_model_versions(f"run_id = '{run_id}'")
     except MlflowException:
         return []
-    found = []
-    for version in held:
+    listed = []
+    for version in registered:
         names = api.get_registered_model(version.name).aliases
         mine = tuple(sorted(name for name, number in names.items() if str(number) == str(version.version)))
         reason = version.tags.get(aliases.REASON, "")
-        found.append(Version(name=f"{version.name}/{version.version}", aliases=mine, reason=reason))
-    return found
+        listed.append(Version(name=f"{version.name}/{version.version}", aliases=mine, reason=reason))
+    return listed
 
 
 def who_trained_on(uid: str) -> tuple[Trained, ...]:
@@ -159,12 +162,12 @@ def who_trained_on(uid: str) -> tuple[Trained, ...]:
     children: dict[str, list[Run]] = {}
     for run in runs:
         children.setdefault(run.data.tags.get(PARENT, ""), []).append(run)
-    found = []
+    trained = []
     for run in runs:
         link = ledger.load(run.info.run_id, "link.json", Link)
         for export in link.train if link else ():
-            found += [_trained(run, export, *where, children) for where in _where(export, uid)]
-    return tuple(found)
+            trained += [_trained(run, export, *where, children) for where in _where(export, uid)]
+    return tuple(trained)
 
 
 def _where(export: Export, uid: str) -> list[tuple[int, int]]:

@@ -1,6 +1,6 @@
-"""Note: the description of a run, which MLflow shows on its first page: what was tuned, what came of it, where to look.
+"""Note: the description that MLflow shows on the first page of a run: what was tuned, the result, and where to look.
 
-MLflow renders it as Markdown. Products, questions and answers are text from outside: nothing of them is markup here.
+MLflow renders it as Markdown. Products, questions and answers come from outside, so every character of them is escaped.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def begun(link: Link, tags: Mapping[str, str]) -> str:
 
 
 def stopped(reason: str, link: Link | None, tags: Mapping[str, str]) -> str:
-    """Why the run waits or ended without a model; the reason stands first."""
-    about = f"Was to tune {_what(link, tags)}." if link else ""
+    """Why the run waits or failed; the reason stands first."""
+    about = f"It was to tune {_what(link, tags)}." if link else ""
     return "\n\n".join(text for text in (reason, about, pages(tags)) if text)
 
 
@@ -52,8 +52,8 @@ def ended(result: Finetuned, link: Link, tags: Mapping[str, str], runs: str, fac
 
 def pages(tags: Mapping[str, str]) -> str:
     """Links to the flow run and to the provider's page of the job."""
-    found = {"The flow run in Prefect": value(tags, FLOW_RUN), "The job at its provider": value(tags, JOB_PAGE)}
-    return " · ".join(f"[{words}]({address})" for words, address in found.items() if address)
+    links = {"The flow run in Prefect": value(tags, FLOW_RUN), "The job at its provider": value(tags, JOB_PAGE)}
+    return " · ".join(f"[{words}]({address})" for words, address in links.items() if address)
 
 
 def _what(link: Link, tags: Mapping[str, str]) -> str:
@@ -89,4 +89,4 @@ def cell(text: str) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     short = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
     # As entities: a backslash does not keep every renderer from making links of bare addresses or HTML of tags.
-    return re.sub(r"[^\w\s.,;?()%$'…-]", lambda found: f"&#{ord(found[0])};", short)
+    return re.sub(r"[^\w\s.,;?()%$'…-]", lambda match: f"&#{ord(match[0])};", short)

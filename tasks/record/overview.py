@@ -1,4 +1,4 @@
-"""Overview: which links' runs are open, and which failed lately; `shardtune status` shows them."""
+"""Runs of links that are open, and that failed lately, for `shardtune status`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.record.reader import RunRow, Wanted, rows
 
 
 class OpenRun(NamedTuple):
-    """One MLflow run of a link. `state` is the ledger's word for it."""
+    """One MLflow run of a link; `state` is that of its job."""
 
     key: str
     run_id: str
@@ -23,17 +23,17 @@ class OpenRun(NamedTuple):
 
 
 def open_runs() -> list[OpenRun]:
-    """The runs that are not ended, oldest first."""
-    return [_held(row) for row in rows(Wanted("RUNNING"))]
+    """All RUNNING runs, oldest first."""
+    return [_open_run(row) for row in rows(Wanted("RUNNING"))]
 
 
 def failed_runs(days: int) -> list[OpenRun]:
     """The runs that failed in the last `days`, oldest first."""
     since = int((datetime.now(UTC) - timedelta(days=days)).timestamp() * 1000)
-    return [_held(row) for row in rows(Wanted("FAILED", since))]
+    return [_open_run(row) for row in rows(Wanted("FAILED", since))]
 
 
-def _held(row: RunRow) -> OpenRun:
+def _open_run(row: RunRow) -> OpenRun:
     tags, uri = row.tags, settings.pages()
     waits = (
         f"its provider takes no job before {tags[UNTIL]}" if value(tags, STATE) == "waiting" and tags.get(UNTIL) else ""

@@ -1,4 +1,7 @@
-"""Owing: what comes after a link that nobody waits for is owed until it is done, whoever is killed meanwhile."""
+"""Follow-up work (next link, promotion) after a link that no process waits for.
+
+It is recorded before the run ends, so that a later sweep completes it after a crash.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ from tasks.record.reader import Wanted, rows
 
 
 def owe(key: str) -> None:
-    """Note, before the run of `key` ends, that a sweep goes on from it: an ended run is no longer looked at."""
+    """Record that work follows the link of `key`. Call it before the run ends: a sweep looks at open runs only."""
     ledger.client().set_tag(ledger.run_id(key), OWING, "owed")
 
 
 def owed() -> list[str]:
-    """Keys of the runs that ended well and that nobody went on from yet."""
+    """Keys of the runs that succeeded and whose follow-up work is not done yet."""
     return [run.tags[KEY] for run in rows(Wanted("FINISHED", tag=OWING, value="owed"), patient=True)]
 
 
 def done(keys: Iterable[str]) -> None:
-    """Note that what follows is done, or that it is refused for good."""
+    """Record that the follow-up work of these keys is done, or refused for good."""
     for key in {*keys} & {*owed()}:
         ledger.client().set_tag(ledger.run_id(key), OWING, "done")

@@ -1,7 +1,7 @@
-"""Reader: runs of links as MLflow keeps them, read without importing MLflow, which takes seconds.
+"""Reader: runs of links, read without importing MLflow, because that import takes seconds.
 
-By its REST API, or from the SQLite file of the root. Any other store, or a file of another version, is left to MLflow's
-client. Nothing is written here: that is `ledger` and `evidence`.
+It uses MLflow's REST API or the SQLite file of the root. Any other store, or a file of another version, is read by
+MLflow's own client. Only `ledger` and `evidence` write.
 """
 
 from __future__ import annotations
@@ -52,30 +52,34 @@ class Wanted(NamedTuple):
 
 
 def rows(wanted: Wanted, patient: bool = False) -> list[RunRow]:
-    """The runs of our experiment that are wanted, oldest first.
+    """The wanted runs of shardtune's experiment, oldest first.
 
-    Where MLflow gives no answer, `patient` asks its client, which tries again for minutes; else ServiceError.
+    Where MLflow does not answer, `patient` retries for minutes by MLflow's client; otherwise ServiceError.
     """
     uri = settings.tracking_uri()
     try:
         if _plain(uri):
-            found = list(_at_server(uri.rstrip("/"), wanted))
+            listed = list(_at_server(uri.rstrip("/"), wanted))
         elif uri.startswith("sqlite:///"):
-            found = list(_in_file(Path(uri.removeprefix("sqlite:///").partition("?")[0]), wanted))
+            listed = list(_in_file(Path(uri.removeprefix("sqlite:///").partition("?")[0]), wanted))
         else:
-            found = list(_by_client(wanted))
+            listed = list(_by_client(wanted))
     except sqlite3.DatabaseError:  # a file of another version, or a damaged one, which it names
-        found = list(_by_client(wanted))
+        listed = list(_by_client(wanted))
     except (OSError, ValueError) as error:
         if patient:
             return sorted(_by_client(wanted), key=lambda row: row.start)
-        raise ServiceError(f"MLflow at {uri!r} gave no answer ({error}): is it the one you mean?") from error
-    return sorted(found, key=lambda row: row.start)
+        raise ServiceError(
+            f"MLflow at {uri!r} does not answer ({error}): check MLFLOW_TRACKING_URI, and that the server is running"
+        ) from error
+    return sorted(listed, key=lambda row: row.start)
 
 
 def artifact(row: RunRow, name: str) -> bytes | None:
     """A file among the artifacts of a run; None where there is none, or where only MLflow's client can read it."""
-    if row.artifacts.startswith(PROXIED):  # a path under the server's own folder, whose address it does not tell
+    if row.artifacts.startswith(
+        PROXIED
+    ):  # a path below the server's own folder; only the server knows that folder's address
         uri = settings.tracking_uri()
         place = quote(f"{row.artifacts.removeprefix(PROXIED).lstrip('/')}/{name}")
         with suppress(OSError):
@@ -91,15 +95,15 @@ def experiment_of(run_id: str) -> str:
     uri = settings.tracking_uri()
     if _plain(uri):
         with suppress(OSError, ValueError):
-            told = json.loads(_ask(f"{uri.rstrip('/')}/api/2.0/mlflow/runs/get?run_id={quote(run_id)}"))
-            return str(told["run"]["info"]["experiment_id"])
+            answer = json.loads(_ask(f"{uri.rstrip('/')}/api/2.0/mlflow/runs/get?run_id={quote(run_id)}"))
+            return str(answer["run"]["info"]["experiment_id"])
     from tasks.record import ledger
 
     return str(ledger.client().get_run(run_id).info.experiment_id)
 
 
 def _plain(uri: str) -> bool:
-    """Whether urllib can speak to it: a login in an address, tokens and certificates are for MLflow's client."""
+    """Whether urllib can read this server. Logins in the address, tokens and certificates need MLflow's client."""
     return uri.startswith("http://") and "@" not in uri and not any(os.environ.get(name) for name in TOKENS)
 
 
@@ -122,13 +126,13 @@ def _in_file(path: Path, wanted: Wanted) -> Iterator[RunRow]:
 
 def _at_server(uri: str, wanted: Wanted) -> Iterator[RunRow]:
     try:
-        told = json.loads(_ask(f"{uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"))
+        experiment = json.loads(_ask(f"{uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"))
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return
         raise
     body = {
-        "experiment_ids": [told["experiment"]["experiment_id"]],
+        "experiment_ids": [experiment["experiment"]["experiment_id"]],
         "filter": _filter(wanted),
         "max_results": PAGE,
     }

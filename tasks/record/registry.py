@@ -41,8 +41,10 @@ def target(spec: str, name: str | None = None) -> tuple[Target, Recipe]:
     link = ledger.load(run.info.run_id, "link.json", Link)
     own = ledger.read(run.info.run_id, "recipe.json")
     if result is None or link is None or not own:
-        raise AnswerError(f"model {spec!r}: run {run.info.run_id!r} has no tuned model yet: finish it with finetune")
-    found = Target(
+        raise AnswerError(
+            f"model {spec!r}: run {run.info.run_id!r} has no tuned model yet: finish it with `shardtune finetune`"
+        )
+    target_model = Target(
         name=f"{own['name']} {result.key[:8]}" if ledger.KEYS.fullmatch(spec) or spec.startswith("run:") else spec,
         tune=link.tune,
         style=link.style,
@@ -54,11 +56,11 @@ def target(spec: str, name: str | None = None) -> tuple[Target, Recipe]:
         version=version,
         simulated=result.simulated,
     )
-    return found, Recipe.model_validate(own)
+    return target_model, Recipe.model_validate(own)
 
 
 def _run(spec: str, name: str | None) -> tuple[Run, str | None]:
-    """The run behind a name, and the registered version that led to it."""
+    """The run that `spec` names, and the registered version where `spec` is one."""
     from mlflow.exceptions import MlflowException
 
     api = ledger.client()
@@ -74,13 +76,13 @@ def _run(spec: str, name: str | None) -> tuple[Run, str | None]:
         raise AnswerError(f"model {spec!r} is not a name: base, run:ID, KEY, champion, NAME@champion or NAME/VERSION")
     try:
         if named["model"]:
-            held = api.get_model_version(named["model"], named["version"])
+            registered = api.get_model_version(named["model"], named["version"])
         else:
             found = named["name"] or name or _only(named["alias"])
-            held = api.get_model_version_by_alias(found, named["alias"])
+            registered = api.get_model_version_by_alias(found, named["alias"])
     except MlflowException as error:
         raise AnswerError(f"model {spec!r} is not registered: `shardtune finetune --promote` registers one") from error
-    return api.get_run(str(held.run_id)), f"{held.name}/{held.version}"
+    return api.get_run(str(registered.run_id)), f"{registered.name}/{registered.version}"
 
 
 def _only(alias: str) -> str:

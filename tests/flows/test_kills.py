@@ -163,5 +163,5 @@ def test_a_link_that_fails_ends_its_run_with_the_reason(place):
 
 
 def test_an_unknown_key_cannot_be_cancelled(place):
-    with pytest.raises(AnswerError, match=r"no MLflow run has a key that begins with .*shardtune status"):
+    with pytest.raises(AnswerError, match=r"no MLflow run has a key that starts with .*shardtune status"):
         cancel("0" * 32)

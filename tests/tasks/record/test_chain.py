@@ -188,7 +188,7 @@ def elsewhere(until: datetime) -> None:
 def test_another_machine_has_the_turn_as_long_as_it_says_that_it_lives():
     elsewhere(datetime.now(UTC) + timedelta(minutes=1))
     with chain.turn("shop") as other:
-        assert "'other:/root' is at work on 'chain.shop'" in other
+        assert "'other:/root' is working on 'chain.shop'" in other
     elsewhere(datetime.now(UTC) - timedelta(seconds=1))
     with chain.turn("shop") as other:
         assert other is None

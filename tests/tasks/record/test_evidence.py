@@ -52,7 +52,7 @@ def test_a_run_that_did_not_succeed_ends_with_the_reason(opened, state, ended):
     run = ledger.client().get_run(opened)
     assert run.info.status == ended
     assert run.data.tags["reason"] == "loss is nan at step 3"
-    assert run.data.tags["mlflow.note.content"].startswith("loss is nan at step 3\n\nWas to tune `base` on shard 0")
+    assert run.data.tags["mlflow.note.content"].startswith("loss is nan at step 3\n\nIt was to tune `base` on shard 0")
 
 
 def test_a_success_leaves_all_its_evidence(opened):

@@ -127,7 +127,7 @@ def test_one_machine_at_a_time_starts_a_key(book, monkeypatch):
         assert not ledger.taken("k")  # it is ours
         monkeypatch.setattr(turns, "_place", lambda: "another:/root")
         assert ledger.taken("k") and not ledger.taken("other")
-        with pytest.raises(LimitError, match="is at work on 'k'"), book.turn("k"):
+        with pytest.raises(LimitError, match="is working on 'k'"), book.turn("k"):
             pass
         monkeypatch.undo()
     assert not ledger.taken("k")

@@ -78,5 +78,5 @@ def test_a_damaged_file_is_named(tmp_path, monkeypatch):
 
 def test_a_server_that_is_away_is_named(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9.*gave no answer"):
+    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9.*does not answer"):
         overview.open_runs()
