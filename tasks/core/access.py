@@ -1,8 +1,8 @@
-"""Access: the password of a root, and what each process is given of it.
+"""Access: the password of a root, and the variables by which each process gets it.
 
-The first `up` (or the first command that starts a server of this root) makes a password. It is kept in `access.json`
-under the root's local folder, readable by its owner alone, and every later command of this root reads it there. Nobody
-else gets it: no command line, no log, no recipe, no server that is not of this root.
+The first `up` (or the first command that starts a server of this root) makes a password. `access.json` in the root's
+local folder keeps it, readable by its owner alone; every later command of this root reads it there. It never appears on
+a command line, in a log or a recipe, and no server of another root receives it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tasks.core import settings
 from tasks.core.errors import ServiceError
 
 USER = "admin"
-OWN = "PREFECT_SERVER_API_AUTH_STRING"  # a person who sets it has chosen the login of the Prefect server
+OWN = "PREFECT_SERVER_API_AUTH_STRING"  # set by a person who chooses the login of the Prefect server
 # What a process needs to talk to the servers of this root. A process that does not (a trainer) is started without them.
 CLIENT = ("PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
@@ -33,12 +33,12 @@ class Access(NamedTuple):
 
 
 def path() -> Path:
-    """Where the password is kept."""
+    """The file of the password."""
     return settings.local_root() / "access.json"
 
 
 def known() -> Access | None:
-    """What was made before; None where there is nothing yet. ServiceError where the file cannot be trusted."""
+    """The existing logins; None where none were made yet. ServiceError where other accounts can read the file."""
     try:
         with path().open(encoding="utf-8") as stream:
             about, text = os.fstat(stream.fileno()), stream.read()
@@ -46,11 +46,11 @@ def known() -> Access | None:
         return None
     except OSError as error:
         raise ServiceError(
-            f"the password {str(path())!r} cannot be read: {error.strerror}: use your own root"
+            f"the password file {str(path())!r} cannot be read ({error.strerror}): use a root of your own"
         ) from error
     if (os.getuid() and about.st_uid != os.getuid()) or about.st_mode & 0o077:
         raise ServiceError(
-            f"the password {str(path())!r} can be read or was written by another account: "
+            f"another account can read or wrote the password file {str(path())!r}: "
             "remove the file and run `shardtune up` again, which makes a new one"
         )
     try:
@@ -58,13 +58,13 @@ def known() -> Access | None:
         return Access(prefect=str(kept["prefect"]), password=str(kept["password"]))
     except (ValueError, TypeError, KeyError) as error:
         raise ServiceError(
-            f"the password {str(path())!r} is damaged: remove the file and run `shardtune up` again, "
+            f"the password file {str(path())!r} is damaged: remove the file and run `shardtune up` again, "
             "which makes a new one"
         ) from error
 
 
 def made() -> Access:
-    """What is known, made where there is nothing yet: the same for all processes that start at once.
+    """The logins, made where there are none yet; processes that start at once get the same ones.
 
     A login that the environment names for the Prefect server (OWN) is kept with it, for the commands of other shells.
     """
@@ -90,17 +90,17 @@ def _write(access: Access) -> None:
 def client(urls: Mapping[str, str]) -> dict[str, str]:
     """Environment of a process that talks to these servers of this root (PREFECT_API_URL, MLFLOW_TRACKING_URI).
 
-    Name no server of anybody else here: it would be told the password.
+    Never pass the address of a foreign server: the process would send it the password.
     """
     access = known()
     if access is None:
         return {}
-    found = {}
+    variables = {}
     if urls.get("PREFECT_API_URL"):
-        found["PREFECT_API_AUTH_STRING"] = access.prefect
+        variables["PREFECT_API_AUTH_STRING"] = access.prefect
     if urls.get("MLFLOW_TRACKING_URI", "").startswith("http"):
-        found |= {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": access.password}
-    return found
+        variables |= {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": access.password}
+    return variables
 
 
 def login() -> str:
@@ -144,7 +144,7 @@ def mlflow_server(port: int) -> dict[str, str]:
         PASSWORD: made().password,
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins(port)),
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nothing uses the processes it would start
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # unused, and its processes cost memory
     }
 
 

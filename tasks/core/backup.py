@@ -1,8 +1,8 @@
-"""Backup: all state in one folder or URI, taken while everything runs, and put back whole or not at all.
+"""Backup: all state in one folder or URI, taken while everything runs, and restored whole or not at all.
 
-Databases are copied first, then files: whatever a database names was there before it was named. `manifest.json`,
-written last, holds the digest of every file; a folder without it is no backup. What can be made again stays out. A
-backup holds what the Prefect server keeps, Secret blocks and their key included: guard it like the keys themselves.
+Databases are copied before files, because a file exists before a database names it. `manifest.json`, written last,
+holds the digest of every file; a folder without it is no backup. What can be made again is left out. A backup contains
+the Prefect server's Secret blocks and their encryption key: protect it like those secrets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tasks.core import settings, store
 from tasks.core.errors import BackupError, DamagedError
 from tasks.core.models import Frozen
 
-LEFT_OUT = ("index", "locks", "datasets", "server", "unsloth")  # made again, or of running processes
+LEFT_OUT = ("index", "locks", "datasets", "server", "unsloth")  # can be made again, or belong to running processes
 PASSING = (".lock", ".part", "-wal", "-shm", "-journal", ".pid", ".sock")
 DATABASE = b"SQLite format 3\0"
 BLOCK = 1 << 20
@@ -41,7 +41,7 @@ class File(Frozen):
 
 
 class Manifest(Frozen):
-    """What a backup holds, and where it was. `digest` is of all else."""
+    """The files of a backup, and the paths they came from. `digest` covers all other fields."""
 
     made: str
     here: str
@@ -55,25 +55,25 @@ class Manifest(Frozen):
 
 
 def backup(target: str) -> Manifest:
-    """Copy the state of the present settings to `target`. BackupError where a backup, or the state itself, is there."""
+    """Copy the state of the present settings to `target`. BackupError where that holds a backup, or is inside it."""
     here, root = settings.local_root(), settings.root()
     there = store.local(target)
     if there is not None and there.resolve().is_relative_to(here):
-        raise BackupError(f"{target!r} lies in the state itself, {str(here)!r}: name a folder outside")
+        raise BackupError(f"{target!r} is inside the state {str(here)!r}: name a folder outside of it")
     if store.exists(store.join(target, "manifest.json")):
-        raise BackupError(f"{target!r} holds a backup already: name a folder for this one")
+        raise BackupError(f"{target!r} already holds a backup: name another folder")
     if there is not None and not there.exists():
         there.mkdir(parents=True, mode=0o700)
     files, gone = [], set()
     for part, name in [*_listed(here), *(("root", name) for name in _objects(root))]:
         try:
             files.append(_kept(part, name, target))
-        except FileNotFoundError:  # taken away since it was listed
+        except FileNotFoundError:  # deleted since it was listed
             gone.add(name.rpartition("/")[0])
-    # A checkpoint that was taken away half-way must not pass for a whole one.
+    # `whole.json` marks a complete checkpoint. One that was being deleted must not look complete in the backup.
     files = [f for f in files if not (f.name.endswith("/whole.json") and f.name.rpartition("/")[0] in gone)]
     if not files:
-        raise BackupError(f"there is no state at {str(here)!r}: set {settings.ROOT_VARIABLE}")
+        raise BackupError(f"there is no state at {str(here)!r}: set {settings.ROOT_VARIABLE} to a root")
     made = Manifest(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         here=str(here),
@@ -87,16 +87,14 @@ def backup(target: str) -> Manifest:
 
 
 def check(source: str) -> Manifest:
-    """Read the whole backup. BackupError where it is none, or where a byte of it is not as it was written."""
+    """Read the whole backup. BackupError where it is none, or a file differs from its digest."""
     name = store.join(source, "manifest.json")
     try:
         made = store.read(name, Manifest, lost="use another backup")
     except DamagedError as error:
         raise BackupError(str(error)) from error
     if made is None:
-        raise BackupError(
-            f"{source!r} holds no manifest.json: it is no backup, or one that was cut short; make it again"
-        )
+        raise BackupError(f"{source!r} has no manifest.json: it is no backup, or an unfinished one; make a new backup")
     if made.digest != made.sealed():
         raise BackupError(f"{name!r} is damaged: use another backup")
     for file in made.files:
@@ -106,10 +104,10 @@ def check(source: str) -> Manifest:
 
 
 def restore(source: str, force: bool = False) -> tuple[Manifest, str | None]:
-    """Put the backup back to where it was; the manifest, and where what was there has gone (`force`).
+    """Restore a backup to its original path. Returns its manifest, and the folder of the former state (`force`).
 
-    Nothing is touched before all of it has been read and found whole. Records hold full paths, so it goes to the same
-    path, or to one that the old path leads to. BackupError where it is another, or something is there.
+    The whole backup is checked before anything is changed. Records hold full paths, so the root must be the original
+    path, or one that a link at the original path leads to. BackupError where it is not, or where the root is not empty.
     """
     made = check(source)
     here, root = settings.local_root(), settings.root()
@@ -120,7 +118,7 @@ def restore(source: str, force: bool = False) -> tuple[Manifest, str | None]:
         )
     used = here.exists() and any(path.is_file() for path in here.rglob("*"))
     if not force and (used or _objects(root)):
-        raise BackupError(f"{root!r} is not empty: stop what runs on it, then --force puts it aside")
+        raise BackupError(f"{root!r} is not empty: stop the processes that use it, then --force moves it aside")
     new = here.with_name(f".{here.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         for file in made.files:
@@ -136,20 +134,20 @@ def restore(source: str, force: bool = False) -> tuple[Manifest, str | None]:
 
 
 def _aside(here: Path) -> Path:
-    """Move what is there out of the way; nothing is deleted."""
+    """Rename the present state; nothing is deleted."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return here.rename(here.with_name(f"{here.name}.before-{stamp}-{uuid.uuid4().hex[:4]}"))
 
 
 def _listed(here: Path) -> list[tuple[Part, str]]:
-    """Every file worth keeping, databases first."""
-    found = []
+    """Every file that belongs in a backup, databases first."""
+    listed = []
     for path in here.rglob("*"):
         name = path.relative_to(here)
         if name.parts[0] in LEFT_OUT or path.name.endswith(PASSING) or path.name == "lock" or not path.is_file():
             continue
-        found.append((not _is_database(path), name.as_posix()))
-    return [("here", name) for _, name in sorted(found)]
+        listed.append((not _is_database(path), name.as_posix()))
+    return [("here", name) for _, name in sorted(listed)]
 
 
 def _objects(root: str) -> list[str]:
@@ -180,7 +178,7 @@ def _kept(part: Part, name: str, target: str) -> File:
 
 
 def _snapshot(source: Path, copy: Path) -> str:
-    """A database as it is at one moment, whoever writes to it."""
+    """A consistent copy of a database, even while other processes write to it."""
     with (
         closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True, timeout=60)) as live,
         closing(sqlite3.connect(copy)) as still,
@@ -206,22 +204,24 @@ def _digest(blocks: Iterable[bytes]) -> tuple[int, str]:
 
 def _opened(source: str, file: File) -> IO[bytes]:
     if ".." in file.name.split("/") or file.name.startswith("/"):
-        raise BackupError(f"{source!r} names a file {file.name!r} outside of the state: it was not made by shardtune")
+        raise BackupError(
+            f"{source!r} names a file {file.name!r} outside of the state: shardtune did not make this backup"
+        )
     try:
         return store.reading(store.join(source, file.part, file.name))
     except FileNotFoundError as error:
         raise BackupError(f"{source!r} lacks {file.name!r}: use another backup") from error
 
 
-def _same(source: str, file: File, found: tuple[int, str]) -> None:
-    if found != (file.size, file.sha256):
-        raise BackupError(f"{file.name!r} in {source!r} is not as it was written: use another backup")
+def _same(source: str, file: File, measured: tuple[int, str]) -> None:
+    if measured != (file.size, file.sha256):
+        raise BackupError(f"{file.name!r} in {source!r} is damaged (its digest differs): use another backup")
 
 
 def _elsewhere(here: Path) -> Iterator[str]:
-    """State that is not under the root, so that nobody takes this backup for more than it is."""
+    """Sentences about state outside the root, which this backup does not contain."""
     uri = settings.tracking_uri()
     if not uri.startswith("sqlite") and not (here / "mlflow.db").exists():
-        yield "MLflow's store and artifacts are with its server: see docs/operate.md"
+        yield "MLflow's store and artifacts are on its server: see docs/operate.md"
     if not (here / "prefect" / "prefect.db").exists():
-        yield "Prefect's runs, schedules and blocks are with its server: see docs/operate.md"
+        yield "Prefect's runs, schedules and blocks are on its server: see docs/operate.md"

@@ -1,6 +1,6 @@
-"""Every error a person may meet: what happened, the value with `!r`, what to do next.
+"""All errors raised on purpose. Each message has: what happened, the value with `!r`, what to do next.
 
-One root, and each child also is the standard error it replaces, so `except ValueError` keeps working.
+Each class is also the standard error that it replaces, so `except ValueError` keeps working.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from tasks.core.redaction import redacted
 class ShardtuneError(Exception):
     """Root of all errors raised on purpose; the command line shows them as one line, secrets inside URIs redacted."""
 
-    def __init__(self, *told: Any) -> None:
-        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in told))
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in args))
 
 
 class DamagedError(ShardtuneError, ValueError):
-    """State on disk is not as it was written; the message names its path and what to do."""
+    """A file of the state is damaged; the message names its path and what to do."""
 
 
 class RecipeError(ShardtuneError, ValueError):
@@ -30,11 +30,11 @@ class CatalogueError(ShardtuneError, ValueError):
 
 
 class RunnerError(ShardtuneError, RuntimeError):
-    """The cluster for data tasks is not there, or its workers would make other bytes."""
+    """The cluster for data tasks is missing, or its workers would produce other bytes."""
 
 
 class ExportError(ShardtuneError, ValueError):
-    """An export cannot be made or does not say what it should (format, style, prompt hash)."""
+    """An export cannot be made, or has another format, style or prompt hash than expected."""
 
 
 class MissingExtraError(ShardtuneError, ImportError):
@@ -45,25 +45,25 @@ class MissingExtraError(ShardtuneError, ImportError):
 
 
 class BackendError(ShardtuneError, RuntimeError):
-    """A backend refused or lost a job; retrying as it is will not help."""
+    """A backend refused or lost a job; the same request would fail again."""
 
-    unclear = False  # whether a job may be there all the same: then nothing that it needs is removed
+    unclear = False  # whether the job may exist anyway; if so, its uploads must stay
 
 
 class TransientError(BackendError):
-    """A backend did not answer this time; reads may be retried, the create call never is."""
+    """A backend did not answer this time. Reads may be retried; the create call never is."""
 
 
 class LimitError(TransientError):
-    """The provider's limit is reached: nothing was started, and something may be after `until` (ISO 8601, UTC)."""
+    """The provider's limit is reached and nothing was started; try again after `until` (ISO 8601, UTC)."""
 
     def __init__(self, message: str, until: str) -> None:
-        super().__init__(f"{message}; it may go on at {until}")
+        super().__init__(f"{message}; try again at {until}")
         self.until = until
 
 
 class NotReadyError(LimitError):
-    """The provider still prepares what the job needs (its service agents, a file): uploads stay for the next try."""
+    """The provider still prepares what the job needs (service agents, a file). Uploads stay for the next try."""
 
 
 class VanishedError(BackendError):
@@ -71,23 +71,23 @@ class VanishedError(BackendError):
 
 
 class NotServedError(BackendError):
-    """A model is served nowhere; where it is the base, there are no answers from before the training."""
+    """A model is not served anywhere. If it is the base model, there are no answers from before training."""
 
 
 class TrainingError(BackendError):
-    """Training stopped for a reason found in the numbers: loss 0 or NaN, or every label masked."""
+    """Training stopped: loss 0 or NaN, every label masked, or a chain that forgot too much."""
 
 
 class ParityError(ShardtuneError, AssertionError):
-    """The prompt at sampling is not the prompt at export: the answers would prove nothing."""
+    """The prompt at sampling differs from the prompt at export, so the answers would prove nothing."""
 
 
 class BackupError(ShardtuneError, OSError):
-    """A backup cannot be made, is damaged, or does not belong where it is to be put."""
+    """A backup cannot be made, is damaged, or belongs to another path."""
 
 
 class AnswerError(ShardtuneError, LookupError):
-    """There is no index to look in, or it cannot be opened."""
+    """A question or a name cannot be resolved: no such model, run or product, or no index."""
 
 
 class ServiceError(ShardtuneError, RuntimeError):

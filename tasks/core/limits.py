@@ -1,4 +1,4 @@
-"""Limits: YAML and JSON that a person names, refused before they can fill the memory or the stack.
+"""Limits: YAML and JSON from outside, refused before they can fill the memory or the stack.
 
 PyYAML and the json module take whatever they are given: a kilobyte of aliases stands for gigabytes, and some thousand
 brackets end in a RecursionError. Here the parser's events are counted before anything is built.
@@ -19,7 +19,7 @@ LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyY
 
 
 def yaml_value(text: str | bytes) -> Any:
-    """The value of a YAML text. ValueError of one line where it is broken, too long, too deep or too much."""
+    """Parse YAML. ValueError (one line) where it is broken, too long, nested too deep or expands to too many values."""
     _fits(text, BYTES)
     try:
         _counted(text)
@@ -29,7 +29,7 @@ def yaml_value(text: str | bytes) -> Any:
 
 
 def json_value(text: str | bytes, most: int | None = BYTES) -> Any:
-    """The value of a JSON text of at most `most` bytes. ValueError of one line where it is none, or too deep."""
+    """Parse JSON of at most `most` bytes. ValueError (one line) where it is broken, too long or nested too deep."""
     _fits(text, most)
     try:
         return json.loads(text)
@@ -39,13 +39,13 @@ def json_value(text: str | bytes, most: int | None = BYTES) -> Any:
 
 def shown(value: object) -> str:
     """`repr(value)`, cut where it is long."""
-    told = repr(value)
-    return told if len(told) <= SHOWN else f"{told[:SHOWN]}… ({len(told):,} characters)"
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text):,} characters)"
 
 
 def _fits(text: str | bytes, most: int | None) -> None:
     if most is not None and len(text) > most:
-        raise ValueError(f"it has {len(text):,} bytes, and at most {most:,} are read")
+        raise ValueError(f"it has {len(text):,} bytes, more than the limit of {most:,}")
 
 
 def _counted(text: str | bytes) -> None:
@@ -60,7 +60,7 @@ def _counted(text: str | bytes) -> None:
                 sizes[anchor] = nodes - before
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_ones):
-                raise ValueError(f"alias *{event.anchor} stands inside of what it repeats")
+                raise ValueError(f"alias *{event.anchor} contains itself")
             nodes += sizes.get(str(event.anchor), 1)
         elif isinstance(event, yaml.NodeEvent):
             nodes += 1

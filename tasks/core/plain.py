@@ -1,4 +1,4 @@
-"""Plain: text from outside (uids, titles, contents, questions, answers, a provider's errors) where somebody reads it.
+"""Plain: text from outside (uids, titles, contents, questions, answers, providers' errors), made safe to display.
 
 A terminal obeys control bytes and a page obeys markup, so neither may come from a catalogue, a model or a provider.
 """

@@ -1,4 +1,4 @@
-"""Processes: known by number and moment of their start, and what of the environment a child is given."""
+"""Processes: identified by number and start time, since numbers are reused; and the environment of a child."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST = "pid:[4026531836]"  # the namespace of the machine itself, which has thi
 
 
 def place() -> str:
-    """Where process numbers mean what they mean here: this machine, or one container of it, since its start.
+    """A name for the space in which process numbers are unique: this machine, or one container of it, since its start.
 
     Containers may share a name (two workers of docker-compose.yml do) and do not see each other's processes.
     """
@@ -31,8 +31,8 @@ def place() -> str:
     return socket.gethostname() if namespace == FIRST else f"{socket.gethostname()}:{number}-{boot[:8]}"
 
 
-# A deny rule: what a machine with GPUs, a proxy or a scheduler sets for its processes is without end, and a trainer
-# that lacks it does not start, or trains elsewhere than it was told. What is secret is named as secret.
+# A deny list, not an allow list: machines with GPUs, proxies or schedulers set any number of variables, and a trainer
+# without them does not start, or trains on the wrong device. Variables with a secret have names that say so.
 SECRET = re.compile(
     r"(^|_)(\w*(PASSWORD|PASSWD|PASSPHRASE|APIKEY)|PASS|PGPASSFILE|(API_?|ACCESS_|PRIVATE_|SECRET_?|ACCOUNT_|MASTER_)?KEYS?(_\w+)?"
     r"|\w*TOKENS?(_FILE|_PATH)?|SECRETS?|CREDENTIALS?(_\w+)?|AUTH(_STRING|_CONFIG|_SOCK)?|COOKIE|HEADERS|PAT|\w+_PWD|DSN|SAS|NETRC|KUBECONFIG"
@@ -55,14 +55,14 @@ NEEDS = {  # by what a child opens
 
 
 def environment(*opens: str, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a child gets of this process's environment (or of `given`): all but secrets that it does not need.
+    """The environment of a child: this process's (or `given`) without the secrets that the child does not need.
 
     `opens` are what it opens: `hub` for models of Hugging Face, `prefect`, `mlflow`, or the URI of a root, whose scheme
     says which credentials it needs.
     """
     keep = tuple(prefix for what in opens for prefix in NEEDS.get(what.partition("://")[0], ()))
-    held = os.environ if given is None else given
-    return {name: value for name, value in held.items() if name.startswith(keep) or not secret(name, value)}
+    variables = os.environ if given is None else given
+    return {name: value for name, value in variables.items() if name.startswith(keep) or not secret(name, value)}
 
 
 def secret(name: str, value: str) -> bool:
@@ -73,7 +73,7 @@ def secret(name: str, value: str) -> bool:
 
 
 def identity(process: psutil.Process | None = None) -> dict[str, Any]:
-    """What tells `process` (else: this one) from every other of this machine."""
+    """Number and start time of `process` (default: this one); together they are unique on this machine."""
     if process is None:
         import psutil
 
@@ -82,8 +82,10 @@ def identity(process: psutil.Process | None = None) -> dict[str, Any]:
 
 
 def alive(known: dict[str, Any] | None) -> psutil.Process | None:
-    """The process that `known` tells of; None where it is gone, or no process can have such a number: to a signal, 0
-    and numbers below it mean whole groups."""
+    """The process that `known` identifies; None where it has ended.
+
+    Numbers below 1 are refused: a signal to them would reach whole process groups.
+    """
     if known is None:
         return None
     import psutil
@@ -99,8 +101,10 @@ def alive(known: dict[str, Any] | None) -> psutil.Process | None:
 
 
 def ended(known: dict[str, Any], seconds: float = math.inf) -> bool:
-    """Wait until the process that `known` tells of has ended, whether or not its parent has looked; False if it has
-    not after `seconds`."""
+    """Wait until the process that `known` identifies has ended; False if it still runs after `seconds`.
+
+    A zombie counts as ended.
+    """
     until = time.monotonic() + seconds
     while alive(known) is not None:
         if time.monotonic() > until:

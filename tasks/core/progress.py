@@ -1,4 +1,4 @@
-"""Progress: what long work says of itself, to whoever listens. The command line draws a bar from it on a terminal."""
+"""Progress of long work, reported to listeners. The command line draws a progress bar from it on a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _listeners: list[Listener] = []
 
 
 def listen(listener: Listener) -> None:
-    """Call `listener(what, done, total, detail)` whenever work has moved on."""
+    """Call `listener(what, done, total, detail)` at every report."""
     _listeners.append(listener)
 
 

@@ -1,4 +1,4 @@
-"""Redaction: secrets inside URIs are found, refused in recipes, and replaced in everything that is shown or kept."""
+"""Redaction: find secrets inside URIs, refuse them in recipes, and replace them in everything shown or stored."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ REFUSED_IN_FORMS: dict[str, Any] = {
 }
 
 
-def _login(found: re.Match[str]) -> str:
+def _login(match: re.Match[str]) -> str:
     """A header of basic authentication without its login; words that only follow "basic" stay."""
-    said, _, told = found[0].partition(found[0][5])
+    scheme, _, encoded = match[0].partition(match[0][5])
     with suppress(ValueError):  # no base64, or no text
-        login = base64.b64decode(told.strip() + "=" * (-len(told.strip()) % 4), validate=True).decode()
+        login = base64.b64decode(encoded.strip() + "=" * (-len(encoded.strip()) % 4), validate=True).decode()
         if ":" in login and login.isprintable():
-            return f"{said} ***"
-    return found[0]
+            return f"{scheme} ***"
+    return match[0]
 
 
 _QUOTE = r"\\{0,8}[\"']"  # JSON within JSON has its quotes escaped
@@ -80,7 +80,7 @@ def redacted(text: str) -> str:
 
 
 def logs() -> None:
-    """Redact every log record of this process from now on, whoever writes it. Called twice, it acts once."""
+    """Redact every log record of this process from now on, also those of libraries. Safe to repeat."""
     made = logging.getLogRecordFactory()
     if getattr(made, "redacts", False):
         return
@@ -88,8 +88,8 @@ def logs() -> None:
     def redacting(*args: Any, **more: Any) -> logging.LogRecord:
         record = made(*args, **more)
         with suppress(Exception):  # a message that does not fit its values is the handler's to report
-            told = record.getMessage()
-            if (shown := redacted(told)) != told:
+            message = record.getMessage()
+            if (shown := redacted(message)) != message:
                 record.msg, record.args = shown, None
         return record
 
@@ -103,23 +103,23 @@ def refusal(name: str, value: str, variable: str | None = None) -> str | None:
         return None
     scheme = value.partition("://")[0].rpartition("::")[2].lower()
     instead = variable or VARIABLES.get(scheme, "the variable that the library of this address reads")
-    return f"{name} = {redacted(value)!r} holds a password or a signature: take it out, and set {instead} instead"
+    return f"{name} = {redacted(value)!r} contains a password or a signature: remove it and set {instead} instead"
 
 
 def refusals(value: Any, name: str = "") -> Iterator[str]:
     """A refusal for each string inside `value` (of dicts and lists) that contains a secret."""
     if isinstance(value, str):
         if name.endswith("base_url"):
-            told = refusal(name, value, "the variable that tune.key_variable names (OPENAI_API_KEY)")
+            reason = refusal(name, value, "the variable that tune.key_variable names (OPENAI_API_KEY)")
         elif name.endswith("management_url"):
-            told = refusal(name, value, "AZURE_MANAGEMENT_TOKEN")
+            reason = refusal(name, value, "AZURE_MANAGEMENT_TOKEN")
         else:
-            told = refusal(name, value)
-        if told:
-            yield told
+            reason = refusal(name, value)
+        if reason:
+            yield reason
     elif isinstance(value, dict):
-        for part, held in value.items():
-            yield from refusals(held, f"{name}.{part}" if name else str(part))
+        for part, inner in value.items():
+            yield from refusals(inner, f"{name}.{part}" if name else str(part))
     elif isinstance(value, list | tuple):
-        for number, held in enumerate(value):
-            yield from refusals(held, f"{name}.{number}")
+        for number, inner in enumerate(value):
+            yield from refusals(inner, f"{name}.{number}")

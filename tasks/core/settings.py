@@ -23,20 +23,20 @@ DASK_VARIABLE = "SHARDTUNE_DASK"
 PAGES_VARIABLE = "SHARDTUNE_MLFLOW_PAGES"
 LOCAL_VARIABLE = "SHARDTUNE_LOCAL"  # a worker starts each run in another folder; its jobs must stay in one
 
-# What the first level of a root holds. A person may have put other things there, which are theirs.
+# Names at the first level of a root that are shardtune's. Anything else there belongs to a person and is left alone.
 OURS = re.compile(
     r"adapters|calls|catalogue|datasets|demo|exports|index|jobs|locks|logs|mlartifacts|mlflow.*|models|prefect|rehearsal|"
     r"retrain|server|shards|unsloth|[a-z-]+\.json|.*\.(lock|part)"
 )
-UMASK_VARIABLE = "SHARDTUNE_UMASK"  # the mask of the person, for children of a process that has entered the state
-_umask = os.umask(0)  # read by setting it: there is no other way
+UMASK_VARIABLE = "SHARDTUNE_UMASK"  # the person's umask, for children of a process that called `enter`
+_umask = os.umask(0)  # the umask can only be read by setting it
 os.umask(_umask)
 with suppress(ValueError):
     _umask = int(os.environ.get(UMASK_VARIABLE, ""), 8) & 0o777
 
-# What every process that runs a flow needs, whoever starts it: the command line here, a worker by the deployments.
+# Needed by every process that runs a flow: the command line sets it here, workers get it from the deployments.
 EVERYWHERE = {
-    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # whoever can write a pickle runs code where it is read
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # a pickle runs code when it is read
     "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,tasks",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "DO_NOT_TRACK": "1",
@@ -49,10 +49,10 @@ EVERYWHERE = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "UNSLOTH_DISABLE_STATISTICS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    # An object store that answers 503 is asked again for about a minute, not for some seconds.
+    # Retry an object store that answers 503 for about a minute; the default is a few seconds.
     "AWS_RETRY_MODE": "standard",
     "AWS_MAX_ATTEMPTS": "12",
-    # Threads that wait give the core away. Linear layers, forward and back, on 2 cores: as fast on an idle
+    # Waiting threads yield the core. Measured on 2 cores with linear layers, forward and back: as fast on an idle
     # machine, 1.7 times as fast beside one busy process.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
@@ -105,7 +105,7 @@ def prefect_home() -> str:
 
 
 def secret(variable: str) -> str | None:
-    """The value of an environment variable, or in a flow of the Prefect Secret block that stands for it."""
+    """The value of an environment variable; inside a flow also of the Prefect Secret block of that name."""
     value = os.environ.get(variable)
     if value or "prefect" not in sys.modules:
         return value
@@ -115,24 +115,28 @@ def secret(variable: str) -> str | None:
 
 
 def service() -> dict[str, Any]:
-    """What `shardtune up` wrote of itself and of its children, by name; empty where it never ran."""
+    """The process records that `shardtune up` wrote of itself and its children, by name; empty where it never ran."""
     name = local_root() / "service.json"
     if not name.exists():
         return {}
     from tasks.core import store  # only where there is something to read: every command asks
 
     known = store.read(str(name)) or {}
-    return {child: told for child, told in known.items() if isinstance(told, dict) and {"pid", "started"} <= set(told)}
+    return {
+        child: record
+        for child, record in known.items()
+        if isinstance(record, dict) and {"pid", "started"} <= set(record)
+    }
 
 
 def served() -> dict[str, str]:
-    """Where the servers of a running `shardtune up` are; what died and left its record is passed over."""
+    """Addresses of the running servers of `shardtune up`, by their environment variable."""
     names = {"prefect": "PREFECT_API_URL", "mlflow": "MLFLOW_TRACKING_URI"}
     return {names[name]: child["url"] for name, child in service().items() if name in names and processes.alive(child)}
 
 
 def find() -> None:
-    """Lead this process to the servers of this root where they run, and log in; nothing a person has set is changed."""
+    """Point this process to the running servers of this root, with their login. A person's variables stay."""
     _directly()
     for name, url in served().items():
         os.environ.setdefault(name, url)
@@ -140,7 +144,7 @@ def find() -> None:
 
 
 def _directly() -> None:
-    """No proxy between this process and the servers of this machine: it would not find them, but be told the login."""
+    """Bypass proxies for the servers of this machine: a proxy could not reach them, but would receive the login."""
     names = ("no_proxy", "NO_PROXY")
     if not any(name.lower() in ("http_proxy", "all_proxy") and value for name, value in os.environ.items()):
         return
@@ -151,7 +155,7 @@ def _directly() -> None:
 
 
 def log_in() -> None:
-    """Give this process the password of the servers it is led to, where they are those of this root."""
+    """Give this process the password of its servers, if they are those of this root."""
     from tasks.core import access
 
     ours = {name: url for name, url in served().items() if os.environ.get(name) == url}
@@ -160,7 +164,7 @@ def log_in() -> None:
 
 
 def usable(home: Path) -> None:
-    """Make the folder of the root where it is not there; ServiceError where that, or writing in it, is not possible."""
+    """Create the folder of the root if it is missing. ServiceError where it cannot be created or written to."""
     from tasks.core.errors import ServiceError
 
     variable = ROOT_VARIABLE if "://" not in root() else LOCAL_VARIABLE
@@ -174,24 +178,27 @@ def usable(home: Path) -> None:
 
 
 def mode(path: Path, most: int = 0o666) -> int:
-    """The permissions of a new file (of a folder: `most=0o777`): its owner's alone in the state, as usual elsewhere."""
+    """The permissions of a new file (of a folder: `most=0o777`): the owner's alone in the state."""
     return most & (0o700 if path.is_relative_to(local_root()) else ~_umask)
 
 
 def tighten(home: Path) -> None:
-    """Take from other accounts what an older version let them read of the state in `home`; what is not ours stays.
+    """Remove permissions of other accounts that an older version left on the state in `home`. Foreign files stay.
 
-    Cheap where it is done already: only the first level is looked at.
+    Cheap once it is done: then only the first level is checked.
     """
     with suppress(OSError):
-        # What a person has led elsewhere, to a larger or a shared disk, has the permissions of its place.
+        # A link that a person made, to a larger or a shared disk, keeps the permissions of its target.
         entries = [entry for entry in home.iterdir() if not entry.is_symlink()]
         if all(OURS.fullmatch(entry.name) for entry in entries):
             entries.append(home)
         for entry in entries:
             if (OURS.fullmatch(entry.name) or entry == home) and entry.lstat().st_mode & 0o077:
                 below = [Path(folder, name) for folder, *names in os.walk(entry) for some in names for name in some]
-                for path in [*(below if entry != home else ()), entry]:  # last what shows that all is done
+                for path in [
+                    *(below if entry != home else ()),
+                    entry,
+                ]:  # the entry last: its mode marks the work as complete
                     with suppress(OSError):
                         if not path.is_symlink():
                             path.chmod(path.stat().st_mode & 0o700)
@@ -200,11 +207,10 @@ def tighten(home: Path) -> None:
 def enter() -> None:
     """Set the defaults that Prefect, MLflow and Hugging Face read at import. Call before importing them.
 
-    Nothing a person has set is changed. Servers of a running `shardtune up` are found. Telemetry of all of them is off:
-    a run speaks to nobody unasked.
+    Variables that a person has set stay. Running servers of `shardtune up` are used. Telemetry of libraries is off.
     """
     global _umask
-    before = os.umask(0o077)  # whatever is made from here on, by libraries and children too, is this account's alone
+    before = os.umask(0o077)  # files of this process, its libraries and children are readable by this account alone
     _umask = before if before != 0o077 else _umask
     os.environ[UMASK_VARIABLE] = f"{_umask:o}"
     home = local_root()

@@ -1,10 +1,9 @@
-"""Files under the root, local or in object storage: written whole or not at all, and not believed when read.
+"""Files under the root, local or in object storage: written atomically, and verified when read.
 
-Every write goes to a temporary name first and is then renamed, so a half-written file is never read as whole. What
-is written by `write` carries a seal, a digest of what it says. `read` gives it back, or None where it is damaged or of
-another version: that is the same as absent. Data files are known by their digest (`same`, `check`), or between two
-looks by a mark of size and time (`marks`). Paths are plain strings: local absolute paths or URIs with a scheme, opened
-by fsspec.
+Every write goes to a temporary name first and is then renamed, so a half-written file is never read as whole. `write`
+adds a seal, a digest of the content. `read` returns None where the file is damaged or of another version, the same as
+where it is missing. Data files are verified by their digest (`same`, `check`); their size and time (`marks`) tell
+cheaply whether they changed since. Paths are plain strings: local absolute paths, or URIs that fsspec opens.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound="BaseModel")
 SEAL = "sealed"
 PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
-YOUNG = 5.0  # seconds in which a temporary file may not be locked yet by its writer
-_told: set[str] = set()
+YOUNG = 5.0  # seconds; a younger temporary file may belong to a writer that has not locked it yet
+_reported: set[str] = set()
 _tidied: set[Path] = set()
 _digests: dict[str, tuple[str, str]] = {}  # of each file that this process has hashed: its mark then, and its digest
 
@@ -54,7 +53,7 @@ def local(uri: str) -> Path | None:
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or folder stands at `uri`."""
+    """Whether there is a file or folder at `uri`."""
     path = local(uri)
     if path is not None:
         return path.exists()
@@ -66,8 +65,8 @@ def exists(uri: str) -> bool:
 def writing(uri: str, derived: bool = False) -> Iterator[IO[bytes]]:
     """Open `uri` for binary writing under a temporary name; it appears whole at the end, or not at all.
 
-    It is on the disk, and so is its name, when this returns. What is `derived` is left to the system to write: a loss
-    of power may damage it, then its digest says so and it is made anew.
+    Data and name are flushed to disk before this returns. `derived` skips the flush: a power loss may damage the file,
+    but its digest then shows the damage and the file is made again.
     """
     path = local(uri)
     if path is None:
@@ -80,7 +79,7 @@ def writing(uri: str, derived: bool = False) -> Iterator[IO[bytes]]:
         except BaseException:
             stream.discard()
             with suppress(AttributeError):
-                stream.closed = True  # or half of it would be uploaded when the stream is collected
+                stream.closed = True  # otherwise garbage collection would close the stream and upload half of it
             raise
         stream.close()
         return
@@ -90,7 +89,7 @@ def writing(uri: str, derived: bool = False) -> Iterator[IO[bytes]]:
     try:
         with temporary.open("wb") as stream:
             with suppress(OSError):  # a file system without locks
-                fcntl.flock(stream, fcntl.LOCK_EX)  # gone with this process, however it ends: see `tidy`
+                fcntl.flock(stream, fcntl.LOCK_EX)  # the system frees it when this process dies: see `tidy`
             yield stream
             stream.flush()
             os.fchmod(stream.fileno(), settings.mode(path))
@@ -104,7 +103,7 @@ def writing(uri: str, derived: bool = False) -> Iterator[IO[bytes]]:
 
 
 def _folder(path: Path) -> None:
-    """Make the folder and those above it, each with the permissions of its place."""
+    """Create the folder and its parents, each with the permissions of its place."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
@@ -112,7 +111,7 @@ def _folder(path: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """The folder's names are on the disk."""
+    """Flush the names of a folder to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -121,7 +120,7 @@ def _sync(folder: Path) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in `folder`; once in the life of this process."""
+    """Remove temporary files that killed processes left in `folder`; once per process and folder."""
     if folder in _tidied:
         return
     _tidied.add(folder)
@@ -131,7 +130,7 @@ def tidy(folder: Path) -> None:
 
 
 def _removed(part: str) -> None:
-    """Remove a temporary file unless a living process, here or on a machine that shares the disk, holds its lock."""
+    """Remove a temporary file unless a live process, here or on a machine that shares the disk, holds its lock."""
     with suppress(OSError), open(part, "r+b") as stream:
         if time.time() - os.fstat(stream.fileno()).st_mtime > YOUNG:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -153,13 +152,13 @@ def write(uri: str, value: BaseModel | dict[str, Any], derived: bool = False) ->
 
 
 def claim(uri: str, value: BaseModel) -> bool:
-    """Write a record as `write` does, where nothing stands at `uri`; False where something does.
+    """Write a record as `write` does, but only where `uri` is free; returns whether it was.
 
-    Of several machines one gets True, on a disk and in object storage that knows conditional writes (S3, GCS). A reader
-    may meet it half written on a disk, and then it is damaged.
+    Of several machines only one gets True, on a disk and in object storage with conditional writes (S3, GCS). On a disk
+    a reader may see it half written; it then counts as damaged.
     """
-    held = value.model_dump(mode="json")
-    data = json.dumps(sealed(held), ensure_ascii=False, indent=1).encode()
+    values = value.model_dump(mode="json")
+    data = json.dumps(sealed(values), ensure_ascii=False, indent=1).encode()
     path = local(uri)
     if path is not None:
         _folder(path.parent)
@@ -176,17 +175,19 @@ def claim(uri: str, value: BaseModel) -> bool:
     fs, name = fsspec.core.url_to_fs(uri)
     try:
         fs.pipe_file(name, data, mode="create")
-    except Exception as error:  # each library has its own for "it is there", and for "conditions are unknown here"
+    except Exception as error:  # each library has its own error for "exists" and for "no conditional writes"
         fs.invalidate_cache()
-        if fs.exists(name):  # a write that was repeated after a lost answer finds itself
-            return read(uri) == held
-        log.warning("%r cannot be written on condition (%s): it is written without", uri, type(error).__name__)
+        if fs.exists(name):  # perhaps our own write, repeated by the library after a lost answer
+            return read(uri) == values
+        log.warning(
+            "%r cannot be written conditionally (%s); it is written without a condition", uri, type(error).__name__
+        )
         write(uri, value)
     return True
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
-    """A dict of JSON values with the seal that `opened` looks at."""
+    """A dict of JSON values with the seal that `opened` checks."""
     return {**value, SEAL: digest_of(value)[:16]}
 
 
@@ -195,10 +196,10 @@ def read(uri: str, model: type[M], lost: str = "") -> M | None: ...
 @overload
 def read(uri: str, model: None = None, lost: str = "") -> dict[str, Any] | None: ...
 def read(uri: str, model: type[M] | None = None, lost: str = "") -> M | dict[str, Any] | None:
-    """What `write` wrote to `uri`, as `model` or as a dict. None where nothing is there.
+    """Read a file of `write`, as `model` or as a dict. None where it is missing.
 
-    What is damaged, or what this version does not know, is told once with its path and is None as well: it can be made
-    anew. Where it cannot, `lost` says what to do, and DamagedError is raised.
+    A damaged file, or one of another version, is logged once and returns None as well, because it can be made again.
+    Where it cannot, pass what to do as `lost`: then DamagedError is raised.
     """
     try:
         with reading(uri) as stream:
@@ -209,16 +210,16 @@ def read(uri: str, model: type[M] | None = None, lost: str = "") -> M | dict[str
     except (ValueError, RecursionError, IsADirectoryError) as error:
         _damaged(uri, error, lost)
     except OSError as error:
-        if error.errno != errno.EIO:  # the disk cannot read it
+        if error.errno != errno.EIO:  # a bad sector of the disk
             raise
         _damaged(uri, error, lost)
     return None
 
 
 def opened(data: bytes | str) -> dict[str, Any]:
-    """The dict that `write` made `data` of, without its seal. ValueError where it is not as it was written.
+    """Parse and verify the data of a sealed file; returns the dict without its seal. ValueError where it is damaged.
 
-    What has no seal was written before there were seals.
+    Data without a seal is accepted: versions before seals wrote it.
     """
     value = json.loads(data)
     if not isinstance(value, dict):
@@ -230,14 +231,14 @@ def opened(data: bytes | str) -> dict[str, Any]:
 
 
 def _damaged(uri: str, error: BaseException, lost: str) -> None:
-    """Raise DamagedError where it is lost; else tell of it, once."""
-    found = getattr(error, "errors", None)  # pydantic's own text is several lines, with the value in it
-    reason = found()[0]["msg"] if callable(found) else str(error) or type(error).__name__
+    """Raise DamagedError where `lost` says what to do; else log the damage, once per file."""
+    errors = getattr(error, "errors", None)  # pydantic's own text is several lines, with the value in it
+    reason = errors()[0]["msg"] if callable(errors) else str(error) or type(error).__name__
     if lost:
         raise DamagedError(f"{uri!r} is damaged ({reason}): {lost}") from error
-    if uri not in _told:
-        _told.add(uri)
-        log.warning("%r is damaged or of another version (%s): it is made anew", uri, reason)
+    if uri not in _reported:
+        _reported.add(uri)
+        log.warning("%r is damaged or of another version (%s); it is made again", uri, reason)
 
 
 def write_json(uri: str, value: Any, derived: bool = False) -> None:
@@ -247,30 +248,30 @@ def write_json(uri: str, value: Any, derived: bool = False) -> None:
 
 
 def read_json(uri: str) -> Any:
-    """Read JSON that others wrote; FileNotFoundError where nothing is there, ValueError where it is no JSON."""
+    """Read JSON without a seal. FileNotFoundError where it is missing, ValueError where it is no JSON."""
     with reading(uri) as stream:
         return json.loads(stream.read())
 
 
 def keep(uri: str, record: BaseModel, *files: str | None) -> None:
-    """Write a record of `files` that stand already, with what tells that they still do: see `kept`."""
+    """Write a record about existing `files`, with their marks and digests: see `kept`."""
     named = [name for name in files if name]
-    # An object's mark is of its bytes already, and hashing it would fetch it.
+    # The mark of an object is its ETag, a digest already; hashing would download it.
     digests = {name: file_digest(name) if local(name) else "" for name in named}
     about = {name: {"mark": mark, "digest": digests[name]} for name, mark in marks(named).items()}
     write(uri, {"record": record.model_dump(mode="json"), "files": about}, derived=True)
 
 
 def kept(uri: str, model: type[M]) -> M | None:
-    """The record that `keep` wrote, or None where it or one of its files is gone, damaged or of another version.
+    """The record that `keep` wrote; None where it, or one of its files, is missing, damaged or of another version.
 
-    A file that lies there as it did then is believed; any other is hashed. Whoever reads a file checks its digest.
+    A file with its old size and time is trusted, any other is hashed. The code that reads a file verifies its digest.
     """
-    held = read(uri)
-    if held is None or "record" not in held:  # an older version had no list of files
+    recorded = read(uri)
+    if recorded is None or "record" not in recorded:  # an older version had no list of files
         return None
     try:
-        record, files = model.model_validate(held["record"]), dict(held["files"])
+        record, files = model.model_validate(recorded["record"]), dict(recorded["files"])
         now = marks(files)
         moved = [name for name, about in files.items() if now.get(name) != about["mark"]]
         if not all(same(name, files[name]["digest"]) for name in moved):
@@ -278,13 +279,13 @@ def kept(uri: str, model: type[M]) -> M | None:
     except (ValueError, KeyError, TypeError) as error:
         _damaged(uri, error, "")
         return None
-    if moved:  # put back by a restore, or copied: the same bytes at another time
+    if moved:  # restored or copied: same bytes, another time; record the new marks
         keep(uri, record, *files)
     return record
 
 
 def marks(uris: Iterable[str]) -> dict[str, str]:
-    """What tells each file that is there from itself after a change, without reading it: size and time."""
+    """A cheap fingerprint (size and time) of each file that exists; it changes when the file changes."""
     return {uri: mark for uri in uris if (mark := _mark(uri)) is not None}
 
 
@@ -298,34 +299,34 @@ def _mark(uri: str) -> str | None:
         info = fs.info(name)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    told = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("created") or ""
-    return f"{info.get('size')}-{told}"
+    version = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("created") or ""
+    return f"{info.get('size')}-{version}"
 
 
 def same(uri: str, digest: str) -> bool:
-    """Whether the file at `uri` has this digest; one that is there and has not is told, once."""
-    found = file_digest(uri) if exists(uri) else None
-    if found is not None and found != digest and uri not in _told:
-        _told.add(uri)
-        log.warning("%r is damaged: it has digest %s, and %s was written; it is made anew", uri, found, digest)
-    return found == digest
+    """Whether the file at `uri` has this digest. A file with another one is logged, once."""
+    actual = file_digest(uri) if exists(uri) else None
+    if actual is not None and actual != digest and uri not in _reported:
+        _reported.add(uri)
+        log.warning("%r is damaged: its digest is %s instead of %s; it is made again", uri, actual, digest)
+    return actual == digest
 
 
 def check(uri: str, digest: str) -> str:
-    """`uri`, once its file has been found to have this digest; DamagedError where it is gone or has another.
+    """Return `uri` if its file has this digest; DamagedError where it is missing or has another.
 
-    The file is then doubted: whoever keeps a record of it looks at its bytes and makes it anew.
+    A damaged file is also marked by `doubt`, so that the next `kept` hashes it and it is made again.
     """
     if not exists(uri):
-        raise DamagedError(f"{uri!r} is gone: run the same command again, it is made anew")
+        raise DamagedError(f"{uri!r} is missing: run the same command again, which makes it again")
     if not same(uri, digest):
         doubt(uri)
-        raise DamagedError(f"{uri!r} is not as it was written: run the same command again, it is made anew")
+        raise DamagedError(f"{uri!r} is damaged: run the same command again, which makes it again")
     return uri
 
 
 def doubt(uri: str) -> None:
-    """Take away the mark by which a file is believed without a look; an object, which has no time to set, goes."""
+    """Invalidate the mark of a file, so that it is hashed next time. An object has no time to change: it is removed."""
     path = local(uri)
     if path is None:
         remove(uri)
@@ -350,14 +351,14 @@ def file_digest(uri: str) -> str:
     with reading(uri) as stream:
         while block := stream.read(1 << 20):
             hasher.update(block)
-    found = hasher.hexdigest()[:32]
+    digest = hasher.hexdigest()[:32]
     if before is not None and before == _mark(uri):
-        _digests[uri] = (before, found)
-    return found
+        _digests[uri] = (before, digest)
+    return digest
 
 
 def learn(uri: str, digest: str) -> str:
-    """Take the digest of a file that was just written from who has hashed it meanwhile; returns it."""
+    """Remember the digest of a file that was hashed while it was written; returns it."""
     if (mark := _mark(uri)) is not None and local(uri):
         _digests[uri] = (mark, digest)
     return digest

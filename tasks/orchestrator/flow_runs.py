@@ -110,15 +110,18 @@ def _run(one: dict[str, Any]) -> Run:
 
 def _people(pools: list[dict[str, Any]]) -> dict[str, str]:
     """What people switched in Prefect since the files of this server's deployments last set it."""
-    found = _ask("/variables/filter", {"variables": {"name": {"any_": [switches.RECORD]}}})
-    if not found or not isinstance(found[0]["value"], dict):
+    variables = _ask("/variables/filter", {"variables": {"name": {"any_": [switches.RECORD]}}})
+    if not variables or not isinstance(variables[0]["value"], dict):
         return {}
-    files = found[0]["value"]["switches"]
+    files = variables[0]["value"]["switches"]
     ours = {name.partition(":")[0] for name in files}
     deployments = [one for one in _all("/deployments/filter") if one["name"] in ours]
     mine = [one for one in pools if f"pool {one['name']}" in ours]
     now = switches.now(deployments, _all("/automations/filter"), mine)
-    return {name: f"{_word(is_)} (files: {_word(said)})" for name, (said, is_) in switches.changed(files, now).items()}
+    return {
+        name: f"{_word(is_)} (files: {_word(intended)})"
+        for name, (intended, is_) in switches.changed(files, now).items()
+    }
 
 
 def _word(value: Any) -> str:
@@ -141,7 +144,7 @@ def _in_file(path: Path, lately: timedelta) -> Iterator[Run]:
     values = (*OPEN, now.strftime(form), *BAD, (now - lately).strftime(form))
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
-            found = file.execute(wanted, values).fetchall()
+            listed = file.execute(wanted, values).fetchall()
     except sqlite3.DatabaseError as error:
         if "no such table" in str(error):  # whoever made it was killed at it; the next start goes on
             return
@@ -149,6 +152,6 @@ def _in_file(path: Path, lately: timedelta) -> Iterator[Run]:
             f"Prefect's database {str(path)!r} cannot be read ({error}): run the same command again; where that does "
             "not help, put back a backup by `shardtune restore`, or move the file away to begin without flow runs"
         ) from error
-    for id, name, kind, state, since, message, deployment, pool, labels in found:
+    for id, name, kind, state, since, message, deployment, pool, labels in listed:
         when = f"{since[:19].replace(' ', 'T')}+00:00"
         yield Run(id, name, kind, state, when, message or "", deployment, pool, json.loads(labels or "{}"))

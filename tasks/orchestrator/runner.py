@@ -127,13 +127,13 @@ def _alike(tasks: Any, address: str) -> None:
     """A worker is there, and all of them have what this process has."""
     try:
         tasks.client.wait_for_workers(1, timeout=PATIENCE)
-        told = tasks.client.run(versions)
+        reported = tasks.client.run(versions)
     except (OSError, ImportError) as error:  # no answer in time, too; or a worker without shardtune
         raise RunnerError(
             f"no worker of the Dask scheduler {address!r} can be used ({error}): start one with shardtune installed, "
             f"`dask worker {address} --nthreads 1`"
         ) from error
     ours = versions()
-    for worker, theirs in told.items():
+    for worker, theirs in reported.items():
         if other := {n: f"{theirs.get(n)} there, {v} here" for n, v in ours.items() if theirs.get(n) != v}:
             raise RunnerError(f"the Dask worker {worker!r} would make other bytes ({other!r}): install the same")

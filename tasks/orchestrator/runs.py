@@ -88,22 +88,22 @@ def broken(error: BaseException | None) -> bool:
 
 def recover() -> list[str]:
     """End every run that has died; start it anew where a deployment says how. What was done, in words."""
-    told = []
+    actions = []
     with get_client(sync_client=True) as client:
-        for run in found(client, {"state": {"type": {"any_": OPEN}}}):
+        for run in matching(client, {"state": {"type": {"any_": OPEN}}}):
             if dead(run, client):
-                told.append(ended(run, client))
+                actions.append(ended(run, client))
         since = {"end_time": {"after_": _now() - LATELY}}
-        for run in found(client, {"state": {"type": {"any_": [StateType.CRASHED]}}} | since):
+        for run in matching(client, {"state": {"type": {"any_": [StateType.CRASHED]}}} | since):
             if run.deployment_id and AGAIN not in run.labels and client.read_flow(run.flow_id).name != BY_ITSELF:
-                told.append(again(run, client))
-        told += superseded(client)
-    for words in told:
+                actions.append(again(run, client))
+        actions += superseded(client)
+    for words in actions:
         log.warning("%s", words)
-    return told
+    return actions
 
 
-def found(client: SyncPrefectClient, criteria: dict[str, Any]) -> Iterator[FlowRun]:
+def matching(client: SyncPrefectClient, criteria: dict[str, Any]) -> Iterator[FlowRun]:
     """All flow runs that meet the criteria."""
     kept, order, size = FlowRunFilter.model_validate(criteria), FlowRunSort.ID_DESC, 200
     runs: list[FlowRun] = []
@@ -196,12 +196,12 @@ def superseded(client: SyncPrefectClient) -> list[str]:
     """Runs by schedule that became due while no worker was there: only the latest of a deployment is made up for."""
     late = {"state": {"type": {"any_": [StateType.SCHEDULED]}}, "expected_start_time": {"before_": _now()}}
     newest: dict[Any, FlowRun] = {}
-    told = []
-    for run in sorted(found(client, late), key=lambda run: run.expected_start_time or _now(), reverse=True):
+    actions = []
+    for run in sorted(matching(client, late), key=lambda run: run.expected_start_time or _now(), reverse=True):
         if run.auto_scheduled and newest.setdefault(run.deployment_id, run) is not run:
             client.set_flow_run_state(run.id, Cancelled(message="a later run of the same schedule is due"), force=True)
-            told.append(f"flow run {run.name!r} was due and is left out: a later one is due too")
-    return told
+            actions.append(f"flow run {run.name!r} was due and is left out: a later one is due too")
+    return actions
 
 
 def _since(run: FlowRun) -> datetime:

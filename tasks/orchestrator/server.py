@@ -93,13 +93,13 @@ def lost() -> str | None:
 
 def unanswered(error: BaseException) -> str | None:
     """In words, that a server ended under this command (`shardtune down` does it); None where the error is another."""
-    chain, found = list[BaseException](), error
-    while found is not None and found not in chain:
-        chain.append(found)
-        found = found.__cause__ or found.__context__  # type: ignore[assignment]
+    chain, cause = list[BaseException](), error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
     named = [os.environ.get(name, "") for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")]
     for url in (url for url in named if url.startswith("http")):
-        if any(NO_ANSWER & {of.__name__ for of in type(one).__mro__} and _asked(one, url) for one in chain):
+        if any(NO_ANSWER & {kind.__name__ for kind in type(one).__mro__} and _asked(one, url) for one in chain):
             return (
                 f"the server at {redacted(url)} does not answer any more: it was ended, or cannot be reached; run the "
                 "same command again, which goes on where it was, or start the servers by `shardtune up`"
@@ -150,10 +150,10 @@ def ready() -> None:
         with urllib.request.urlopen(f"{known.url}/health", timeout=READY):
             return
     except OSError as error:
-        told = log().read_text(errors="replace").strip()[-600:] if log().exists() else ""
+        tail = log().read_text(errors="replace").strip()[-600:] if log().exists() else ""
         raise ServiceError(
             f"the Prefect server of this root did not start ({error}): run the command again; "
-            f"the end of {str(log())!r}: {told or '(nothing)'}"
+            f"the end of {str(log())!r}: {tail or '(nothing)'}"
         ) from error
 
 
@@ -226,10 +226,10 @@ def _named() -> bool:
                 return True
     for name, within in (("prefect.toml", ()), ("pyproject.toml", ("tool", "prefect"))):
         with suppress(OSError, ValueError, AttributeError, KeyError):
-            told = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+            value = tomllib.loads(Path(name).read_text(encoding="utf-8"))
             for key in within:
-                told = told[key]
-            if told["api"]["url"]:
+                value = value[key]
+            if value["api"]["url"]:
                 return True
     return False
 
@@ -280,10 +280,10 @@ def _started() -> Record:
             )
     import psutil
 
-    told = processes.identity(psutil.Process(process.pid))
+    identity = processes.identity(psutil.Process(process.pid))
     process.returncode = 0  # it outlives this command by design: no warning when it is collected
-    store.write(str(folder() / "server.json"), told | {"url": f"http://{HOST}:{port}/api", "log": str(log())})
-    return Record(told["pid"], told["started"], f"http://{HOST}:{port}/api")
+    store.write(str(folder() / "server.json"), identity | {"url": f"http://{HOST}:{port}/api", "log": str(log())})
+    return Record(identity["pid"], identity["started"], f"http://{HOST}:{port}/api")
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, Any]:

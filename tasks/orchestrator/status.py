@@ -77,11 +77,11 @@ def status() -> MachineStatus:
         looked="" if up else elsewhere(),
         service=parts,
         open=(
-            *[_job(held, look) for held in overview.open_runs()],
+            *[_job(job, look) for job in overview.open_runs()],
             *[_flow(run, opened(run, seen.pools, up)) for run in seen.runs if run.kind not in flow_runs.BAD],
         ),
         failed=(
-            *[_job(held, mend(held.state)) for held in overview.failed_runs(DAYS)],
+            *[_job(job, mend(job.state)) for job in overview.failed_runs(DAYS)],
             *[_flow(run, repaired(run, up)) for run in failed],
         ),
         people=seen.people,
@@ -105,16 +105,16 @@ def running() -> list[str]:
     """The roots of the services that this account runs on this machine."""
     import psutil
 
-    found = []
+    roots = []
     for process in psutil.process_iter():
         try:
             words = {*process.cmdline()}
             if process.uids().real == os.getuid() and words & DOORS and "mlflow" in words:
                 named = process.environ().get(settings.ROOT_VARIABLE) or ".shardtune"
-                found.append(str((Path(process.cwd()) / named).resolve()))
+                roots.append(str((Path(process.cwd()) / named).resolve()))
         except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
             continue
-    return found
+    return roots
 
 
 def opened(run: Run, pools: dict[str, flow_runs.Pool], up: bool) -> str:
@@ -148,7 +148,7 @@ def opened(run: Run, pools: dict[str, flow_runs.Pool], up: bool) -> str:
 def repaired(run: Run, up: bool) -> str:
     """What to do about a flow run that failed or crashed and was not started again."""
     by_hand = run.deployment is None
-    error = found[1] if (found := ERROR.search(run.message)) else ""
+    error = match[1] if (match := ERROR.search(run.message)) else ""
     if "--again" in run.message:
         return "correct what is told, then " + (
             "the same command with --again" if by_hand else "run its deployment with `again` switched on"
@@ -181,8 +181,8 @@ def _process(name: str, known: dict[str, object]) -> Process:
     return Process(name=name, alive=there, pid=int(str(pid)), url=str(url).removesuffix("/api"), log=str(log))
 
 
-def _job(held: overview.OpenRun, do: str) -> Matter:
-    return Matter("job", held.key, held.name, held.state, held.since, held.reason, do, held.url)
+def _job(job: overview.OpenRun, do: str) -> Matter:
+    return Matter("job", job.key, job.name, job.state, job.since, job.reason, do, job.url)
 
 
 def _flow(run: Run, do: str) -> Matter:

@@ -52,35 +52,37 @@ def starts(automation: Json) -> str | None:
 
 def now(deployments: Iterable[Json], automations: Iterable[Json], pools: Iterable[Json]) -> dict[str, Any]:
     """All switches of these deployments, of the automations that start them, and of these pools."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     ours: set[str] = set()
     for one in deployments:
         ours.add(one["id"])
-        found[limit(one["name"])] = (one.get("global_concurrency_limit") or {}).get("limit")
-        found |= {schedule(one["name"], each): timing(each) for each in one.get("schedules", [])}
+        values[limit(one["name"])] = (one.get("global_concurrency_limit") or {}).get("limit")
+        values |= {schedule(one["name"], each): timing(each) for each in one.get("schedules", [])}
         if one.get("paused"):
-            found[f"{one['name']}: paused"] = True
+            values[f"{one['name']}: paused"] = True
     for one in automations:
         if starts(one) in ours:
-            found[trigger(one["name"])] = state(one["enabled"])
+            values[trigger(one["name"])] = state(one["enabled"])
     for one in pools:
-        found[pool(one["name"])] = one.get("concurrency_limit")
+        values[pool(one["name"])] = one.get("concurrency_limit")
         if one.get("is_paused"):
-            found[f"pool {one['name']}: paused"] = True
-    return found
+            values[f"pool {one['name']}: paused"] = True
+    return values
 
 
 def times(deployments: Iterable[Json], automations: Iterable[Json]) -> dict[str, str]:
     """When each schedule of these deployments, and each automation that starts them, was changed last (ISO 8601)."""
-    found: dict[str, str] = {}
+    updated: dict[str, str] = {}
     ours: set[str] = set()
     for one in deployments:
         ours.add(one["id"])
-        found |= {schedule(one["name"], each): each["updated"] for each in one.get("schedules", [])}
-    return found | {trigger(one["name"]): one["updated"] for one in automations if starts(one) in ours}
+        updated |= {schedule(one["name"], each): each["updated"] for each in one.get("schedules", [])}
+    return updated | {trigger(one["name"]): one["updated"] for one in automations if starts(one) in ours}
 
 
-def changed(files: Json, found: Json) -> dict[str, tuple[Any, Any]]:
+def changed(files: Json, present: Json) -> dict[str, tuple[Any, Any]]:
     """What people have changed: as the files set it (None: they do not), and as it is (None: it was removed)."""
-    names = {*files, *found}
-    return {name: (files.get(name), found.get(name)) for name in sorted(names) if files.get(name) != found.get(name)}
+    names = {*files, *present}
+    return {
+        name: (files.get(name), present.get(name)) for name in sorted(names) if files.get(name) != present.get(name)
+    }

@@ -24,10 +24,10 @@ URI = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.DOTALL)
 
 def entries() -> tuple[str, ...] | None:
     """What the environment allows; None where it says nothing."""
-    told = os.environ.get(VARIABLE)
-    if told is None:
+    listed = os.environ.get(VARIABLE)
+    if listed is None:
         return None
-    return tuple(place(entry.strip()) for entry in told.split(",") if entry.strip())
+    return tuple(place(entry.strip()) for entry in listed.split(",") if entry.strip())
 
 
 def usual(root: str) -> str:
@@ -61,8 +61,8 @@ def _of_hub(path: Path) -> str | None:
 
     cache = Path(HF_HUB_CACHE).resolve()
     first = path.relative_to(cache).parts[:1] if path.is_relative_to(cache) else ()
-    found = CACHED.fullmatch(first[0]) if first else None
-    return f"{HUB}{found[1]}/{found[2]}" if found else None
+    match = CACHED.fullmatch(first[0]) if first else None
+    return f"{HUB}{match[1]}/{match[2]}" if match else None
 
 
 def check(what: str, value: str, *ours: str | None, hub: str = "") -> None:
@@ -72,10 +72,10 @@ def check(what: str, value: str, *ours: str | None, hub: str = "") -> None:
     listed = entries()
     if listed is None:
         return
-    found = place(value, hub)
-    if not any(_under(found, entry) for entry in (*listed, *(place(own) for own in ours if own))):
+    target = place(value, hub)
+    if not any(_under(target, entry) for entry in (*listed, *(place(own) for own in ours if own))):
         raise RecipeError(
-            f"{what} = {value!r} leads to {found!r}, which {VARIABLE} does not allow: "
+            f"{what} = {value!r} leads to {target!r}, which {VARIABLE} does not allow: "
             "choose one of its places, or have whoever runs the workers add it"
         )
 
@@ -94,12 +94,12 @@ def code(name: str) -> None:
         )
 
 
-def _under(found: str, entry: str) -> bool:
+def _under(target: str, entry: str) -> bool:
     """Whether `found` is `entry`, or lies in it: never merely begins with the same letters."""
     if entry.endswith("://"):
-        return found.startswith(entry)
+        return target.startswith(entry)
     ends = "/@" if entry.startswith(HUB) else "/"  # a revision follows the name of a repository
-    return any(f"{found}{end}".startswith(entry.rstrip("/") + end) for end in ends)
+    return any(f"{target}{end}".startswith(entry.rstrip("/") + end) for end in ends)
 
 
 def inside(folder: Path, name: str) -> Path:

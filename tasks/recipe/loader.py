@@ -17,7 +17,7 @@ from tasks.recipe.tuning import Tune
 
 TUNES: dict[str, type[BaseModel]] = {str(m.model_fields["kind"].default): m for m in get_args(Tune)}
 M = TypeVar("M", bound=BaseModel)
-TOLD = 10  # findings in one error
+NAMED = 10  # findings in one error
 
 
 def load(name: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -51,9 +51,9 @@ def _validated(model: type[M], values: dict[str, Any], *at: str) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        found = error.errors()
-        more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
-        raise RecipeError("; ".join(_told(one, model, at) for one in found[:TOLD]) + more) from error
+        errors = error.errors()
+        more = f"; and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
+        raise RecipeError("; ".join(_describe(one, model, at) for one in errors[:NAMED]) + more) from error
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -85,11 +85,11 @@ def _set(values: dict[str, Any], override: str) -> None:
     try:
         values[last] = limits.yaml_value(text)
     except ValueError as error:
-        told = limits.shown(override)
-        raise RecipeError(f"override {told} has a value that cannot be read: {error}; quote it") from error
+        shown = limits.shown(override)
+        raise RecipeError(f"override {shown} has a value that cannot be read: {error}; quote it") from error
 
 
-def _told(error: Any, model: type[BaseModel], at: Sequence[str]) -> str:
+def _describe(error: Any, model: type[BaseModel], at: Sequence[str]) -> str:
     """One pydantic finding as a sentence: key, value, what is allowed."""
     key = ".".join(str(part) for part in [*at, *error["loc"]])
     if error["type"] == "extra_forbidden":

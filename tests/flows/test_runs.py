@@ -119,7 +119,7 @@ def state_of(api, run: FlowRun) -> str:
 
 
 def of(api, deployment: UUID) -> list[FlowRun]:
-    return list(runs.found(api, {"deployment_id": {"any_": [deployment]}}))
+    return list(runs.matching(api, {"deployment_id": {"any_": [deployment]}}))
 
 
 def test_a_flow_signs_its_run_with_its_process(api):
@@ -232,11 +232,11 @@ def test_of_the_runs_that_a_schedule_missed_only_the_latest_is_made_up_for(api, 
     ]
     asked = api.create_flow_run_from_deployment(deployment, state=Scheduled(scheduled_time=past[0]))
     automatic = {run.id for run in missed}
-    real = runs.found
+    real = runs.matching
     with pytest.MonkeyPatch.context() as patch:  # only the server's scheduler can say that it made a run
         patch.setattr(
             runs,
-            "found",
+            "matching",
             lambda client, criteria: (
                 run.model_copy(update={"auto_scheduled": run.id in automatic}) for run in real(client, criteria)
             ),

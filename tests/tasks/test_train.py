@@ -16,7 +16,7 @@ PAGE = "http://mlflow:5000/#/experiments/1/runs/r"
 @pytest.fixture
 def diary(monkeypatch):
     monkeypatch.setattr(train.ledger, "run_id", lambda key: "r")
-    monkeypatch.setattr(train.address, "of", lambda run: PAGE)
+    monkeypatch.setattr(train.address, "page", lambda run: PAGE)
     link = links.made()
     return train.Diary(links.job(link).model_copy(update={"url": "https://provider/job-0"}), link)
 

@@ -638,7 +638,7 @@ def test_googles_own_words_about_credentials_are_kept(body, retryable, kind, tol
         ("OPENAI_API_KEY", "sk-one\n", "the key in OPENAI_API_KEY holds a line break"),
         ("OPENAI_API_KEY", "sk-schlüssel", "a character that is not ASCII"),
         ("OPENAI_BASE_URL", "localhost:8700/v1", "is not a web address: write it as https://"),
-        ("OPENAI_BASE_URL", "https://me:hush@host/v1", "holds a password"),
+        ("OPENAI_BASE_URL", "https://me:hush@host/v1", "contains a password"),
         ("OPENAI_BASE_URL", "http://127.0.0.1:99999/v1", "is not a web address"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "SSL_CERT_FILE = '/nowhere/ca.pem' does not exist"),
         ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "REQUESTS_CA_BUNDLE = '/nowhere/ca.pem' does not exist"),

@@ -72,5 +72,5 @@ def test_a_file_that_others_could_read_is_not_used():
     access.path().parent.mkdir(parents=True)
     access.path().write_text(json.dumps({"prefect": "admin:x", "password": "x"}))
     access.path().chmod(0o644)
-    with pytest.raises(ServiceError, match="can be read or was written by another account"):
+    with pytest.raises(ServiceError, match="another account can read or wrote"):
         access.client(URLS)

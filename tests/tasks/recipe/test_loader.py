@@ -71,7 +71,7 @@ LAUGHS = "a: &a [lol, lol]\n" + "".join(
     ("text", "reason"),
     [
         (LAUGHS, "aliases stand for more than"),
-        ("a: &a [*a]\n", "stands inside of what it repeats"),
+        ("a: &a [*a]\n", "contains itself"),
         ("name: " + "[" * 20_000, "deeper than 50 levels"),
         ("name: " + "{a: " * 60 + "}" * 60, "deeper than 50 levels"),
         ("- a\n" * 300_000, "at most 1,000,000"),

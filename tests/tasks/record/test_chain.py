@@ -142,11 +142,11 @@ def test_links_that_were_never_measured_have_empty_rows():
 def test_a_chain_whose_record_or_model_is_gone_is_an_error(tmp_path):
     first = end(begin(0))
     end(begin(1, first), model=str(tmp_path / "adapter"))
-    with pytest.raises(BackendError, match=r"last model of chain 'shop'.*not there any more.*nothing was trained"):
+    with pytest.raises(BackendError, match=r"last model of chain 'shop'.*is missing.*nothing was trained"):
         chain.past("shop")
     (tmp_path / "adapter").mkdir()
     ledger.client().delete_run(ledger.run_id(first.key))
-    with pytest.raises(BackendError, match=f"run of key '{first.key}'.*not in MLflow.*nothing was trained"):
+    with pytest.raises(BackendError, match=f"MLflow has no run of key '{first.key}'.*nothing was trained"):
         chain.past("shop")
 
 

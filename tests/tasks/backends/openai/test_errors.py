@@ -27,7 +27,7 @@ def refused(status: int, code: str | None, message: str = "no", **headers: str) 
         (401, "invalid_api_key", BackendError, "set MY_KEY"),
         (403, "training_not_available", BackendError, "gemini or local"),
         (429, "insufficient_quota", BackendError, "no credit"),
-        (429, "rate_limit_exceeded", LimitError, "it may go on at"),
+        (429, "rate_limit_exceeded", LimitError, "try again at"),
         (404, "not_found", VanishedError, "req-7"),
         (500, None, TransientError, "500"),
         (503, None, TransientError, "503"),
