@@ -38,7 +38,7 @@ def test_what_is_damaged_is_told_once_and_hides_no_other(monkeypatch, caplog):
     owed = ["bad"]
     monkeypatch.setattr(sweep, "look", look)
     monkeypatch.setattr(sweep.ledger, "run_id", lambda key: f"run of {key}")
-    monkeypatch.setattr(sweep.ledger, "held", held)
+    monkeypatch.setattr(sweep.ledger, "load", held)
     monkeypatch.setattr(sweep.runs, "recover", lambda: [])
     monkeypatch.setattr(sweep.owing, "owed", lambda: list(owed))
     monkeypatch.setattr(sweep.owing, "done", lambda keys: [owed.remove(key) for key in keys])

@@ -27,7 +27,7 @@ def test_the_end_of_a_fine_tune_tells_numbers_answers_and_where_to_look(capsys, 
 
 
 def test_the_end_of_a_fine_tune_names_the_pages_of_servers_that_run(capsys, monkeypatch):
-    monkeypatch.setattr(address, "of", lambda run: f"http://mlflow/#/experiments/1/runs/{run}")
+    monkeypatch.setattr(address, "page", lambda run: f"http://mlflow/#/experiments/1/runs/{run}")
     monkeypatch.setattr(address, "flow_run", lambda run: "http://prefect/runs/flow-run/f")
     show.finetuned(result(made(), "run-1"))
     told = capsys.readouterr().out.splitlines()
