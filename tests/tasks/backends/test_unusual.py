@@ -40,19 +40,19 @@ TALK = [(Message(role="user", content="What is a tent?"),)]
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[serve.Simulators]:
+def provider_servers() -> Iterator[serve.Simulators]:
     with pytest.MonkeyPatch.context() as patch, paid.simulated(patch, speed=0.0) as simulators:
         yield simulators
 
 
 @pytest.fixture
-def simulators(running: serve.Simulators, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> serve.Simulators:
+def simulators(provider_servers: serve.Simulators, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> serve.Simulators:
     """The simulators with nothing in them; their clock moves when a test says so."""
-    for name, value in (running.environment | {"SHARDTUNE_BUCKET": running.bucket}).items():
+    for name, value in (provider_servers.environment | {"SHARDTUNE_BUCKET": provider_servers.bucket}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SHARDTUNE_ROOT", str(tmp_path / "root"))
-    running.state.reset()
-    return running
+    provider_servers.state.reset()
+    return provider_servers
 
 
 def link(place: Path, kind: str, **changes: object) -> Link:
