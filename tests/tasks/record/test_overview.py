@@ -52,7 +52,7 @@ def test_a_person_is_led_to_the_address_that_a_browser_can_open(runs, monkeypatc
     monkeypatch.setenv(settings.PAGES_VARIABLE, "https://mlflow.example.org/")
     monkeypatch.setattr(settings, "tracking_uri", lambda: "http://mlflow:5000")
     row = reader.RunRow(runs["at work"], "at work", 0, "1", "RUNNING", "", {KEY: "a" * 32})
-    assert overview._held(row).url == f"https://mlflow.example.org/#/experiments/1/runs/{runs['at work']}"
+    assert overview._open_run(row).url == f"https://mlflow.example.org/#/experiments/1/runs/{runs['at work']}"
     monkeypatch.setattr(reader, "experiment_of", lambda _: "1")
     assert address.page("r") == "https://mlflow.example.org/#/experiments/1/runs/r"
     monkeypatch.delenv(settings.PAGES_VARIABLE)
