@@ -1,4 +1,4 @@
-"""Check and quote: what speaks against a recipe, and what it will cost, before a byte is uploaded."""
+"""Check and quote: findings about a recipe, and its price, before anything is uploaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.record import ledger
 
 @flow(name="check", flow_run_name="check {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def check(recipe: Recipe) -> Checked:
-    """Every link's exports, line by line; the account, the base model and their life-spans. Uploads nothing."""
+    """Check every link: its exports line by line, the account, and the base model's retirement. Uploads nothing."""
     chain = _links(recipe)
     checked = verbs.summed([verbs.findings(link) for link in chain], chain)
     verbs.show_findings(checked)
@@ -26,7 +26,7 @@ def check(recipe: Recipe) -> Checked:
 
 @flow(name="quote", flow_run_name="quote {recipe.name}", on_running=[runs.sign], on_failure=[runs.lost])
 def quote(recipe: Recipe) -> Quoted:
-    """Examples, tokens and price of every link that is not done yet, beside the recipe's budget."""
+    """Examples, tokens and price of every link, and the total against the recipe's budget."""
     priced = [verbs.priced(link, verbs.quote(link), ledger.finished(link.key)) for link in _links(recipe)]
     quoted = verbs.total(priced, recipe.budget_usd)
     verbs.show_quote(quoted)

@@ -29,7 +29,7 @@ def compare(
     if recipe is None:
         recipe = next((registry.target(name)[1] for name in models if name != "base"), None)
     if recipe is None:
-        raise AnswerError("of which recipe is 'base'? name one, or a model that was tuned by it")
+        raise AnswerError("model 'base' needs a recipe: name one, or add a model that was tuned by it")
     recipe, prepared = ready(recipe)
     compared = between(recipe, models, prepared, backends)
     return compared.model_copy(update={"decisions": aliases.decisions(t.version for t in compared.targets)})

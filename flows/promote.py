@@ -37,7 +37,9 @@ def promote(
         if aliases.settle(recipe.name, decided, champion):
             comparisons.decided(decided)
             return result.model_copy(update={"promotion": decided})
-    raise AnswerError(f"the champion of {recipe.name!r} changed {ATTEMPTS} times meanwhile: run the same command again")
+    raise AnswerError(
+        f"the champion of {recipe.name!r} changed {ATTEMPTS} times during the comparison: run the same command again"
+    )
 
 
 @flow(name="rollback", flow_run_name="rollback {name}", on_running=[runs.sign], on_failure=[runs.lost])

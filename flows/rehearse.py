@@ -1,4 +1,4 @@
-"""Rehearse: recipes for paid providers, run to their end against simulators on this machine, at no cost."""
+"""Rehearse: run recipes for paid providers against simulators on this machine, at no cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reproduce: a model's exports made anew from the catalogue, in an empty place, and compared bit for bit."""
+"""Reproduce: make a model's exports again from the catalogue, in an empty folder, and compare them bit for bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.record import lineage, registry
 
 
 class Rebuilt(Frozen):
-    """One export then and now; `made` is None where it was not made any more."""
+    """One export's digest then and now; `made` is None where the catalogue no longer gives this export."""
 
     link: str
     shard: int

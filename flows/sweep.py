@@ -1,4 +1,4 @@
-"""Sweep: one short look at every open job; what has ended is finished. `shardtune sweep` runs it, or a schedule."""
+"""Sweep: check every open job once and finish those that have ended. `shardtune sweep` or a schedule runs it."""
 
 from __future__ import annotations
 
@@ -22,55 +22,55 @@ from tasks.record import evidence, ledger, owing
 
 log = logging.getLogger(__name__)
 
-ABSENT = 5  # longest pauses between two looks for which a provider may not list a job that it has
+ABSENT = 5  # poll intervals (the longest) for which a provider may not list an existing job
 
 
 @flow(name="sweep", flow_run_name="sweep", on_running=[runs.sign], on_failure=[runs.lost])
 def sweep() -> tuple[Swept, ...]:
-    """Refresh every MLflow run that is still open; conclude those whose job has ended. Waits for nobody.
+    """Refresh every open MLflow run and conclude those whose job has ended. It never waits for a job.
 
-    A start that waited for its provider is tried again when it is due. A chain that nobody waits for goes on, and its
-    model is promoted where the recipe says so; what a killed sweep left of that is done first. Flow runs that lost
-    their process are marked, and started again where they came from a deployment.
+    Starts that wait for a provider's limit are tried again when due. Chains that no process waits for are continued and
+    promoted, as their recipe says; follow-up work that a killed sweep left is done first. Flow runs whose process died
+    are marked, and started again if a deployment started them.
     """
     recovered = runs.recover()
     swept = []
-    for does, key in (*((go_on, key) for key in owing.owed()), *((look, key) for key in ledger.unfinished())):
+    for does, key in (*((resume, key) for key in owing.owed()), *((refresh, key) for key in ledger.unfinished())):
         try:
             swept.append(does(key))
-        except Exception as error:  # of this run only; the others have their look
-            told = str(error) if isinstance(error, ShardtuneError) else redacted(f"{type(error).__name__}: {error}")
+        except Exception as error:  # one broken run must not keep the sweep from the others
+            reason = str(error) if isinstance(error, ShardtuneError) else redacted(f"{type(error).__name__}: {error}")
             again = isinstance(error, DamagedError) and patience.since(key, "damaged") is not None
-            log.log(logging.DEBUG if again else logging.WARNING, "the look at the job of %s failed: %s", key, told)
-            if isinstance(error, DamagedError):  # what is damaged stays so, and is told once
+            log.log(logging.DEBUG if again else logging.WARNING, "checking the job of %s failed: %s", key, reason)
+            if isinstance(error, DamagedError):  # it stays damaged: warn once, then log at debug level
                 patience.waited(key, "damaged")
-            swept.append(Swept(key=key, state="unknown", concluded=False, detail=told))
-    ended = sum(found.concluded for found in swept)
-    pages.outcome(f"jobs looked at {len(swept)}, ended {ended}; flow runs seen to {len(recovered)}")
+            swept.append(Swept(key=key, state="unknown", concluded=False, detail=reason))
+    ended = sum(one.concluded for one in swept)
+    pages.outcome(f"jobs checked {len(swept)}, ended {ended}; flow runs recovered {len(recovered)}")
     return tuple(swept)
 
 
-def look(key: str) -> Swept:
-    """One open run: take in what is new, and finish it where its job has ended."""
+def refresh(key: str) -> Swept:
+    """Refresh one open run, and finish it if its job has ended."""
     if train.busy(key):
-        return Swept(key=key, state="running", concluded=False, detail="somebody is at work on it")
+        return Swept(key=key, state="running", concluded=False, detail="another process is working on it")
     run, known = ledger.run_id(key), ledger.known(key)
     if known is None:
-        return unstarted(key, run)
+        return fail_unstarted(key, run)
     if where := elsewhere(known.link):
         return Swept(key=key, state="elsewhere", concluded=False, detail=where)
     try:
-        job = train.find_job(known.link, known.job) or due(key, known)
+        job = train.find_job(known.link, known.job) or start_due(key, known)
     except LimitError as limit:
         return Swept(key=key, state="waiting", concluded=False, detail=str(limit))
     if job is None:
         backend = get_backend(known.link.tune)
         if patience.waited(key, lifecycle.UNLISTED) < ABSENT * backend.poll[1]:
-            detail = "no job is found yet: its provider may list it late"
+            detail = "no job found yet: its provider may list it late"
             return Swept(key=key, state="unknown", concluded=False, detail=detail)
         patience.over(key, lifecycle.UNLISTED)
         backend.tidy(known.link)
-        return unstarted(key, run)
+        return fail_unstarted(key, run)
     patience.over(key, lifecycle.UNLISTED)
     status = lifecycle.look(get_backend(known.link.tune), job)
     evidence.progress(run, status)
@@ -84,28 +84,28 @@ def look(key: str) -> Swept:
     try:
         train.conclude(known.link, known.recipe, known.questions, status, cost)
     except TransientError:
-        raise  # the run is open still, and the next sweep tries it again
+        raise  # the run stays open, so the next sweep tries again
     except ShardtuneError as error:
         log.warning("%s", error)
         return Swept(key=key, state=status.state, concluded=True, detail=str(error))
-    return go_on(key) if follows else Swept(key=key, state=status.state, concluded=True)
+    return resume(key) if follows else Swept(key=key, state=status.state, concluded=True)
 
 
 def elsewhere(link: Link) -> str:
-    """Why a link is not this process's to finish: its job is at another endpoint, as a rehearsal's at a simulator."""
+    """Why this process cannot finish a link whose job is at another endpoint (a rehearsal's simulator); else empty."""
     here = get_backend(link.tune).endpoint(link.tune)
     if here == link.endpoint:
         return ""
     at, mine = (one or f"{link.backend}'s own service" for one in (link.endpoint, here))
-    return f"its job is at {at} and this process asks {mine}: sweep or cancel where it was started"
+    return f"its job is at {at}, but this process uses {mine}: sweep or cancel it where it was started"
 
 
-def go_on(key: str) -> Swept:
-    """What follows a link that ended well, by the flow that had begun it. Refused, it is told once."""
+def resume(key: str) -> Swept:
+    """Run the flow that left a successful link to the sweep, to continue its chain. A refusal is reported once."""
     try:
         recipe = ledger.load(ledger.run_id(key), "recipe.json", Recipe)
         if recipe is None:
-            raise DamagedError(f"the MLflow run of {key!r} holds no recipe: run the command again that started it")
+            raise DamagedError(f"the MLflow run of {key!r} has no recipe: run the command again that started it")
         link = ledger.load(ledger.run_id(key), "link.json", Link)
         if link and (where := elsewhere(link)):
             return Swept(key=key, state="elsewhere", concluded=False, detail=where)
@@ -115,9 +115,9 @@ def go_on(key: str) -> Swept:
             else:
                 finetune(recipe, wait=False)
     except Timeout:
-        return Swept(key=key, state="succeeded", concluded=False, detail="somebody goes on from it")
+        return Swept(key=key, state="succeeded", concluded=False, detail="another process continues from it")
     except TransientError:
-        raise  # the next sweep tries it again
+        raise  # the next sweep tries again
     except ShardtuneError:
         owing.done([key])
         raise
@@ -125,44 +125,44 @@ def go_on(key: str) -> Swept:
     return Swept(key=key, state="succeeded", concluded=True)
 
 
-def due(key: str, known: ledger.Known) -> Job | None:
-    """The job of a start that waited for its provider, started now if it is time; LimitError if it is not."""
+def start_due(key: str, known: ledger.Known) -> Job | None:
+    """Start a job that waited for its provider's limit. None where none waits, LimitError where it is too early."""
     until = ledger.waiting(key)
     if until is None:
         return None
     if until > datetime.now(UTC).isoformat():
-        raise LimitError("its provider takes no job now", until)
+        raise LimitError("its provider accepts no job now", until)
     cost = known.quote or check.quote(known.link)
     job = train.start(known.link, known.recipe, known.questions, cost, again=False, wait=False)
     if job is None:
-        raise LimitError("its provider takes no job now", ledger.waiting(key) or "")
+        raise LimitError("its provider accepts no job now", ledger.waiting(key) or "")
     return job
 
 
-def unstarted(key: str, run: str) -> Swept:
-    """A run whose start died before there was a job."""
-    reason = "it was intended and never started: run finetune again"
+def fail_unstarted(key: str, run: str) -> Swept:
+    """Fail a run whose process died before it started a job."""
+    reason = "its start was recorded, but no job was started: run finetune again"
     evidence.fail(run, "failed", reason)
     return Swept(key=key, state="failed", concluded=True, detail=reason)
 
 
 @flow(name="cancel", flow_run_name="cancel {key}", on_running=[runs.sign], on_failure=[runs.lost])
 def cancel(key: str) -> str:
-    """Cancel the job of `key` (or of what begins with it) and end its run KILLED; returns the state it ended in."""
+    """Cancel the job of `key` (or its first digits) and end its run KILLED; returns the final state of the job."""
     key = ledger.whole(key)
     known = ledger.known(key)
     if known and (where := elsewhere(known.link)):
         raise BackendError(where)
     job = known and train.find_job(known.link, known.job)
     if known and job is None and ledger.waiting(key):
-        evidence.fail(ledger.run_id(key), "cancelled", "cancelled before its provider took it")
+        evidence.fail(ledger.run_id(key), "cancelled", "cancelled before its provider accepted it")
         return "cancelled"
     if known is None or job is None:
-        raise BackendError(f"no job has key {key!r}: `shardtune sweep` lists the open ones")
+        raise BackendError(f"no job has key {key!r}: `shardtune sweep` lists open jobs")
     backend = get_backend(known.link.tune)
     backend.cancel(job)
     status = lifecycle.look(backend, job)
     if status.state == "cancelled":
         cost = known.quote or check.quote(known.link)
-        evidence.fail(ledger.run_id(key), "cancelled", "cancelled on demand", train.lost(status, cost))
+        evidence.fail(ledger.run_id(key), "cancelled", "cancelled by a person", train.lost(status, cost))
     return status.state

@@ -1,4 +1,4 @@
-"""Links of a recipe: one, or a chain of them, each on its shards and each known by its key before anything starts."""
+"""Links of a recipe: one, or a chain of them. Every link has its shards and its key before any job starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.recipe.tuning import LocalTune, Tune
 
 
 def tuning(recipe: Recipe) -> Tune:
-    """The recipe's tuning; RecipeError where it has none."""
+    """The `tune` of a recipe; RecipeError where it has none."""
     if recipe.tune is None:
         raise RecipeError(f"recipe {recipe.name!r} has no 'tune': name a base model in tune.base_model")
     return recipe.tune
@@ -29,12 +29,12 @@ def tuning(recipe: Recipe) -> Tune:
 
 @task(name="open base model", cache_policy=NO_CACHE)
 def rendering(recipe: Recipe) -> Rendering | None:
-    """How this base model is prompted; None where its provider sees to that."""
+    """The chat template and tokenizer of this base model; None where its provider applies them."""
     return get_backend(tuning(recipe)).rendering(tuning(recipe))
 
 
 def exporting(recipe: Recipe) -> Recipe:
-    """The recipe, its exports made in the format that its backend reads."""
+    """The recipe, with `export.formats` set to the format of its backend."""
     wanted = get_backend(tuning(recipe)).format(tuning(recipe))
     return recipe.model_copy(update={"export": recipe.export.model_copy(update={"formats": (wanted,)})})
 
@@ -48,21 +48,24 @@ class PlannedLink(NamedTuple):
 
 
 def chain(recipe: Recipe, prepared: Prepared) -> tuple[Link, ...]:
-    """The links that this recipe asks for, first to last: one on all its shards, or one on each.
+    """The links of this recipe, first to last: one on all its shards, or with `chain` one on each shard.
 
-    Every key stands already; what a link starts from is known once the one before has ended: see `after`.
+    All keys are final now, because a key names its parent by key. The parent's model is filled in by `after`, once the
+    parent has ended.
     """
     there = [s.index for s in prepared.shards]
     wanted = there if recipe.shards is None else list(recipe.shards)
     if missing := set(wanted) - set(there):
-        raise RecipeError(f"shards = {sorted(missing)!r} are not there: the catalogue has {len(there)} shards")
+        raise RecipeError(
+            f"shards = {sorted(missing)!r} do not exist: the catalogue has {len(there)} shards, counted from 0"
+        )
     return further(recipe, prepared, wanted, None, 0)
 
 
 def further(
     recipe: Recipe, prepared: Prepared, shards: Sequence[int], parent_key: str | None, before: int
 ) -> tuple[Link, ...]:
-    """Links on these shards, going on from the one of this key, with so many links before them."""
+    """Links on these shards, after the link of key `parent_key`; `before` is the number of links so far."""
     parts = [[s] for s in shards] if recipe.chain else [shards]
     made = _courses([_link(recipe, prepared, mine, before + n + 1) for n, mine in enumerate(parts)])
     links: list[Link] = []
@@ -72,7 +75,7 @@ def further(
 
 
 def _courses(links: list[Link]) -> list[Link]:
-    """The links, each knowing its place in the schedule that they share, where the recipe wants one over the chain."""
+    """Give each link its step range in one learning-rate schedule over the chain, if the recipe wants such a one."""
     tune = links[0].tune if len(links) > 1 else None
     if not isinstance(tune, LocalTune) or tune.schedule_over == "link":
         return links
@@ -85,7 +88,7 @@ def _left_out(export: Export, link: Link) -> int:
 
 
 def _remembered(recipe: Recipe, before: int) -> int:
-    """Questions on the shards of a chain so far, as many as cost the same: these are asked of one model, once."""
+    """Forgetting questions of a link, for its quote. An exam asks ARMS models, these one: divide."""
     each = recipe.forgetting.questions if recipe.chain and recipe.forgetting else 0
     return ceil(before * each / ARMS)
 
@@ -122,12 +125,12 @@ def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], before: int
 
 
 def after(link: Link, parent: Finetuned | None) -> Link:
-    """The link, starting from what its parent left; the first of a chain starts from the base model."""
+    """The link, set to start from its parent's model; without a parent it starts from the base model."""
     if parent is None:
         return link
     if parent.model is None:
         raise BackendError(
-            f"the link before ({parent.key[:8]}) left no model to go on from: run the same command again"
+            f"the link before ({parent.key[:8]}) left no model to start from: run the same command again"
         )
     left = {"parent_key": parent.key, "parent": parent.continue_from or parent.model, "parent_model": parent.model}
     return link.model_copy(update=left | {"parent_digest": parent.model_digest})

@@ -1,4 +1,4 @@
-"""Prefect policy for answering: the index is brought up to date, a model's answers are cached, replies are shown."""
+"""Prefect policy for answering: update the index, cache a model's answers, show replies."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def target(spec: str, recipe: Recipe | None = None) -> tuple[Target, Recipe]:
     """
     if spec == "base" and recipe and recipe.tune:
         return registry.base(recipe.tune, recipe.export.style), recipe
-    found, own = registry.target(spec, recipe.name if recipe else None)
-    return found, recipe or own
+    model, own = registry.target(spec, recipe.name if recipe else None)
+    return model, recipe or own
 
 
 @task(name="index", cache_policy=NO_CACHE)
 def index(recipe: Recipe, prepared: Prepared) -> str:
-    """Bring the index of these clean shards up to date, new shards only; returns its folder."""
+    """Add new clean shards to the index; returns its folder."""
     folder = folder_of(recipe.catalogue, recipe.clean, recipe.split)
     update(folder, prepared.shards)
     return str(folder)
@@ -45,17 +45,17 @@ URL = ":/?&=%#@+,;~"  # what may stand in a link as it is
 
 
 def replies(questions: Sequence[str], target: Target, opened: Index, recipe: Recipe) -> list[Reply]:
-    """Answers with checked sources; what a model has been asked before is served from the cache."""
+    """Answers with checked sources. A question that the model answered before is served from the cache."""
     drawn = ask.decoding(recipe.evaluate, target.style, recipe.seed)
     return ask.replies(questions, target, opened, recipe.ask, drawn, generate)
 
 
 def generate(target: Target, talks: ask.Talks, drawn: Decoding) -> Sequence[Answer]:
-    """Answers of the target; what it has been asked before is served from what is kept."""
+    """Answers of the target. A conversation that it answered before is served from the cache."""
 
     def asked(new: ask.Talks) -> Sequence[Answer]:
-        (told,) = evaluate.answers(target.endpoint, target.model, target.digest, target.tune, new, (drawn,))
-        return told
+        (answers,) = evaluate.answers(target.endpoint, target.model, target.digest, target.tune, new, (drawn,))
+        return answers
 
     place = store.join(settings.root(), "answers", f"{evaluate.asked_as(target, drawn)}.json")
     return kept.once(place, talks, asked)
@@ -66,9 +66,9 @@ def show(replied: Replied) -> None:
     lines = [f"Asked: `{replied.target.name}`; catalogue: `{replied.catalogue}`.", ""]
     lines += ["| question | | answer | source | what does not hold |", "|---|---|---|---|---|"]
     for reply in replied.replies:
-        said, source = reply.source, ""
-        if said:
-            source = f"[{plain.markdown(said.uid)}]({quote(said.url, safe=URL)}) line {said.line}"
+        row, source = reply.source, ""
+        if row:
+            source = f"[{plain.markdown(row.uid)}]({quote(row.url, safe=URL)}) line {row.line}"
         cells = [evaluate.cell(text) for text in (reply.question, reply.state, reply.text, "; ".join(reply.problems))]
         lines.append(f"| {' | '.join((*cells[:3], source, cells[3]))} |")
     create_markdown_artifact("\n".join(lines), key="replies", description="answers with their sources")

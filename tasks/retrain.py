@@ -1,4 +1,4 @@
-"""Prefect policy for retraining: what is new, what of it the budget holds, and what a person is told."""
+"""Prefect policy for retraining: find new shards, choose the links that the budget allows, report the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Look(NamedTuple):
-    """A chain's past beside its catalogue as it is now; `recipe` is cut as the chain has learned."""
+    """A chain's history and its catalogue now. `recipe` cuts the catalogue at the borders of the learned shards."""
 
     recipe: Recipe
     past: ChainHistory
@@ -35,7 +35,7 @@ class Look(NamedTuple):
 
     @property
     def owed(self) -> bool:
-        """Whether there is anything to train, or to finish of what was trained."""
+        """Whether a shard is to be trained, or a trained link is to be measured or judged by the gate."""
         newest = self.past.taught[-1] if self.past.taught else None
         if self.found.new or self.past.underway:
             return True
@@ -47,7 +47,7 @@ class Look(NamedTuple):
 
 
 def look(recipe: Recipe) -> Look:
-    """What the chain has learned, and what is new. RecipeError where the recipe is another than the chain's."""
+    """Compare the chain's history with its catalogue. RecipeError where the recipe names another base model."""
     past = chain.past(recipe.name)
     then = past.underway[-1].recipe if past.underway else past.taught[-1].recipe if past.taught else recipe
     if past.shards:
@@ -67,12 +67,12 @@ def _cut(recipe: Recipe, cuts: tuple[int, ...]) -> Recipe:
 
 
 def usable(look: Look, prepared: Prepared) -> Look:
-    """As it was, but a last shard with too few rows for a link of its own goes on waiting for more."""
+    """`look`, without a last shard that has too few rows for a link: it waits for more lines."""
     new, per = look.found.new, look.recipe.catalogue.lines_per_shard
     last = prepared.shards[-1]
     if not new or new[-1] != last.index or last.lines >= per or not _too_few(look.recipe, prepared, last.index):
         return look
-    why = f"of its {last.lines:,} lines too few rows can be trained on or held out"
+    why = f"its {last.lines:,} lines give too few rows to train on or to hold out"
     waiting = Waiting(shard=last.index, lines=last.lines, why=why, until=None)
     return look._replace(found=look.found._replace(new=new[:-1], waiting=waiting))
 
@@ -81,36 +81,37 @@ def _too_few(recipe: Recipe, prepared: Prepared, shard: int) -> bool:
     mine = [e for e in prepared.exports if e.shard == shard and e.examples]
     if {e.split for e in mine} < {"train", "holdout"}:
         return True
-    found = [f for e in mine for f in check.lint_export(e, links.tuning(recipe).base_model, False).findings]
-    return any(f.rule == "examples" and f.level == "error" for f in found)
+    findings = [f for e in mine for f in check.lint_export(e, links.tuning(recipe).base_model, False).findings]
+    return any(f.rule == "examples" and f.level == "error" for f in findings)
 
 
-def steps(look: Look, prepared: Prepared, so: ChainState, first: bool) -> list[PlannedLink]:
-    """The links to work on: those under way as they were begun, then new ones, as many as the budget holds together.
+def steps(look: Look, prepared: Prepared, state: ChainState, first: bool) -> list[PlannedLink]:
+    """The links to work on: those already started, then new ones, as many as the budget allows in total.
 
-    Raises BackendError where it does not hold even one, and this is the first round of a retrain.
+    Raises BackendError where it does not allow one link in the first round of a retrain.
     """
     begun = [PlannedLink(one.link, one.recipe, one.prepared) for one in look.past.underway]
-    parent = begun[-1].link.key if begun else so.parent.key if so.parent else None
-    many = len(so.links) + len(begun)
+    parent = begun[-1].link.key if begun else state.parent.key if state.parent else None
+    many = len(state.links) + len(begun)
     made = links.further(look.recipe, prepared, look.found.new, parent, many) if look.found.new else ()
     wanted, kept, spent = (
         [*begun, *(PlannedLink(link, look.recipe, prepared) for link in made)],
         list[PlannedLink](),
-        so.spent,
+        state.spent,
     )
     for step in wanted:
         if not ledger.finished(step.link.key):
             cost = check.quote(step.link)
             before = spent + ledger.spent(step.link.key)
             try:
-                if not train.has_job(step.link):  # else it is paid for already
+                if not train.has_job(step.link):  # a link with a job is already paid for
                     check.affordable(step.link, cost, step.recipe.budget_usd, before)
             except BackendError as error:
                 if first and not kept:
                     raise
-                log.warning("%d of the new links wait for the next retrain: %s", len(wanted) - len(kept), error)
+                log.warning("%d new links wait for the next retrain: %s", len(wanted) - len(kept), error)
                 break
+            # Links of one retrain are budgeted before they run, so each counts with the most that it may cost.
             spent = before + (math.inf if cost.usd_high is None else cost.usd_high)
         kept.append(step)
     recipe = named(look, kept)
@@ -118,24 +119,24 @@ def steps(look: Look, prepared: Prepared, so: ChainState, first: bool) -> list[P
 
 
 def named(look: Look, chosen: Sequence[PlannedLink]) -> Recipe:
-    """The recipe with the shards that the chain will have learned by then, so that its record names no other."""
-    shards = {s.index for s in look.past.shards} | {n for step in chosen for n in taught(step)}
+    """The recipe, its `shards` set to what the chain has learned after these links; the record must name no other."""
+    shards = {s.index for s in look.past.shards} | {n for step in chosen for n in shards_of(step)}
     return look.recipe.model_copy(update={"shards": tuple(sorted(shards))})
 
 
-def taught(step: PlannedLink) -> tuple[int, ...]:
+def shards_of(step: PlannedLink) -> tuple[int, ...]:
     """The shards that a link is tuned on."""
     return tuple(e.shard for e in step.link.train)
 
 
 def elsewhere(recipe: Recipe, other: str, seconds: float) -> Retrained:
-    """What there is to say where another retrain has the turn."""
-    told = f"nothing was done: {other} is at work on chain {recipe.name!r}, and looks for new shards again at its end"
-    return _shown(recipe.name, (), None, (), None, seconds, told)
+    """The result where another process holds the lock of this chain."""
+    sentence = f"nothing was done: {other} is working on chain {recipe.name!r} and checks for new shards before it ends"
+    return _shown(recipe.name, (), None, (), None, seconds, sentence)
 
 
 class Done(NamedTuple):
-    """What a round of links came to; `look` is what it saw."""
+    """The result of one round of links; `look` is the state it started from."""
 
     look: Look
     results: tuple[Finetuned, ...] = ()
@@ -145,47 +146,47 @@ class Done(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing to do after this round: it made nothing, or is not waited for."""
+        """Whether the retrain ends after this round: it made nothing, or no process waits for its job."""
         return not self.results or self.results[-1].state != "succeeded"
 
 
 def moving(rounds: Sequence[Done], look: Look) -> None:
-    """Raise BackendError where the round before ended well and the chain knows of no link more: it would never end."""
+    """Raise BackendError where the last round succeeded but the chain has no new link: the loop would never end."""
     if rounds and len(look.past.taught) <= len(rounds[-1].look.past.taught):
         keys = ", ".join(result.key for result in rounds[-1].results)
         raise BackendError(
-            f"chain {look.recipe.name!r} was given {keys} and does not know of it: is MLflow at "
-            f"{settings.tracking_uri()!r} the one that holds these runs? nothing more was trained"
+            f"the links {keys} just trained are missing from chain {look.recipe.name!r}: check that "
+            f"MLFLOW_TRACKING_URI ({settings.tracking_uri()!r}) is the server that recorded them; nothing more was trained"
         )
 
 
 def finished(rounds: Sequence[Done], look: Look, seconds: float) -> Retrained:
-    """What was done, what waits and why, as a record and as an artifact in the Prefect UI."""
+    """The result of a retrain: what was trained and what waits, also as an artifact in the Prefect UI."""
     results = tuple(result for done in rounds for result in done.results)
     new = tuple(n for done in rounds for n in done.shards)
     last = rounds[-1].last if rounds else look.past.last
     name, found, begun = look.recipe.name, look.found, bool(results) and results[-1].state != "succeeded"
     if begun:
-        told = f"the link on {_shards(new[-1:])} is {results[-1].state}: `shardtune sweep` goes on with the chain"
+        sentence = f"the link on {_shards(new[-1:])} is {results[-1].state}: `shardtune sweep` continues the chain"
     elif results:
-        told = f"chain {name!r} has learned {_shards(new)} in {len(results)} link{'s' * (len(results) > 1)}"
+        sentence = f"chain {name!r} has learned {_shards(new)} in {len(results)} link{'s' * (len(results) > 1)}"
     else:
-        told = f"nothing new: chain {name!r} has learned {_shards([s.index for s in look.past.shards])}"
-    parts = [told]
+        sentence = f"nothing new: chain {name!r} has learned {_shards([s.index for s in look.past.shards])}"
+    parts = [sentence]
     if last and last.promotion:
         parts.append(f"{last.promotion.version} is {last.promotion.alias}: {last.promotion.reason}")
     if found.new and not begun:
         parts.append(
-            f"{_shards(found.new)} left to the next retrain, as budget_usd = {look.recipe.budget_usd!r} is spent"
+            f"{_shards(found.new)} left for the next retrain: budget_usd = {look.recipe.budget_usd!r} is spent"
         )
     if found.waiting:
         until = f", until {found.waiting.until}" if found.waiting.until else ""
         parts.append(f"{_shards([found.waiting.shard])} waiting: {found.waiting.why}{until}")
     if found.left:
-        parts.append(f"{_shards(found.left)} left out: the recipe's `shards` do not name them")
+        parts.append(f"{_shards(found.left)} left out: the recipe's `shards` do not include them")
     outside = seconds - sum(result.watched for result in results)
     waits = f"{_shards([found.waiting.shard])} waiting: {found.waiting.why}" if found.waiting else ""
-    pages.outcome(waits if waits and not results else told)
+    pages.outcome(waits if waits and not results else sentence)
     return _shown(name, new, found.waiting, results, last, outside, "; ".join(parts))
 
 
@@ -220,8 +221,8 @@ def _shown(
         ]
         cells = (result.key[:8], result.state, *loss, result.cost.get("usd"), result.mlflow_run_id)
         lines.append(f"| {' | '.join('' if cell is None else str(cell) for cell in cells)} |")
-    lines += ["", f"{seconds:.0f} s were spent outside training."]
-    create_markdown_artifact("\n".join(lines), key="retrain", description=f"what is new for chain {name}")
+    lines += ["", f"{seconds:.0f} s outside training."]
+    create_markdown_artifact("\n".join(lines), key="retrain", description=f"new shards of chain {name}")
     return Retrained(
         chain=name, new=new, waiting=waiting, results=results, last=last, seconds=round(seconds, 1), detail=detail
     )

@@ -1,6 +1,7 @@
-"""Prefect policy for a link: started once, watched, and concluded with its evidence.
+"""Prefect policy for a link: start its job once, watch it, and write its evidence.
 
-Nothing that starts a job is cached or retried here: `tasks.backends.lifecycle` sees to it that there is one.
+Nothing here that starts a job is cached or retried by Prefect: a retry could pay twice. `tasks.backends.lifecycle`
+makes sure that a key has one job, however often `start` is called.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from tasks.record import address, evidence, ledger
 
 log = logging.getLogger(__name__)
 
-PAUSE = 20.0  # seconds between two lines in the log of a job that is watched
+PAUSE = 20.0  # seconds between two log lines while a job is watched
 
 
 def exam(recipe: Recipe, link: Link, prepared: Prepared) -> Exam:
@@ -44,17 +45,17 @@ def exam(recipe: Recipe, link: Link, prepared: Prepared) -> Exam:
     return evaluate.draw_exam(link.train, link.holdout, prepared.shards, wanted.seen, wanted.unseen, recipe.seed)
 
 
-def beside(recipe: Recipe, link: Link, prepared: Prepared) -> ledger.ExportOrigin:
-    """Where the link's examples come from."""
+def origin(recipe: Recipe, link: Link, prepared: Prepared) -> ledger.ExportOrigin:
+    """The shards of this link and their near duplicates in the holdout, for its MLflow run."""
     mine = {e.shard for e in link.train}
-    held = prepared.model_copy(
+    shown = prepared.model_copy(
         update={"shards": tuple(s for s in prepared.shards if s.index in mine), "exports": (*link.train, *link.holdout)}
     )
-    return ledger.ExportOrigin(held, check.apart(mine, prepared, recipe.apart).overlap)
+    return ledger.ExportOrigin(shown, check.apart(mine, prepared, recipe.apart).overlap)
 
 
 def has_job(link: Link) -> bool:
-    """Whether the ledger or the provider has a job of this link: then nothing is to be paid for it any more."""
+    """Whether the ledger or the provider has a job of this link, which is then already paid for."""
     return bool(ledger.job_id(link.key)) or lifecycle.known(link.key, get_backend(link.tune)) is not None
 
 
@@ -66,14 +67,14 @@ def start(
     cost: Quote,
     again: bool,
     wait: bool,
-    beside: ledger.ExportOrigin | None = None,
+    origin: ledger.ExportOrigin | None = None,
 ) -> Job | None:
-    """The one job of this link, found or started. Where none came about, the run ends FAILED with the reason.
+    """Find or start the one job of this link. Where the start is refused, its MLflow run ends FAILED with the reason.
 
-    Where the provider takes no job now, this waits until it does, at most as long as for a job; without `wait` it
-    returns None, and a sweep goes on.
+    At a provider's limit this waits up to `tune.wait_hours` and tries again. Without `wait` it returns None instead,
+    and a sweep starts the job when the limit is over.
     """
-    kept = ledger.MlflowLedger(recipe, questions, cost, beside)
+    kept = ledger.MlflowLedger(recipe, questions, cost, origin)
     pages.about(link)
     end = time.monotonic() + 3600 * link.tune.wait_hours
     while True:
@@ -90,12 +91,13 @@ def start(
             time.sleep(max(1.0, (datetime.fromisoformat(limit.until) - datetime.now(UTC)).total_seconds()))
             continue
         except Exception as error:
-            # An ambiguous failure leaves the run open: the job may be there, and the next start or sweep finds it.
+            # After a timeout or a lost answer the job may exist. Its run stays open, so that a later start or sweep
+            # finds the job; a FAILED run would invite a second, paid one.
             clear = not isinstance(error, TransientError) and not getattr(error, "unclear", False)
             if clear and ledger.run_of(link.key) and not ledger.job_id(link.key):
                 evidence.fail(ledger.run_id(link.key), "failed", str(error))
             raise
-        what = "found and taken up" if started.adopted else "started"
+        what = "found and adopted" if started.adopted else "started"
         log.info(
             "job %s of %s %s; seen in %s", started.job.id[:12], link.title, what, _run_page(ledger.run_id(link.key))
         )
@@ -104,7 +106,7 @@ def start(
 
 
 def busy(key: str) -> bool:
-    """Whether somebody is starting or concluding the job of `key` right now, here or on another machine."""
+    """Whether another process, here or on another machine, is starting or concluding the job of `key` now."""
     try:
         with lifecycle.locked(key, wait=False):
             return ledger.taken(key)
@@ -113,7 +115,7 @@ def busy(key: str) -> bool:
 
 
 def find_job(link: Link, job: Job | None) -> Job | None:
-    """The recorded job, or the one the backend has under this key where a death came between start and record."""
+    """The recorded job. If a process died between start and record, ask the backend for the job of this key."""
     if job is not None:
         return job
     with lifecycle.locked(link.key):
@@ -124,7 +126,7 @@ def find_job(link: Link, job: Job | None) -> Job | None:
 
 
 def pending(link: Link, job: Job | None, cost: Quote, by: str) -> Finetuned:
-    """What is known of a link whose job nobody waits for; a sweep goes on by the flow called `by`."""
+    """Partial result for a link left running (--no-wait); `by` is the flow that the sweep resumes."""
     ledger.leave(link.key, by)
     pages.outcome("left to the sweep")
     return Finetuned(
@@ -144,14 +146,14 @@ def pending(link: Link, job: Job | None, cost: Quote, by: str) -> Finetuned:
 
 @task(cache_policy=NO_CACHE)
 def watch(job: Job, link: Link) -> JobStatus:
-    """Look at the job until it ends; steps and losses go to MLflow and to the progress artifact as they come."""
+    """Poll the job until it ends. Steps and losses go to MLflow and to the progress artifact as they come."""
     shown = create_progress_artifact(0.0, key="finetune-progress", description=f"steps of {link.name}")
     bar = UUID(str(shown))
     status = lifecycle.watch(
         job,
         link,
         get_backend(link.tune),
-        _telling(job.key, bar),
+        _recorder(job.key, bar),
         deadline=3600 * link.tune.wait_hours,
         on_look=Diary(job, link),
     )
@@ -160,9 +162,9 @@ def watch(job: Job, link: Link) -> JobStatus:
 
 
 class Diary:
-    """Lines in the log of the flow run, as often as a person who waits wants them: where the job is, and where to look.
+    """Log lines for a person who watches the flow run: state, step, loss, time left, and where to look.
 
-    The first and the last look each make one, and so does every `PAUSE` between them, whether or not anything changed.
+    It writes one at the first and the last poll, and one every `PAUSE` seconds between, even if nothing changed.
     """
 
     def __init__(self, job: Job, link: Link) -> None:
@@ -190,29 +192,29 @@ class Diary:
         log.info("%s", ", ".join([*parts, f"at {self.place}, {self.run}"]))
 
     def _left(self, status: JobStatus, now: float) -> float | None:
-        """Seconds until the last step: as the trainer says, else as fast as so far."""
-        if (told := status.facts.get("eta_seconds")) is not None or not status.steps:
-            return told
+        """Seconds until the last step: the trainer's estimate, or one from the speed so far."""
+        if (eta := status.facts.get("eta_seconds")) is not None or not status.steps:
+            return eta
         began, first = self.first
         return (now - began) / (status.step - first) * (status.steps - status.step) if status.step > first > 0 else None
 
 
 def _run_page(run_id: str) -> str:
-    """Where the run is seen: its page, or its id where MLflow is a file and no server."""
+    """The page of the run, or its id where MLflow is a file without a server."""
     return address.page(run_id) or f"MLflow run {run_id}"
 
 
-def _telling(key: str, bar: UUID) -> Callable[[JobStatus], None]:
-    """What is told of every change, and to whom."""
+def _recorder(key: str, bar: UUID) -> Callable[[JobStatus], None]:
+    """A callback that records each new status in MLflow, in the progress artifact and for the terminal's bar."""
     run_id = ledger.run_id(key)
 
-    def told(status: JobStatus) -> None:
+    def record(status: JobStatus) -> None:
         evidence.progress(run_id, status)
         if status.steps:
             update_progress_artifact(bar, 100.0 * status.step / status.steps)
             progress.report("fine-tune", status.step, status.steps, _detail(status))
 
-    return told
+    return record
 
 
 def _detail(status: JobStatus) -> str:
@@ -222,10 +224,10 @@ def _detail(status: JobStatus) -> str:
 
 
 def conclude(link: Link, recipe: Recipe, questions: Exam, status: JobStatus, cost: Quote) -> Finetuned:
-    """What an ended job proves, put into its MLflow run once, whoever comes first.
+    """Write the evidence of an ended job to its MLflow run, once per key; a later caller gets the recorded result.
 
-    Raises BackendError where the job did not succeed, and whatever stood in the way of the evidence; the run has ended
-    with the reason by then, but for a provider that did not answer.
+    Raises BackendError where the job did not succeed, and any error of the evidence itself. The run is FAILED with the
+    reason by then, except after a TransientError: then it stays open, and the next start or sweep tries again.
     """
     with lifecycle.locked(link.key):
         if (done := ledger.finished(link.key)) is not None:
@@ -234,7 +236,7 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: JobStatus, cos
         if status.state != "succeeded" or status.model is None:
             reason = status.error or status.detail or "no reason given"
             evidence.fail(run_id, status.state, reason, lost(status, cost))
-            raise BackendError(f"job of {link.name!r} ended {status.state}: {reason}")
+            raise BackendError(f"job of {link.name!r} ended as {status.state}: {reason}")
         try:
             result = _proved(run_id, link, recipe, questions, status, cost)
             if before := ledger.spent(link.key):
@@ -242,45 +244,45 @@ def conclude(link: Link, recipe: Recipe, questions: Exam, status: JobStatus, cos
             result = result.model_copy(update={"parity": _parity(run_id, link, result.model)})
             evidence.finish(run_id, link, status, cost, result)
         except Exception as error:
-            if not isinstance(error, TransientError):  # after one, the next start or sweep makes the evidence
+            if not isinstance(error, TransientError):
                 evidence.fail(run_id, "failed", f"the job succeeded, its evidence did not: {error}")
             raise
         return result
 
 
 def lost(status: JobStatus, cost: Quote) -> float:
-    """US dollars that a job without a result may have cost: its bill, or the most it could have.
+    """US dollars that a job without a result may have cost: its bill, else the upper end of its quote.
 
-    Nothing only where the provider says so: it counts no token, or failed the job and has events of it without a step.
+    0 only where the provider proves it: it billed no token, or its events of the failed job show no training step.
     """
     billed = status.facts.get("billed_usd")
     if billed is not None:
         return float(billed)
-    told = status.state == "failed" and status.detail != "vanished" and bool(status.events)
-    if status.billed_tokens == 0 or (told and not status.step):
+    unbilled = status.state == "failed" and status.detail != "vanished" and bool(status.events)
+    if status.billed_tokens == 0 or (unbilled and not status.step):
         return 0.0
     return max(0.0, cost.usd_high - cost.answers_usd) if cost.usd_high else 0.0
 
 
 def _with(cost: dict[str, int | float | str | None], before: float) -> dict[str, int | float | str | None]:
-    """The cost of a link with that of its failed and cancelled jobs."""
+    """The cost of a link, including its failed and cancelled jobs."""
     usd = cost["usd"]
     return cost | {"usd": usd + before if isinstance(usd, int | float) else None, "usd_before": before}
 
 
 def _parity(run_id: str, link: Link, model: str | None) -> Parity | None:
-    """Whether the model that MLflow hands out is the one that training made; told aloud where it is not."""
+    """Compare the adapter downloaded from MLflow with the model in training; logs a warning where they differ."""
     kept = evidence.keep(run_id, link, model)
     with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
         adapter = evidence.fetched(kept, folder) if kept else None
-        found = get_backend(link.tune).parity(link, adapter) if adapter else None
-    if found and not found.holds:
-        log.warning("%s", found.summary)
-    return found
+        parity = get_backend(link.tune).parity(link, adapter) if adapter else None
+    if parity and not parity.holds:
+        log.warning("%s", parity.summary)
+    return parity
 
 
 def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: JobStatus, cost: Quote) -> Finetuned:
-    """The same questions to the base and to the tuned model, and what the answers are worth."""
+    """Ask the base (or parent) model and the tuned model the same questions, and score the answers."""
     arms: dict[str, Sequence[Answer]] = {}
     if link.parent_key and not link.parent_model:
         raise BackendError(f"the link before ({link.parent_key[:8]}) names no model to ask: run the same command again")
@@ -289,13 +291,13 @@ def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: Jo
         progress.report("answers", len(arms), 4, name)
         drawn = evaluate.decodings(recipe.evaluate, recipe.seed)
         try:
-            told = evaluate.ask(link.endpoint, model, digest, link.tune, questions, drawn)
+            answers = evaluate.ask(link.endpoint, model, digest, link.tune, questions, drawn)
         except NotServedError as error:
             if name == "after" or model is not None:
                 raise
-            log.warning("no answers from before the training: %s", error)
+            log.warning("no answers from before training: %s", error)
             continue
-        arms |= dict(zip((name, f"{name}_t0"), told, strict=True))
+        arms |= dict(zip((name, f"{name}_t0"), answers, strict=True))
     progress.report("answers", 4, 4)
     rows = exams.table(questions, arms)
     return Finetuned(
@@ -310,7 +312,7 @@ def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: Jo
         steps=status.step,
         trained=True,
         answers=rows,
-        decodings={name: _drawn(told) for name, told in arms.items()},
+        decodings={name: _drawn(answers) for name, answers in arms.items()},
         model_digest=status.model_digest,
         continue_from=status.continue_from,
         simulated=status.facts.get("simulator"),
@@ -319,40 +321,42 @@ def _proved(run_id: str, link: Link, recipe: Recipe, questions: Exam, status: Jo
 
 
 def _notes(link: Link, status: JobStatus) -> tuple[str, ...]:
-    """What became of training examples that are longer than the model reads."""
+    """A sentence about training examples that were longer than `tune.max_length`; none where there were none."""
     many, limit = status.facts.get("truncated"), getattr(link.tune, "max_length", None)
     if not many or limit is None:
         return ()
     then = {"drop": "left out", "cut": "cut, their end kept", "split": "split at the ends of sentences"}
-    told = then.get(link.too_long or "", "cut, and lost their end")
-    return (f"{many} training examples are longer than {limit} tokens (tune.max_length) and were {told}",)
+    outcome = then.get(link.too_long or "", "cut, and lost their end")
+    return (f"{many} training examples are longer than {limit} tokens (tune.max_length) and were {outcome}",)
 
 
 def _drawn(answers: Sequence[Answer]) -> dict[str, Any]:
-    """How the answers of one arm were drawn; a provider may have changed its model between two of them."""
+    """Decoding and model versions of one arm's answers. A provider may switch its model version between two answers."""
     versions = sorted({answer.model_version for answer in answers})
     ends = Counter(answer.finish for answer in answers if answer.finish)
-    told = {"finish": dict(ends)} if ends else {}
-    return {"model_versions": versions, **(answers[0].decoding.model_dump() if answers else {}), **told}
+    finishes = {"finish": dict(ends)} if ends else {}
+    return {"model_versions": versions, **(answers[0].decoding.model_dump() if answers else {}), **finishes}
 
 
 def _cost(cost: Quote, status: JobStatus | None) -> dict[str, int | float | str | None]:
-    """What was quoted, and `usd`, which no budget may be told less than: what was billed and the most that the answers
-    cost, or where no bill is known the upper end of the quote. `usd_is` says which."""
+    """The quote of a link and `usd`, the amount that budgets are charged; `usd_is` says what that amount is.
+
+    It is the bill plus the quoted price of the answers, or without a bill the upper end of the quote: never too low.
+    """
     facts = status.facts if status else {}
     billed, estimated = facts.get("billed_usd"), facts.get("estimated_usd")
     if billed is not None:
-        usd, told = billed + cost.answers_usd, "billed, and at most as much for answers as was quoted"
+        usd, basis = billed + cost.answers_usd, "billed, plus at most the quoted price of the answers"
     else:
         known = [] if estimated is None else [estimated + cost.answers_usd]
         known += [] if cost.usd_high is None else [cost.usd_high]
-        usd, told = max(known, default=None), "the upper end of the quote, until a bill is known"
+        usd, basis = max(known, default=None), "the upper end of the quote, until a bill is known"
     quoted = {"usd_low": cost.usd_low, "usd_high": cost.usd_high, "tokens": cost.tokens, "basis": cost.basis}
-    return {"usd": usd, "usd_is": told, **quoted, "billed_tokens": status.billed_tokens if status else None}
+    return {"usd": usd, "usd_is": basis, **quoted, "billed_tokens": status.billed_tokens if status else None}
 
 
 def show(result: Finetuned) -> None:
-    """Answers and a link to the MLflow run, in the Prefect UI."""
+    """Show the answers and a link to the MLflow run in the Prefect UI."""
     place = address.page(result.mlflow_run_id)
     evaluate.show(result, place or f"run `{result.mlflow_run_id}` in {redacted(settings.tracking_uri())}")
     pages.recorded(result.mlflow_run_id)

@@ -1,4 +1,4 @@
-"""Keep: the commands that back all state up and put it back."""
+"""Commands that back up all state and restore it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def backup(target: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("source", metavar="FOLDER|URI")
-@click.option("--force", is_flag=True, help="Put the state that is there aside (in object storage: write over it).")
-@click.option("--check", is_flag=True, help="Only read the backup, and say whether every byte is as it was written.")
+@click.option("--force", is_flag=True, help="Move the existing state aside (in object storage: overwrite it).")
+@click.option("--check", is_flag=True, help="Only verify every byte of the backup.")
 @AS_JSON
 @DEBUG
 def restore(source: str, force: bool, check: bool, as_json: bool) -> None:
-    """Put a backup back to where it was, whole or not at all. Stop what runs on it first."""
+    """Restore a backup to its original location, all or nothing. Stop shardtune first."""
     from tasks.core import backup as state
     from tasks.orchestrator import server
 
@@ -41,23 +41,23 @@ def restore(source: str, force: bool, check: bool, as_json: bool) -> None:
         _tell("whole", state.check(source), source, as_json)
         return
     if using := list(server.users()):
-        raise ServiceError(f"commands of this root are at work, pids {using!r}: wait until they have ended")
+        raise ServiceError(f"commands of this root are running (pids {using!r}): wait until they have ended")
     server.end()  # it has the database open
     made, aside = state.restore(source, force)
     _tell("restored", made, source, as_json, aside=aside)
 
 
 def _tell(done: str, made: Manifest, place: str, as_json: bool, **more: Any) -> None:
-    told = {"made": made.made, "root": made.root, "files": len(made.files), "bytes": sum(f.size for f in made.files)}
-    told |= {"elsewhere": list(made.elsewhere)} | more
+    values = {"made": made.made, "root": made.root, "files": len(made.files), "bytes": sum(f.size for f in made.files)}
+    values |= {"elsewhere": list(made.elsewhere)} | more
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(values))
         return
-    show.echo(f"{done}  {place}: {told['files']:,} files, {told['bytes']:,} bytes of {made.root}, made {made.made}")
+    show.echo(f"{done}  {place}: {values['files']:,} files, {values['bytes']:,} bytes of {made.root}, made {made.made}")
     for line in made.elsewhere:
-        show.echo(f"NOT IN IT  {line}")
+        show.echo(f"NOT INCLUDED  {line}")
     if more.get("aside"):
-        show.echo(f"what was there is now {more['aside']}")
+        show.echo(f"the former state is now in {more['aside']}")
 
 
 COMMANDS = (backup, restore)

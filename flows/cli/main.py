@@ -70,10 +70,10 @@ def prepare(recipe: Recipe, target: str | None) -> Prepared:
 @cli.command()
 @running(show.finetuned)
 @click.option("--promote", is_flag=True, help="Register the model; champion only if a verdict says it is better.")
-@click.option("--again", is_flag=True, help="Start a failed or cancelled job anew.")
+@click.option("--again", is_flag=True, help="Start a failed or cancelled job again.")
 @click.option("--wait/--no-wait", default=True, help="Watch the job to its end, or leave it to `shardtune sweep`.")
 def finetune(recipe: Recipe, again: bool, wait: bool, promote: bool) -> Finetuned:
-    """Catalogue -> tuned model -> its evidence in MLflow. The same command goes on where it was stopped."""
+    """Catalogue -> tuned model -> its evidence in MLflow. Run the same command again to resume."""
     from flows.finetune import finetune as flow
 
     return flow(recipe.model_copy(update={"promote": promote or recipe.promote}), again, wait)
@@ -83,9 +83,9 @@ def finetune(recipe: Recipe, again: bool, wait: bool, promote: bool) -> Finetune
 @running(show.checked)
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 def check(recipe: Recipe, files: tuple[str, ...]) -> Checked:
-    """All that speaks against a recipe, before anything is uploaded; or against training FILEs that are there already.
+    """Everything that would block or warn about this recipe, before anything is uploaded.
 
-    Exit status 1 where there is an error.
+    With FILEs it checks those training files instead. Exit status 1 where there is an error.
     """
     from flows.check import check as flow
     from tasks.check import of_files
@@ -96,7 +96,7 @@ def check(recipe: Recipe, files: tuple[str, ...]) -> Checked:
 @cli.command()
 @running(show.quoted)
 def quote(recipe: Recipe) -> Quoted:
-    """What the links of a recipe will cost, before they start."""
+    """The price of each link of a recipe, before it starts."""
     from flows.check import quote as flow
 
     return flow(recipe)
@@ -110,7 +110,7 @@ def quote(recipe: Recipe) -> Quoted:
 @AS_JSON
 @DEBUG
 def rehearse(names: tuple[str, ...], catalogue: str, overrides: tuple[str, ...], speed: float, as_json: bool) -> None:
-    """Run recipes to their end against simulators on this machine, at no cost; without names, those of both reports."""
+    """Run recipes against simulators on this machine, at no cost; without names, those of both reports."""
     from flows import rehearse as flows
     from tasks.core import settings
 
@@ -128,7 +128,7 @@ def rehearse(names: tuple[str, ...], catalogue: str, overrides: tuple[str, ...],
 @AS_JSON
 @DEBUG
 def sweep(as_json: bool) -> None:
-    """One short look at every open job; what has ended is finished."""
+    """Check every open job once; finish those that have ended."""
     enter()
     from flows.sweep import sweep as flow
 
@@ -136,9 +136,9 @@ def sweep(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([s.model_dump(mode="json") for s in swept]))
         return
-    for found in swept:
-        told = "  ".join(text for text in (found.state, found.concluded * "concluded", found.detail) if text)
-        show.echo(f"{found.key}  {told}")
+    for one in swept:
+        parts = (one.state, one.concluded * "concluded", one.detail)
+        show.echo(f"{one.key}  {'  '.join(part for part in parts if part)}")
     if not swept:
         click.echo("no job is open")
 
@@ -148,7 +148,7 @@ def sweep(as_json: bool) -> None:
 @AS_JSON
 @DEBUG
 def cancel(key: str, as_json: bool) -> None:
-    """Cancel the job of KEY (its first digits will do) and end its MLflow run."""
+    """Cancel the job of KEY (its first digits are enough) and end its MLflow run."""
     enter()
     from flows.sweep import cancel as end
     from tasks.record import ledger
@@ -165,7 +165,8 @@ def listed(as_json: bool) -> None:
     from tasks.recipe import names
 
     known = names.described()
-    show.echo(json.dumps(known) if as_json else "\n".join(f"{name:24} {told}" for name, told in known.items()))
+    lines = (f"{name:24} {description}" for name, description in known.items())
+    show.echo(json.dumps(known) if as_json else "\n".join(lines))
 
 
 for module in (init, answers, trace, operate, service, serve, backup):
@@ -174,22 +175,22 @@ for module in (init, answers, trace, operate, service, serve, backup):
 
 
 def main() -> None:
-    """Run the command line; exit status 0 only when all went well, and errors are one line without --debug."""
+    """Run the command line. An error is one line (with --debug a traceback) and a non-zero exit status."""
     try:
         cli.main(prog_name="shardtune", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("shardtune: stopped; the same command goes on where this one was", err=True)
+        click.echo("shardtune: stopped; run the same command again to resume", err=True)
         sys.exit(130)
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
         from tasks.orchestrator import server
 
-        told = f"{type(error).__name__}: {error}"
-        told = str(error) if isinstance(error, ShardtuneError) else server.unanswered(error) or told
-        told = server.lost() or told
-        click.echo(f"shardtune: error: {' '.join(plain.terminal(told).split())}", err=True)
+        message = f"{type(error).__name__}: {error}"
+        message = str(error) if isinstance(error, ShardtuneError) else server.unanswered(error) or message
+        message = server.lost() or message
+        click.echo(f"shardtune: error: {' '.join(plain.terminal(message).split())}", err=True)
         sys.exit(1)

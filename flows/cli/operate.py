@@ -1,4 +1,4 @@
-"""Operate: the commands that keep a chain up to date with its catalogue."""
+"""Commands that keep a chain up to date with its catalogue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def shown(result: Retrained) -> None:
-    """What was done, and the numbers of the last link that was trained."""
+    """The numbers of the last trained link, and what was done."""
     if result.results:
         show.finetuned(result.results[-1])
     show.echo(f"{result.detail}\n{result.seconds:.0f} s outside training")
@@ -28,10 +28,10 @@ def shown(result: Retrained) -> None:
 @click.command()
 @running(shown)
 @click.option("--promote", is_flag=True, help="Register the model; champion only if a verdict says it is better.")
-@click.option("--again", is_flag=True, help="Start a failed or cancelled job anew.")
+@click.option("--again", is_flag=True, help="Start a failed or cancelled job again.")
 @click.option("--wait/--no-wait", default=True, help="Watch the jobs to their end, or leave them to `shardtune sweep`.")
 def retrain(recipe: Recipe, promote: bool, again: bool, wait: bool) -> Retrained:
-    """Train on the shards that the recipe's chain has not learned yet, from its last model. Nothing new: it says so."""
+    """Train on new shards, continuing from the chain's last model. Exits early if there is nothing new."""
     from flows.retrain import retrain as flow
 
     return flow(recipe.model_copy(update={"promote": promote or recipe.promote}), wait, again)
@@ -42,14 +42,14 @@ def retrain(recipe: Recipe, promote: bool, again: bool, wait: bool) -> Retrained
 @AS_JSON
 @DEBUG
 def arrived(uri: str, as_json: bool) -> None:
-    """Tell the Prefect server that there are new products at URI; what retrains on that catalogue then starts."""
+    """Report new products at URI to the Prefect server; it starts the deployments that retrain on that catalogue."""
     from tasks.catalogue import arrival, sources
 
-    found = sources.find(uri)
+    source = sources.find(uri)
     enter(flows=False)
-    event = _emitted(found.uri)
-    told = {"event": event, "resource": arrival.RESOURCE, "uri": found.uri}
-    show.echo(json.dumps(told) if as_json else f"{arrival.EVENT} was sent for {found.uri} (event {event})")
+    event = _emitted(source.uri)
+    values = {"event": event, "resource": arrival.RESOURCE, "uri": source.uri}
+    show.echo(json.dumps(values) if as_json else f"{arrival.EVENT} was sent for {source.uri} (event {event})")
 
 
 def _emitted(uri: str) -> str:
@@ -94,14 +94,14 @@ def _send(events: list[dict[str, Any]], uri: str) -> None:
 
 def _nobody(uri: str) -> ShardtuneError:
     return ShardtuneError(
-        "there is no Prefect server to tell: set PREFECT_API_URL to the address of one (`shardtune up` prints it), "
-        f"or run `shardtune retrain --catalogue {uri}` at once"
+        "no Prefect server is configured: set PREFECT_API_URL to the address of one (`shardtune up` prints it), "
+        f"or run `shardtune retrain --catalogue {uri}` now"
     )
 
 
 def _refused(address: str | None, error: BaseException | None) -> ShardtuneError:
     return ShardtuneError(
-        f"the Prefect server at {address!r} did not take the event ({error}): check the address, and "
+        f"the Prefect server at {address!r} did not accept the event ({error}): check the address, and "
         "PREFECT_API_AUTH_STRING where it asks for a password"
     )
 

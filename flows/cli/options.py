@@ -38,7 +38,7 @@ ASKING = (*RECIPE, AS_JSON, click.option("--verbose", is_flag=True, help="Show t
 
 
 def running(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """A function of a recipe becomes a command: it has the options every flow has, and its result is shown."""
+    """Make a command of a function of a recipe: add the options of every flow, and show its result."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         @functools.wraps(function)
@@ -63,7 +63,7 @@ def running(shown: Callable[[Any], None]) -> Callable[[Callable[..., Any]], Call
 
 
 def asking(shown: Callable[[Any], None] | None) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """As `running`, for commands that find their recipe by the model where none is named: they are given None.
+    """As `running`, for commands that find their recipe by the model: `function` gets None where no recipe is named.
 
     Where `shown` is None the command shows its results itself, and has no --json.
     """
@@ -106,11 +106,11 @@ def _changed(models: str, changes: list[str]) -> Recipe:
     except AnswerError:
         if models != "champion":
             raise
-        return loader.load(None, changes)  # none is tuned yet: the catalogue's rows can be quoted all the same
+        return loader.load(None, changes)  # no model is tuned yet, but the catalogue's rows can be quoted
 
 
 def chosen(overrides: tuple[str, ...], catalogue: str | None, fix: bool = False) -> list[str]:
-    """All overrides, those of the short options included."""
+    """All overrides, including those of --catalogue and --fix."""
     own = [f"catalogue.uri={json.dumps(catalogue)}"] if catalogue else []
     return [*overrides, *own, *(["export.fix=true"] if fix else [])]
 
@@ -128,20 +128,20 @@ def tell(result: Any, shown: Callable[[Any], None], as_json: bool) -> None:
 def enter(verbose: bool = False, flows: bool = True) -> None:
     """Set the environment that Prefect and MLflow read at import, and how progress and warnings are shown.
 
-    A command that runs flows is led to a Prefect server, started where there is none.
+    A command with flows uses a Prefect server, started here if there is none.
     """
     from tasks.core import imports, settings
     from tasks.orchestrator import server
 
     if not verbose:
-        # Errors are told once, in one line; the Prefect UI has the whole log.
+        # The command prints an error itself, in one line; the Prefect UI has the whole log.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     settings.enter()
     if flows:
         server.use()
         with imports.without(imports.GRAMMAR):
-            importlib.import_module("prefect")  # meanwhile the server starts
+            importlib.import_module("prefect")  # takes seconds, in which the server starts
         server.ready()
     logging.captureWarnings(True)
     show.bars()

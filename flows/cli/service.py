@@ -1,4 +1,4 @@
-"""Service: the commands that run everything on one machine, and tell how it stands."""
+"""Commands that start and stop all services on one machine, and show their status."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ OURS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
 
 
 @click.command()
-@click.option("--port", default=0, help="Of the Prefect server; 4200, or that of last time, where none is named.")
-@click.option("--mlflow-port", default=0, help="Of the MLflow server; 5000, or that of last time.")
-@click.option("--serve-port", default=0, help="Of the page that answers questions; 8000, or that of last time.")
-@click.option("--gpu/--no-gpu", default=None, help="Whether a worker serves the pool `gpu`; told by the driver.")
+@click.option("--port", default=0, help="Port of the Prefect server; default: 4200, or the last one.")
+@click.option("--mlflow-port", default=0, help="Port of the MLflow server; default: 5000, or the last one.")
+@click.option("--serve-port", default=0, help="Port of the page that answers questions; default: 8000, or the last one.")
+@click.option("--gpu/--no-gpu", default=None, help="Serve the pool `gpu`; default: if there is an NVIDIA driver.")
 @DEBUG
 def up(port: int, mlflow_port: int, serve_port: int, gpu: bool | None) -> None:
-    """Start Prefect, MLflow, workers and the models, register the deployments, and look after all of it until Ctrl-C.
+    """Start Prefect, MLflow, workers and the models, register the deployments, restart what dies, until Ctrl-C.
 
-    Trainers that run go on without it. Started again, it picks up where it was.
+    Running trainers survive its end. Started again, it resumes.
     """
     from tasks.core import processes, settings
 
@@ -36,7 +36,7 @@ def up(port: int, mlflow_port: int, serve_port: int, gpu: bool | None) -> None:
         return
     for name in OURS:
         if os.environ.get(name):
-            raise ServiceError(f"{name} is {os.environ[name]!r}, and `up` starts servers of its own: unset it")
+            raise ServiceError(f"{name} is {os.environ[name]!r}, but `up` starts its own servers: unset {name}")
     settings.enter()
     from deployments.service.up import Service
 
@@ -53,7 +53,7 @@ def _page(url: str | None) -> str:
 @AS_JSON
 @DEBUG
 def status(login: bool, as_json: bool) -> None:
-    """What runs, what is open, what failed in the last seven days, and what to do about each."""
+    """Running services, open jobs and runs, failures of the last seven days, and what to do about each."""
     if login:
         from tasks.core import access
 
@@ -64,18 +64,18 @@ def status(login: bool, as_json: bool) -> None:
     settings.find()
     from tasks.orchestrator.status import status as look
 
-    found = look()
+    present = look()
     if as_json:
-        click.echo(plain.escaped(json.dumps(_plain(found), ensure_ascii=False)))
+        click.echo(plain.escaped(json.dumps(_plain(present), ensure_ascii=False)))
         return
-    for part in found.service:
+    for part in present.service:
         show.echo(f"{part.name:14} {'running' if part.alive else 'stopped':8} pid {part.pid:<8} {part.url}")
-    if found.looked:
-        show.echo(found.looked)
-    _matters("open", found.open)
-    _matters("failed lately", found.failed)
-    for name, now in found.people.items():
-        show.echo(f"switched by a person: {name} is {now}")
+    if present.looked:
+        show.echo(present.looked)
+    _matters("open", present.open)
+    _matters("failed lately", present.failed)
+    for name, now in present.people.items():
+        show.echo(f"changed by a person: {name} is {now}")
 
 
 def _plain(value: Any) -> Any:
@@ -98,7 +98,7 @@ def _matters(title: str, matters: tuple[Any, ...]) -> None:
 @AS_JSON
 @DEBUG
 def down(as_json: bool) -> None:
-    """End the servers and workers of this root: those of `up`, and the server in the background. Trainers go on."""
+    """Stop the servers and workers of this root, those of `up` and the background server. Trainers continue."""
     from tasks.core import processes, settings
     from tasks.orchestrator import server
 
@@ -106,7 +106,7 @@ def down(as_json: bool) -> None:
     ended = [("up", process.pid)] if (process := processes.alive(known)) else []
     if known and process is not None:
         process.terminate()
-        processes.ended(known)  # it asks its workers first and kills what does not end, which takes a minute at most
+        processes.ended(known)  # `up` stops its workers gracefully first, which takes a minute at most
     using = [user for user in server.users() if server.running()]
     if background := server.end():
         ended.append(("server", background.pid))
@@ -114,11 +114,11 @@ def down(as_json: bool) -> None:
         click.echo(json.dumps({"ended": [{"name": name, "pid": pid} for name, pid in ended], "users": using}))
         return
     for name, pid in ended:
-        show.echo(f"ended  {name}, pid {pid}")
+        show.echo(f"stopped  {name}, pid {pid}")
     if using:
-        show.echo(f"commands that used it (pids {', '.join(map(str, using))}) stop now: run them again to go on")
+        show.echo(f"commands that used it (pids {', '.join(map(str, using))}) stop now: run them again to resume")
     if not ended:
-        show.echo(f"nothing of {settings.root()} ran")
+        show.echo(f"no service of {settings.root()} was running")
 
 
 COMMANDS = (up, status, down)

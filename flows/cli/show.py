@@ -70,28 +70,32 @@ def prepared(result: Prepared) -> None:
         echo(f"quarantined lines: {uri}")
     if result.left:
         more = f" and {len(result.left) - 5} more" if len(result.left) > 5 else ""
-        told = ", ".join(result.left[:5]) + more
-        echo(f"not read, by name for tests, labels, other splits or of another format: {told}")
+        echo(f"not read (tests, labels, other splits or formats, by their names): {', '.join(result.left[:5])}{more}")
     if result.cut:
-        echo("the catalogue breaks off in the middle of its last line")
+        echo("the last line of the catalogue is incomplete")
     served = "all served from caches" if not result.made else f"{result.made} worked on in this run"
     echo(f"{len(result.shards)} shards ({served}), {len(result.exports)} exports under {settings.root()}")
 
 
 def checked(result: Checked) -> None:
     """Every finding on a line, and how many there are."""
-    for found in result.findings:
-        places = (found.file, f"line {found.line}" if found.line else "", f"({found.uid})" if found.uid else "")
+    for finding in result.findings:
+        places = (
+            finding.file,
+            f"line {finding.line}" if finding.line else "",
+            f"({finding.uid})" if finding.uid else "",
+        )
         where = "".join(f" {place}" for place in places if place)
-        echo(f"{found.level}{where}: {found.rule}: {found.message}")
-    told = f"{result.examples:,} examples in {result.links} links: {result.errors} errors, {result.warnings} warnings"
-    echo(told + (f", {result.quarantined} examples in quarantine" if result.quarantined else ""))
+        echo(f"{finding.level}{where}: {finding.rule}: {finding.message}")
+    quarantined = f", {result.quarantined} examples in quarantine" if result.quarantined else ""
+    counts = f"{result.errors} errors, {result.warnings} warnings{quarantined}"
+    echo(f"{result.examples:,} examples in {result.links} links: {counts}")
     for uri in result.fixed:
-        echo(f"the examples without errors: {uri}")
+        echo(f"examples without errors: {uri}")
 
 
 def quoted(result: Quoted) -> None:
-    """A line for each link, and the sum beside the budget."""
+    """A line for each link, and the total against the budget."""
     for link in result.links:
         shards = ", ".join(str(shard) for shard in link.shards)
         tokens = "unknown" if link.tokens is None else f"{link.tokens:,}"
@@ -99,12 +103,16 @@ def quoted(result: Quoted) -> None:
         done = "  (done already)" if link.done else ""
         echo(f"shards {shards}: {link.examples:,} examples, {tokens}{many} tokens, {_usd(link)}{done}")
         echo(f"  {link.basis}")
-    budget = "" if result.budget_usd is None else f"; budget ${result.budget_usd:.2f}: "
-    echo(f"in all {_usd(result)}{budget}{'' if result.fits is None else 'fits' if result.fits else 'TOO LOW'}")
+    over = (
+        ""
+        if result.budget_usd is None
+        else f", {'within' if result.fits else 'over'} the budget of ${result.budget_usd:.2f}"
+    )
+    echo(f"total {_usd(result)}{over}")
 
 
 def _usd(priced: Priced | Quoted) -> str:
-    """A price as a range, or that nobody knows it."""
+    """A price as a range; "price unknown" where there is none."""
     low, high = priced.usd_low, priced.usd_high
     if high is None:
         return "price unknown" if low is None else f"${low:.2f} or more"
@@ -114,24 +122,26 @@ def _usd(priced: Priced | Quoted) -> str:
 def finetuned(result: Finetuned) -> None:
     """The numbers, the same questions before and after, and where to look further."""
     if result.state != "succeeded":
-        echo(f"job    {result.key}, {result.state}: `shardtune sweep` finishes it, or the same command")
+        echo(
+            f"job    {result.key}, {result.state}; finish it later with `shardtune sweep` or by re-running this command"
+        )
         return
     answers(result)
     if result.simulated:
-        echo(f"SIMULATED by {result.simulated}: no provider was asked, and no number here is real")
+        echo(f"SIMULATED by {result.simulated}: no provider was called, and no number here is real")
     before, after = (_number(result.heldout_loss.get(when)) for when in ("before", "after"))
     echo(f"held-out loss  {before} -> {after} nats per answer token, the same rows before and after")
     echo(f"{'':28}{'before':>10}{'after':>10}{'before, t=0':>14}{'after, t=0':>12}")
     for group, arms in result.scores.items():
         for name in dict.fromkeys(name for values in arms.values() for name in values):
-            told = [_number(arms.get(arm, {}).get(name)) for arm in ("before", "after", "before_t0", "after_t0")]
-            echo(f"{group + ': ' + name:28}{told[0]:>10}{told[1]:>10}{told[2]:>14}{told[3]:>12}")
+            cells = [_number(arms.get(arm, {}).get(name)) for arm in ("before", "after", "before_t0", "after_t0")]
+            echo(f"{group + ': ' + name:28}{cells[0]:>10}{cells[1]:>10}{cells[2]:>14}{cells[3]:>12}")
     for note in result.notes:
         echo(note)
     if result.promotion:
         echo(f"{result.promotion.version} is {result.promotion.alias}: {result.promotion.reason}")
     if not result.trained:
-        echo("this job was already done: all of this is served from its record, nothing was trained")
+        echo("this job was already done: the numbers come from its record, nothing was trained")
     echo(f"job    {result.key}, {result.steps} steps, {result.state}\nmodel  {result.model}")
     _pages(result.mlflow_run_id)
 
@@ -154,19 +164,19 @@ def _pages(run_id: str) -> None:
 
 def rehearsed(result: Rehearsed) -> None:
     """A line for each recipe."""
-    echo("SIMULATED: no provider was asked, no money was spent, no number of a provider here is real")
-    for found in result.results:
-        quoted, billed = found.cost.get("tokens"), found.cost.get("billed_tokens")
-        echo(f"{found.state:10} {found.steps:>6} steps  tokens quoted {quoted}, billed {billed}  {found.model}")
-        echo(f"{'':10} MLflow run {found.mlflow_run_id}")
+    echo("SIMULATED: no provider was called, no money was spent, no provider number here is real")
+    for one in result.results:
+        quoted, billed = one.cost.get("tokens"), one.cost.get("billed_tokens")
+        echo(f"{one.state:10} {one.steps:>6} steps  tokens quoted {quoted}, billed {billed}  {one.model}")
+        echo(f"{'':10} MLflow run {one.mlflow_run_id}")
 
 
 def answers(result: Finetuned) -> None:
     """Every question with its answers beside the original content, each shortened to two lines."""
     for row in result.answers:
         echo(f"{row.group}: {row.question}")
-        told = (("original", row.content), ("before", row.before), ("after", row.after), ("after, t=0", row.after_t0))
-        for name, text in told:
+        texts = (("original", row.content), ("before", row.before), ("after", row.after), ("after, t=0", row.after_t0))
+        for name, text in texts:
             echo(_under(name, " ".join(text.split()) or "(nothing)", 2))
         echo()
 
@@ -218,8 +228,8 @@ def verified(told: Sequence[Case], found: Sequence[Verified], as_json: bool) -> 
 
 def _under(named: str, text: str, lines: int) -> str:
     """Text beside a name, as many lines as may be shown."""
-    told = textwrap.wrap(text, 86, max_lines=lines, placeholder=" …", break_long_words=False)
-    return textwrap.indent("\n".join(told), " " * 14).replace(" " * 14, f"  {named:12}", 1)
+    wrapped = textwrap.wrap(text, 86, max_lines=lines, placeholder=" …", break_long_words=False)
+    return textwrap.indent("\n".join(wrapped), " " * 14).replace(" " * 14, f"  {named:12}", 1)
 
 
 def compared(result: Compared) -> None:

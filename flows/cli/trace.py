@@ -1,4 +1,4 @@
-"""Trace: the commands that tell where a model comes from."""
+"""Commands that show where a model comes from."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from flows.cli.options import AS_JSON, DEBUG, enter, tell
 @AS_JSON
 @DEBUG
 def explain(model: str, as_json: bool) -> None:
-    """Tell where MODEL comes from: shards, rows, exports, jobs, costs, metrics, verdicts, aliases."""
+    """Show the history of MODEL: shards, rows, exports, jobs, costs, metrics, verdicts, aliases."""
     enter(flows=False)
     from tasks.record import lineage
 
     tell(lineage.explain(model), _explained, as_json)
 
 
-def _explained(found: Any) -> None:
-    for number, link in enumerate(found.links, 1):
+def _explained(explained: Any) -> None:
+    for number, link in enumerate(explained.links, 1):
         show.echo(f"link {number}  {link.key}  {link.recipe}: {link.base_model} at {link.backend}, {link.state}")
         show.echo(f"  MLflow run {link.mlflow_run_id}, job {link.job}, commit {link.commit or 'unknown'}")
         show.echo(f"  catalogue {link.catalogue}")
@@ -44,9 +44,9 @@ def _explained(found: Any) -> None:
         cost, loss = link.cost.get("usd"), link.heldout_loss
         show.echo(f"  cost {'unknown' if cost is None else f'${cost:.4f}'}, held-out loss {loss or 'unknown'}")
         show.echo(f"  model {link.model}  {link.model_digest or ''}")
-    for verdict in found.verdicts:
+    for verdict in explained.verdicts:
         show.echo(f"verdict  {verdict}")
-    _versions(found.versions)
+    _versions(explained.versions)
 
 
 def _versions(versions: Any) -> None:
@@ -63,17 +63,17 @@ def who_trained_on(uid: str, as_json: bool) -> None:
     enter(flows=False)
     from tasks.record import lineage
 
-    found = lineage.who_trained_on(uid)
+    trained = lineage.who_trained_on(uid)
     if as_json:
-        click.echo(json.dumps([one.model_dump(mode="json") for one in found]))
+        click.echo(json.dumps([one.model_dump(mode="json") for one in trained]))
         return
-    for one in found:
+    for one in trained:
         show.echo(f"{one.key}  {one.recipe}, {one.state}: shard {one.shard}, line {one.line}, example {one.example}")
         show.echo(f"  {one.export}")
         for heir in one.heirs:
-            show.echo(f"  goes on in {heir}")
+            show.echo(f"  continued in {heir}")
         _versions(one.versions)
-    if not found:
+    if not trained:
         show.echo(f"no model was trained on {uid}")
 
 
@@ -82,17 +82,17 @@ def who_trained_on(uid: str, as_json: bool) -> None:
 @AS_JSON
 @DEBUG
 def reproduce(model: str, as_json: bool) -> None:
-    """Make the exports of MODEL anew and compare them bit for bit; exit status 1 where they differ."""
+    """Make the exports of MODEL again and compare them bit for bit; exit status 1 where they differ."""
     enter()
     from flows.reproduce import reproduce as flow
 
     tell(flow(model), _reproduced, as_json)
 
 
-def _reproduced(found: Any) -> None:
-    for e in found.exports:
+def _reproduced(result: Any) -> None:
+    for e in result.exports:
         show.echo(f"{'same' if e.same else 'DIFFERENT'}  shard {e.shard} {e.split}  {e.recorded}  {e.made}")
-    for key, same in found.links.items():
+    for key, same in result.links.items():
         show.echo(f"{'same' if same else 'DIFFERENT'}  key {key}")
 
 

@@ -117,7 +117,7 @@ def arrived(service: Service, name: str) -> bool:
     ended(service, run["id"])
     page = {"artifacts": {"key": {"any_": ["retrain"]}, "flow_run_id": {"any_": [run["id"]]}}}
     (artifact,) = service.api("POST", "/artifacts/filter", page).json()
-    outside = re.search(r"(\d+) s were spent outside training", artifact["data"])
+    outside = re.search(r"(\d+) s outside training", artifact["data"])
     found = service.flow_run(run["id"])
     print(
         f"{found['name']}; {found['total_run_time']:.0f} s, {outside and outside[1]} s of them outside training",

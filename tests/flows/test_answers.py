@@ -154,7 +154,7 @@ def test_compare_gives_a_table_verdicts_and_a_report_and_is_made_once(champion, 
 def test_backends_that_are_not_wanted_are_left_out(champion, place):
     with pytest.raises(AnswerError, match="no model to compare"):
         compare(("base", "champion"), grounded(place), ("gemini",))
-    with pytest.raises(AnswerError, match="of which recipe"):
+    with pytest.raises(AnswerError, match="needs a recipe"):
         compare(("base",))
 
 

@@ -185,7 +185,7 @@ def test_what_the_budget_does_not_hold_waits_for_the_next_retrain(file, simulato
     assert not jobs(simulators) and not simulators.state.files
     whole = retrain(recipe(file, "budget", "budget_usd=0.08"))
     assert (whole.new, len(jobs(simulators))) == ((0,), 1), whole
-    assert "shard 1 left to the next retrain, as budget_usd = 0.08 is spent" in whole.detail
+    assert "shard 1 left for the next retrain: budget_usd = 0.08 is spent" in whole.detail
     assert retrain(recipe(file, "budget", "budget_usd=0.08")).new == (1,)
     with pytest.raises(RecipeError, match="start a new chain under another `name`"):
         retrain(recipe(file, "budget", "tune.base_model=gpt-4.1-mini-2025-04-14"))
@@ -263,4 +263,4 @@ def test_of_two_retrains_at_once_one_does_the_work_and_the_other_says_so(file, l
     assert [process.returncode for process in both] == [0, 0], told
     assert sorted(len(one["results"]) for one in found) == [0, 1] and len(jobs(simulators)) == 1
     (idle,) = [one for one in found if not one["results"]]
-    assert "is at work on chain 'twice'" in idle["detail"] or idle["detail"].startswith("nothing new")
+    assert "is working on chain 'twice'" in idle["detail"] or idle["detail"].startswith("nothing new")

@@ -15,7 +15,7 @@ def test_whatever_one_look_fails_at_the_others_have_theirs(monkeypatch, caplog):
             raise KeyError("https://me:hush@host/")
         return Swept(key=key, state="succeeded", concluded=True)
 
-    monkeypatch.setattr(sweep, "look", look)
+    monkeypatch.setattr(sweep, "refresh", look)
     monkeypatch.setattr(sweep.runs, "recover", lambda: [])
     monkeypatch.setattr(sweep.owing, "owed", lambda: [])
     monkeypatch.setattr(sweep.ledger, "unfinished", lambda: ["page", "good", "fault", "better"])
@@ -36,7 +36,7 @@ def test_what_is_damaged_is_told_once_and_hides_no_other(monkeypatch, caplog):
         return Swept(key=key, state="succeeded", concluded=True)
 
     owed = ["bad"]
-    monkeypatch.setattr(sweep, "look", look)
+    monkeypatch.setattr(sweep, "refresh", look)
     monkeypatch.setattr(sweep.ledger, "run_id", lambda key: f"run of {key}")
     monkeypatch.setattr(sweep.ledger, "load", held)
     monkeypatch.setattr(sweep.runs, "recover", lambda: [])

@@ -36,7 +36,7 @@ def test_a_round_after_which_the_chain_knows_no_link_more_is_an_error():
     done = Done(before, (Finetuned.model_construct(key="lost"),))
     moving([], before)
     moving([done], after)
-    with pytest.raises(BackendError, match="was given lost and does not know of it"):
+    with pytest.raises(BackendError, match="links lost just trained are missing"):
         moving([done], before)
 
 

@@ -59,7 +59,7 @@ def test_where_nothing_is_nothing_is_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("address", "told"),
-    [(None, "set PREFECT_API_URL.*shardtune retrain"), ("http://127.0.0.1:9/api", "did not take the event.*check")],
+    [(None, "set PREFECT_API_URL.*shardtune retrain"), ("http://127.0.0.1:9/api", "did not accept the event.*check")],
 )
 def test_without_a_server_it_says_what_to_do(file, address, told, monkeypatch):
     if address:

@@ -98,7 +98,7 @@ def test_a_partly_good_catalogue_shows_why_lines_are_in_quarantine_and_where(cap
     told = capsys.readouterr().out
     assert ["quarantined:", "malformed_json", "2"] in [line.split() for line in told.splitlines()]
     assert "quarantined lines: /state/x.quarantine.jsonl" in told
-    assert "not read, by name for tests, labels, other splits or of another format: tst.json, lbl.json" in told
+    assert "not read (tests, labels, other splits or formats, by their names): tst.json, lbl.json" in told
 
 
 def test_a_bar_shows_a_detail_as_it_stands(monkeypatch):

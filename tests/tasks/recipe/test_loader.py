@@ -74,7 +74,7 @@ LAUGHS = "a: &a [lol, lol]\n" + "".join(
         ("a: &a [*a]\n", "contains itself"),
         ("name: " + "[" * 20_000, "deeper than 50 levels"),
         ("name: " + "{a: " * 60 + "}" * 60, "deeper than 50 levels"),
-        ("- a\n" * 300_000, "at most 1,000,000"),
+        ("- a\n" * 300_000, "limit of 1,000,000"),
         ("name: 2026-99-99\n", "month must be in 1..12"),
         ("seed: " + "9" * 5_000, "4300 digits"),
         ("name: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),

@@ -86,7 +86,7 @@ def test_every_retry_after_is_a_time(told, least, most):
 def test_a_page_is_no_refusal_of_the_provider(status, kind):
     page = "\n<!DOCTYPE html><html>Unknown method: 'seed' is not allowed</html>"
     error = openai.APIStatusError(page, response=httpx2.Response(status, request=REQUEST), body=page)
-    assert type(errors.of(error, "asking", "MY_KEY")) is kind
+    assert type(errors.translate(error, "asking", "MY_KEY")) is kind
     assert errors.unknown(error, ["seed", "method"]) is None
     told = openai.APIStatusError("x", response=error.response, body={"message": "Unknown parameter: 'seed'"})
     assert errors.unknown(told, ["metadata", "seed"]) == "seed"
