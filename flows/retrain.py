@@ -22,12 +22,12 @@ from tasks.retrain import Done, Look
 def retrain(recipe: Recipe, wait: bool = True, again: bool = False) -> Retrained:
     """Train the chain called as the recipe on the shards that are new, from its last model; then pass the gate.
 
-    A shard is trained on once per chain, even if the recipe changes later. Without new shards it ends within seconds.
-    An incomplete last shard waits for more lines; see the recipe's `max_wait_hours`. `budget_usd` is per retrain; links
-    beyond it wait for the next one. Only one retrain of a chain runs at a time: a second one ends at once, and the
-    first checks for new shards again before it ends. The same call resumes after a kill. Without `wait` it returns once a job
-    is started, and the flow `sweep` continues the chain. `again` starts a failed or cancelled job again.
-    Raises CatalogueError where a learned shard is missing from the catalogue or has changed.
+    A shard is trained on once per chain, even if the recipe changes later. Without new shards it ends within
+    seconds. An incomplete last shard waits for more lines; see the recipe's `max_wait_hours`. `budget_usd` is per
+    retrain; links beyond it wait for the next one. Only one retrain of a chain runs at a time: a second one ends at
+    once, and the first checks for new shards again before it ends. The same call resumes after a kill. Without
+    `wait` it returns once a job is started, and the flow `sweep` continues the chain. `again` starts a failed or
+    cancelled job again. Raises CatalogueError where a learned shard is missing from the catalogue or has changed.
     """
     began = time.monotonic()
     with chain.turn(recipe.name) as other:
