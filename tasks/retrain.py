@@ -156,7 +156,8 @@ def moving(rounds: Sequence[Done], look: Look) -> None:
         keys = ", ".join(result.key for result in rounds[-1].results)
         raise BackendError(
             f"the links {keys} just trained are missing from chain {look.recipe.name!r}: check that "
-            f"MLFLOW_TRACKING_URI ({settings.tracking_uri()!r}) is the server that recorded them; nothing more was trained"
+            f"MLFLOW_TRACKING_URI ({settings.tracking_uri()!r}) is the server that recorded them; "
+            "nothing more was trained"
         )
 
 
