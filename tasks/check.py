@@ -6,13 +6,10 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.context import TaskRunContext
-from pydantic_core import to_jsonable_python
 
 from tasks.backends import get_backend
 from tasks.backends.contract import Link, Quote
@@ -34,12 +31,7 @@ VERSION = 2  # of the lint rules; raise it to invalidate cached findings
 NAMED = 10  # findings named in an error
 
 
-def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    values = to_jsonable_python(parameters)
-    return store.digest_of([context.task.name, results.LAYOUT, VERSION, values])
-
-
-CACHED: dict[str, Any] = {"cache_key_fn": _key, **results.KEPT}
+CACHED = results.cached(results.LAYOUT, VERSION)
 lint_export = task(name="lint", **CACHED)(lint.of_export)
 find_overlap = task(name="overlap", **CACHED)(overlap.between)
 

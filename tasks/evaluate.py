@@ -7,7 +7,6 @@ from typing import Any
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.context import TaskRunContext
 from pydantic_core import to_jsonable_python
 
 from tasks.answers.reply import Target
@@ -23,12 +22,12 @@ VERSION, LOCAL = 2, 1  # LOCAL: of what a model on this machine makes of a promp
 PROMPTING = ("kind", "base_model", "revision", "template", "load_in_4bit", "trust_remote_code")
 
 
-def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    values = to_jsonable_python(parameters)
+def _decides(values: dict[str, Any]) -> list[Any]:
+    """The parameters that decide an answer: not where the model lies, and not how it was trained."""
     values["tune"] = {name: values["tune"][name] for name in PROMPTING if name in values["tune"]}
     values.pop("model")  # where it lies does not matter, its digest does
     local = [LOCAL] if values["tune"]["kind"] == "local" else []
-    return store.digest_of([context.task.name, results.LAYOUT, VERSION, values, *local])
+    return [values, *local]
 
 
 def asked_as(target: Target, drawn: Decoding) -> str:
@@ -45,7 +44,7 @@ def _name() -> str:
     return f"ask the {'tuned model' if asked['model'] else 'base'}, temperature {drawn}"
 
 
-ask = task(name="ask", task_run_name=_name, cache_key_fn=_key, **results.KEPT)(exams.ask)
+ask = task(name="ask", task_run_name=_name, **results.cached(results.LAYOUT, VERSION, decides=_decides))(exams.ask)
 answers = task(name="answers", task_run_name=_name, cache_policy=NO_CACHE)(exams.answers)  # see respond.generate
 draw_exam = task(name="draw questions")(exams.exam)
 

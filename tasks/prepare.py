@@ -8,14 +8,11 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.context import TaskRunContext
 from prefect.tasks import Task
-from pydantic_core import to_jsonable_python
 
 from tasks.catalogue import batch, clean, settle, split
 from tasks.catalogue.plan import plan as make_plan
 from tasks.catalogue.records import Cleaned, Finished, Repeats, Rules
-from tasks.core import store
 from tasks.core.models import Prepared
 from tasks.orchestrator import results
 from tasks.orchestrator.runner import Runner
@@ -24,11 +21,7 @@ from tasks.orchestrator.runner import Runner
 VERSIONS = (results.LAYOUT, clean.VERSION, split.VERSION, settle.VERSION)
 
 
-def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    return store.digest_of([context.task.name, VERSIONS, to_jsonable_python(parameters)])
-
-
-CACHED: dict[str, Any] = {"cache_key_fn": _key, **results.KEPT}
+CACHED = results.cached(VERSIONS)
 
 # The plan has a cache of its own, which knows what tells one state of a source from another.
 plan = task(name="plan", cache_policy=NO_CACHE)(make_plan)

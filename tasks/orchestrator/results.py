@@ -1,20 +1,25 @@
-"""Results: what Prefect keeps of a task is JSON with its digest. A pickle that lies among its results is not opened.
+"""Results: Prefect stores task results as JSON with a digest, under one kind of cache key. Pickles are refused.
 
-A result's own record says how it is to be read, and by default that is a pickle: whoever could write into the storage
-would run code in every worker.
+A stored result says itself how to read it, by default as a pickle. So an account that can write to the storage could
+run code in every worker.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, NoReturn
 
+from prefect.context import TaskRunContext
 from prefect.serializers import JSONSerializer, PickleSerializer
 from pydantic import Field
+from pydantic_core import to_jsonable_python
+
+from tasks.core import store
 
 
 class Sealed(JSONSerializer[Any]):
-    """JSON after the digest of it. What is damaged raises ValueError, and Prefect takes it for absent."""
+    """JSON after its digest. Damaged data raises ValueError, and Prefect then runs the task again."""
 
     type: str = Field(default="sealed-json", frozen=True)
 
@@ -33,9 +38,22 @@ def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).hexdigest()[:32].encode()
 
 
-# Results name the classes of what they hold by their modules: raise it when one moves, and no older result is read.
+# Results name classes by their modules. Raise LAYOUT when such a class moves, so that no older result is read.
 LAYOUT = 2
 KEPT: dict[str, Any] = {"persist_result": True, "result_serializer": Sealed()}
+
+
+def cached(*versions: Any, decides: Callable[[Any], list[Any]] = lambda parameters: [parameters]) -> dict[str, Any]:
+    """Arguments of `prefect.task` for a task whose result is cached by its name, `versions` and its parameters.
+
+    Not Prefect's own policy: that hashes pickles, and the source of a wrapper instead of that of the wrapped function.
+    `decides` selects the part of the parameters (as JSON values) that decides the result.
+    """
+
+    def key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+        return store.digest_of([context.task.name, *versions, *decides(to_jsonable_python(parameters))])
+
+    return {"cache_key_fn": key, **KEPT}
 
 
 def _refuse(self: object, blob: bytes) -> NoReturn:
