@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from tasks.answers.reply import Target
 from tasks.backends.contract import Decoding
 from tasks.core import plain, store
-from tasks.core.models import Asked, Finetuned
+from tasks.core.models import ExamAnswers, Finetuned
 from tasks.evaluation import exams
 from tasks.orchestrator import results
 from tasks.recipe.model import Evaluation
@@ -76,7 +76,7 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def _row(row: Asked) -> str:
+def _row(row: ExamAnswers) -> str:
     texts = (row.group, row.question, row.before, row.after, row.after_t0, row.content)
     return f"| {' | '.join(cell(text) for text in texts)} |"
 

@@ -114,3 +114,59 @@ def test_every_module_says_what_it_is_for():
         for path in (TOP / folder).rglob("*.py"):
             text = path.read_text()
             assert not text.strip() or ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
+
+
+def takes(path: Path, name: str) -> list[str]:
+    """Functions of a module with a parameter whose type names the class `name`."""
+    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+    types = {f.name: [a.annotation for a in (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs)] for f in functions}
+    return [f for f, parts in types.items() if any(name in names_in(part) for part in parts if part)]
+
+
+def gives(path: Path, name: str) -> list[str]:
+    """Functions of a module whose result is, or holds as a field, an object of the class `name`."""
+    tree = ast.parse(path.read_text())
+    classes = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    holders = {name} | {c.name for c in classes for n in c.body if isinstance(n, ast.AnnAssign) and name in names_in(n)}
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.returns]
+    return [f.name for f in functions if f.returns and holders & names_in(f.returns)]
+
+
+def names_in(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def reached(name: str) -> set[str]:
+    """The modules of ours that importing a module loads, itself included, and what they import when they run."""
+    seen, waiting = set[str](), [name]
+    while waiting:
+        if (one := waiting.pop()) not in seen:
+            seen.add(one)
+            waiting += [n for n in imports(OURS[one]) if n in OURS]
+    return seen
+
+
+def test_a_library_takes_the_fields_of_a_recipe_that_it_needs():
+    """The ledger keeps the recipe of a run; the loader makes one. Nobody else in a folder is handed a whole one."""
+    folders = [p for p in modules(*LIBRARIES, ORCHESTRATOR, RECORD) if not p.is_relative_to(TASKS / "recipe")]
+    assert {name_of(p) for p in folders if takes(p, "Recipe")} == {"tasks.record.ledger"}
+
+
+def test_the_recipe_of_finetune_stays_at_the_edge():
+    on_the_way = [OURS[n] for n in reached("flows.finetune") if n.partition(".")[0] in ("flows", "tasks")]
+    handed = {name_of(p) for p in on_the_way if takes(p, "Recipe")} - {"tasks.recipe.loader"}
+    assert len(handed) <= 12, sorted(handed)
+    back = {f"{name_of(p)}.{f}" for p in on_the_way for f in gives(p, "Recipe") if "recipe.loader" not in name_of(p)}
+    assert len(back) <= 8, sorted(back)
+
+
+CLASHES = {"Checked", "Match", "Quote", "Quoted", "Row"}  # all with a class of tasks/answers; none may join them
+
+
+def test_a_class_name_has_one_meaning():
+    places: dict[str, set[str]] = {}
+    for name, path in OURS.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, set()).add(name)
+    assert {name: where for name, where in places.items() if len(where) > 1 and name not in CLASHES} == {}

@@ -140,7 +140,7 @@ class Prepared(Frozen):
     left: tuple[str, ...] = ()  # files beside the catalogue that are no part of it
 
 
-class Asked(Frozen):
+class ExamAnswers(Frozen):
     """One question with its answers; `_t0` are those at temperature 0 (or what the provider makes of it)."""
 
     group: Literal["seen", "unseen"]
@@ -207,7 +207,7 @@ class Finetuned(Frozen):
     cost: dict[str, int | float | str | None]
     steps: int
     trained: bool  # False where this run found the job already done and recorded
-    answers: tuple[Asked, ...]
+    answers: tuple[ExamAnswers, ...]
     decodings: dict[str, dict[str, Any]] = {}  # {arm: how its answers were really drawn, and by which model version}
     model_digest: str | None = None  # tells the model from others of the same name
     continue_from: str | None = None  # what a next link starts from, where that is not `model`

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from tasks.backends import get_backend
 from tasks.backends.contract import Answer, Decoding
 from tasks.core.errors import ParityError
-from tasks.core.models import Asked, CleanShard, Export, Frozen, Message
+from tasks.core.models import ExamAnswers, CleanShard, Export, Frozen, Message
 from tasks.evaluation.metrics import means, score
 from tasks.examples.questions import Question, draw
 from tasks.examples.templates import prompt_hash
@@ -83,12 +83,12 @@ def answers(
     return tuple(tuple(said) for said in get_backend(tune).answer(model, tune, talks, *decodings))
 
 
-def table(questions: Exam, arms: dict[str, Sequence[Answer]]) -> tuple[Asked, ...]:
+def table(questions: Exam, arms: dict[str, Sequence[Answer]]) -> tuple[ExamAnswers, ...]:
     """One row a question with the answers of every arm beside the original content; empty where nobody was asked."""
     rows = []
     for number, question in enumerate(questions.all):
         rows.append(
-            Asked(
+            ExamAnswers(
                 group="seen" if number < len(questions.seen) else "unseen",
                 uid=question.uid,
                 line=question.line,
@@ -100,7 +100,7 @@ def table(questions: Exam, arms: dict[str, Sequence[Answer]]) -> tuple[Asked, ..
     return tuple(rows)
 
 
-def scores(rows: Sequence[Asked], arms: Collection[str] = ARMS) -> dict[str, dict[str, dict[str, float]]]:
+def scores(rows: Sequence[ExamAnswers], arms: Collection[str] = ARMS) -> dict[str, dict[str, dict[str, float]]]:
     """{group: {arm: {metric: mean}}} over the rows, for the arms that were asked."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for group in dict.fromkeys(row.group for row in rows):

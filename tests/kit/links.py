@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.backends.contract import Job, Link
-from tasks.core.models import Asked, Export, Finetuned
+from tasks.core.models import ExamAnswers, Export, Finetuned
 from tasks.recipe.tuning import LocalTune
 
 
@@ -44,7 +44,7 @@ def job(link: Link, number: int = 0) -> Job:
 def result(link: Link, run_id: str, **changes: Any) -> Finetuned:
     """The result of a link that succeeded; its model lies at a provider."""
     answers = {name: f"{name} of it" for name in ("before", "after", "before_t0", "after_t0")}
-    row = Asked(group="seen", uid="U1", line=1, question="What?", content="a drum", **answers)
+    row = ExamAnswers(group="seen", uid="U1", line=1, question="What?", content="a drum", **answers)
     values = {
         "key": link.key,
         "state": "succeeded",
