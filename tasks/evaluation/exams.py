@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from tasks.backends import get_backend
 from tasks.backends.contract import Answer, Decoding
 from tasks.core.errors import ParityError
-from tasks.core.models import ExamAnswers, CleanShard, Export, Frozen, Message
+from tasks.core.models import CleanShard, ExamAnswers, Export, Frozen, Message
 from tasks.evaluation.metrics import means, score
 from tasks.examples.questions import Question, draw
 from tasks.examples.templates import prompt_hash
