@@ -20,7 +20,9 @@ OURS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
 @click.command()
 @click.option("--port", default=0, help="Port of the Prefect server; default: 4200, or the last one.")
 @click.option("--mlflow-port", default=0, help="Port of the MLflow server; default: 5000, or the last one.")
-@click.option("--serve-port", default=0, help="Port of the page that answers questions; default: 8000, or the last one.")
+@click.option(
+    "--serve-port", default=0, help="Port of the page that answers questions; default: 8000, or the last one."
+)
 @click.option("--gpu/--no-gpu", default=None, help="Serve the pool `gpu`; default: if there is an NVIDIA driver.")
 @DEBUG
 def up(port: int, mlflow_port: int, serve_port: int, gpu: bool | None) -> None:

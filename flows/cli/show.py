@@ -141,7 +141,7 @@ def finetuned(result: Finetuned) -> None:
     if result.promotion:
         echo(f"{result.promotion.version} is {result.promotion.alias}: {result.promotion.reason}")
     if not result.trained:
-        echo("this job was already done: the numbers come from its record, nothing was trained")
+        echo("this job was already done: everything is served from its record, nothing was trained")
     echo(f"job    {result.key}, {result.steps} steps, {result.state}\nmodel  {result.model}")
     _pages(result.mlflow_run_id)
 

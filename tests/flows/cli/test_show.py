@@ -84,7 +84,7 @@ def test_what_became_of_every_line(capsys):
     show.prepared(Prepared(**values))
     told = capsys.readouterr().out
     assert [line.split()[-1] for line in told.splitlines()[:4]] == ["1,234", "1,000", "200", "34"]
-    assert "middle of its last line" in told and "all served from caches" in told
+    assert "last line of the catalogue is incomplete" in told and "all served from caches" in told
 
 
 def test_a_partly_good_catalogue_shows_why_lines_are_in_quarantine_and_where(capsys):
