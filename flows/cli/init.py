@@ -52,7 +52,7 @@ def init(
     path = store.local(file)
     uri = str(path.resolve()) if path is not None and path.exists() else file
     given = loader.load(None, overrides)
-    found = propose(uri, given.catalogue.config, given.catalogue.split)
+    found = propose(given.catalogue.model_copy(update={"uri": uri}))
     fields = given.catalogue.fields or (found.fields if yes or not _interactive() else _asked(found))
     recipe, values, made = _made(uri, name, given, found, fields, overrides)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +124,7 @@ def _made(
     small = limits.yaml_value((FOLDER / "demo.yaml").read_text(encoding="utf-8"))
     values: dict[str, Any] = {"name": name, "description": f"Products of {uri.rpartition('/')[2]}", "catalogue": own}
     values |= {key: small[key] for key in ("export", "tune", "evaluate")}
+    del values["export"]["formats"]  # each backend has its own
     values["ask"] = {"product_url": link(found, fields.uid[0], uri)}
     changed = loader.over(loader.Recipe.model_validate(values), overrides)
     for override in overrides:

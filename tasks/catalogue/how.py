@@ -19,6 +19,7 @@ class How(NamedTuple):
     encoding: str | None = None
     delimiter: str | None = None
     sheet: str | None = None
+    query: str | None = None
 
 
 USUAL = How()
@@ -40,4 +41,5 @@ def of(catalogue: Catalogue) -> How:
         catalogue.encoding,
         catalogue.delimiter,
         catalogue.config,
+        catalogue.query,
     )

@@ -16,9 +16,10 @@ from typing import Any
 from charset_normalizer import from_bytes
 
 from tasks.catalogue import mapping, sources
-from tasks.catalogue.how import How
+from tasks.catalogue.how import How, of
 from tasks.core.errors import CatalogueError
 from tasks.recipe.fields import Fields
+from tasks.recipe.model import Catalogue
 
 RECORDS, BYTES = 2_000, 1 << 25  # that are looked at, at most
 COLUMNS = 500
@@ -108,10 +109,11 @@ class Proposal:
     looked: int
 
 
-def propose(uri: str, config: str | None = None, split: str | None = None) -> Proposal:
-    """A mapping of the catalogue at `uri`; CatalogueError where nobody can make rows of what is there."""
-    how, notes = _read_as(uri, config, split)
-    records = list(_sample(uri, config, split, how))
+def propose(catalogue: Catalogue) -> Proposal:
+    """A mapping of the catalogue; CatalogueError where nobody can make rows of what is there."""
+    uri = str(catalogue.uri)
+    how, notes = _read_as(catalogue)
+    records = list(_sample(catalogue, how))
     if not records:
         raise CatalogueError(f"{uri!r} holds no record: give a file with at least one product")
     columns = _columns(records)
@@ -120,11 +122,11 @@ def propose(uri: str, config: str | None = None, split: str | None = None) -> Pr
     return Proposal(how, fields, why, (*notes, *more), names, tuple(records), len(records))
 
 
-def _read_as(uri: str, config: str | None, split: str | None) -> tuple[How, list[str]]:
+def _read_as(catalogue: Catalogue) -> tuple[How, list[str]]:
     """How the file is read: with another encoding where it is no UTF-8."""
-    how = How((), sheet=config)
+    how = of(catalogue)._replace(wanted=())
     head = b""
-    for block in sources.find(uri, config, split, how).blocks():
+    for block in _found(catalogue, how).blocks():
         head += block
         if len(head) > 1 << 20:
             break
@@ -144,10 +146,14 @@ def _read_as(uri: str, config: str | None, split: str | None) -> tuple[How, list
     return how._replace(encoding=encoding), [f"the text is no UTF-8 and is read as {encoding}: catalogue.encoding"]
 
 
-def _sample(uri: str, config: str | None, split: str | None, how: How) -> Iterator[dict[str, Any]]:
+def _found(catalogue: Catalogue, how: How) -> sources.Source:
+    return sources.find(str(catalogue.uri), catalogue.config, catalogue.split, how)
+
+
+def _sample(catalogue: Catalogue, how: How) -> Iterator[dict[str, Any]]:
     """The first records, each with all its keys."""
     rest, count, size = b"", 0, 0
-    for block in sources.find(uri, config, split, how).blocks():
+    for block in _found(catalogue, how).blocks():
         *lines, rest = (rest + block).split(b"\n")
         size += len(block)
         for line in lines:

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import fsspec
 
-from tasks.catalogue import forms, parts, sheets, tables
+from tasks.catalogue import databases, forms, parts, sheets, tables
 from tasks.catalogue.how import USUAL, How
 from tasks.catalogue.unpack import PACKED, ZIP, Unpacker, is_binary, is_lines, is_table, is_workbook
 from tasks.core import store
@@ -50,6 +50,9 @@ class Source:
 
     def blocks(self) -> Iterator[bytes]:
         """The catalogue as JSON lines, about 1 MiB at a time; between two files there is always a line end."""
+        if databases.is_database(self.uri):
+            yield from databases.records(self.uri, self.how)
+            return
         unpacker = Unpacker(self._members)
         last = b"\n"
         for name in self.files:
@@ -127,6 +130,8 @@ def find(uri: str, config: str | None = None, split: str | None = None, how: How
 
 
 def _found(uri: str, config: str | None, split: str | None) -> Source:
+    if databases.is_database(uri):
+        return Source(uri, None)
     path = store.local(uri)
     if path is not None and path.is_file():
         name = str(path.resolve())

@@ -64,6 +64,8 @@ VARIABLES = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
     "hf": "HF_TOKEN",
+    "postgresql": "PGPASSWORD or a password file",
+    "postgres": "PGPASSWORD or a password file",
     "az": "AZURE_STORAGE_CONNECTION_STRING",
     "abfs": "AZURE_STORAGE_CONNECTION_STRING",
     "abfss": "AZURE_STORAGE_CONNECTION_STRING",

@@ -32,6 +32,12 @@ class Catalogue(Frozen):
         title="Configuration",
         description="Of a data set whose card names several, or the sheet of a workbook; empty: its default.",
     )
+    query: str | None = Field(
+        None,
+        max_length=10_000,
+        title="Query",
+        description="Where the catalogue is a database (postgresql://user@host/shop): select … from … order by ….",
+    )
     split: str | None = Field(
         None,
         title="Split of a data set",

@@ -11,6 +11,7 @@ from flows.cli.init import init
 from tasks.catalogue.propose import propose
 from tasks.core.errors import CatalogueError, RecipeError
 from tasks.recipe import loader
+from tasks.recipe.model import Catalogue
 from tests.kit import catalogues, exports
 
 
@@ -81,14 +82,14 @@ def test_an_encoding_is_found(tmp_path, text, encoding):
 def test_without_a_description_the_other_columns_are_named_one_by_one(tmp_path):
     rows = "\n".join(f"S{n},Stool {n},oak,{n + 40} cm" for n in range(5))
     (tmp_path / "a.csv").write_text(f"sku,name,material,seat_height\n{rows}\n")
-    found = propose(str(tmp_path / "a.csv")).fields
+    found = propose(Catalogue(uri=str(tmp_path / "a.csv"))).fields
     assert found.content == ("Material: {material}", "Seat height: {seat_height}")
 
 
 def test_without_names_that_tell_the_texts_do(tmp_path):
     rows = "\n".join(f'{n},Oak Stool No {n},"A stool of oak, number {n}, that carries a heavy man."' for n in range(9))
     (tmp_path / "a.csv").write_text(f"c1,c2,c3\n{rows}\n")
-    found = propose(str(tmp_path / "a.csv")).fields
+    found = propose(Catalogue(uri=str(tmp_path / "a.csv"))).fields
     assert (found.uid, found.title, found.content) == (("c1",), ("c2",), ("c3",))
 
 
@@ -98,7 +99,7 @@ def test_without_names_that_tell_the_texts_do(tmp_path):
 def test_what_is_no_catalogue_says_so(tmp_path, data, told):
     (tmp_path / "a.jsonl").write_bytes(data)
     with pytest.raises(CatalogueError, match=told):
-        propose(str(tmp_path / "a.jsonl"))
+        propose(Catalogue(uri=str(tmp_path / "a.jsonl")))
 
 
 def test_a_recipe_that_is_there_is_not_written_over(tmp_path):

@@ -199,6 +199,7 @@ def test_nothing_is_published_elsewhere(shop):
 TEXTS = {
     "name": "a pattern", "description": "shown", "catalogue.uri": "sources.find",
     "catalogue.config": "of a data set's card", "catalogue.split": "of a data set",
+    "catalogue.query": "asked of the database of the URI",
     "catalogue.encoding": "a codec of text", "catalogue.delimiter": "one character",
     "catalogue.fields.uid": "a column", "catalogue.fields.title": "columns", "catalogue.fields.content": "columns",
     "catalogue.fields.facts": "columns", "ask.product_url": "shown",
