@@ -1,4 +1,4 @@
-"""Pages: what a person sees of a flow run in Prefect: a name that says what happened, and links to the other pages."""
+"""Pages: the name of a flow run in Prefect, which says what happened, and links to MLflow and the provider."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tasks.record import address, evidence, ledger
 
 
 def about(link: Link) -> None:
-    """Say in the name of this flow run which link it is about: "finetune gpt-4o-mini shard 1 on its parent"."""
+    """Name this flow run after its link: "finetune gpt-4o-mini shard 1 on its parent"."""
     after = " on its parent" if link.parent_key else ""
     _rename(f"{runtime.flow_run.flow_name} {link.title}{after}")
 
 
 def outcome(text: str) -> None:
-    """Say in the name of this flow run what has come of it, after what it is about."""
+    """Append the outcome to the name of this flow run."""
     if runtime.flow_run.id:
         with get_client(sync_client=True) as client:
             name = client.read_flow_run(runtime.flow_run.id).name
@@ -34,7 +34,7 @@ def _rename(name: str) -> None:
 
 
 def started(job: Job) -> None:
-    """Lead from Prefect to MLflow and to the provider's page of the job, and from MLflow to Prefect."""
+    """Link the flow run to MLflow and to the provider's page of the job, and the MLflow run to Prefect."""
     run_id = ledger.run_id(job.key)
     recorded(run_id)
     page = job.url if job.url and job.url.startswith("http") else None  # else a folder

@@ -1,7 +1,7 @@
 """Runner: where the data tasks of prepare run, in this process's pool or on a Dask cluster.
 
-It decides nothing of a result, which is the same byte for byte. So it is a setting of the place (`SHARDTUNE_DASK`, the
-address of a scheduler) and in no recipe and no key: whoever reproduces a recipe does so on the machines they have.
+Both give the same bytes. So the choice is an environment variable (`SHARDTUNE_DASK`, the address of a scheduler) and no
+part of a recipe or a key: a recipe is reproducible on any machines.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Prefect policy for flow runs that lost their process or a server: marked, and run again without a human.
+"""Prefect policy for flow runs whose process died or whose server broke off: mark them and run them again.
 
 Every flow signs its run with the process that works on it. In the same place (a machine, or one container of it) a run
 is dead when that process is; anywhere else when it has sent no heartbeat, twice in a row. All flows may be run again at
-any moment, so a run that is wrongly taken for dead costs some seconds and no job.
+any moment, so wrongly marking a live run as dead costs some seconds, but no second job.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PROGRESS = timedelta(hours=1)
 SILENCE = timedelta(minutes=5)  # without a heartbeat, of which one comes a minute
 LATELY = timedelta(days=7)
 REFUSED = (409, 422)  # the form of a deployment has changed since
-BY_ITSELF = "sweep"  # its next run comes by schedule
+BY_ITSELF = "sweep"  # not started again: its next run comes by schedule
 # Classes of a connection that was refused, timed out or broke off, by module; no library is imported for them.
 BROKEN = {
     "builtins": ("ConnectionError", "TimeoutError"),
@@ -48,7 +48,7 @@ BROKEN = {
 
 
 def sign(flow: Any, flow_run: FlowRun, state: Any) -> None:
-    """Hook of every flow: write down which process works on this run; one that another works on is left to it.
+    """Hook of every flow: record the process of this run. Abort where another live process already works on it.
 
     Prefect lets a run that is RUNNING be started once more; the second process would end it under the first.
     """
@@ -57,7 +57,7 @@ def sign(flow: Any, flow_run: FlowRun, state: Any) -> None:
         labels = client.read_flow_run(flow_run.id).labels
         elsewhere = labels.get(MACHINE) == processes.place() and labels[PID] != known["pid"]
         if elsewhere and (other := processes.alive({"pid": labels[PID], "started": labels[STARTED]})):
-            raise Abort(f"process {other.pid} works on flow run {flow_run.name!r}: it is left to it")
+            raise Abort(f"process {other.pid} already works on flow run {flow_run.name!r}")
         client.update_flow_run_labels(
             flow_run.id, {MACHINE: processes.place(), PID: known["pid"], STARTED: known["started"]}
         )
@@ -66,7 +66,7 @@ def sign(flow: Any, flow_run: FlowRun, state: Any) -> None:
 def lost(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
     """Hook of every flow: a run of a deployment that lost MLflow, Prefect or the store ends CRASHED, so it runs again.
 
-    Failed is for what would fail again. What our own code raised has been explained, and is left as it is.
+    FAILED is for errors that would repeat. Errors of our own code already explain themselves and stay FAILED.
     """
     error = get_state_exception(state)
     if flow_run.deployment_id and isinstance(error, BaseException) and broken(error):
@@ -76,7 +76,7 @@ def lost(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
 
 
 def broken(error: BaseException | None) -> bool:
-    """Whether the reason of an error is a connection to a server."""
+    """Whether a broken connection to a server caused this error."""
     if isinstance(error, ShardtuneError):
         return False
     while error is not None:
@@ -87,7 +87,7 @@ def broken(error: BaseException | None) -> bool:
 
 
 def recover() -> list[str]:
-    """End every run that has died; start it anew where a deployment says how. What was done, in words."""
+    """Mark every dead run; start it again if it came from a deployment. Returns sentences about what was done."""
     actions = []
     with get_client(sync_client=True) as client:
         for run in matching(client, {"state": {"type": {"any_": OPEN}}}):
@@ -113,12 +113,14 @@ def matching(client: SyncPrefectClient, criteria: dict[str, Any]) -> Iterator[Fl
 
 
 def dead(run: FlowRun, client: SyncPrefectClient) -> bool:
-    """Whether nobody works on an open run any more."""
+    """Whether the process of an open run is gone."""
     labels, here = run.labels, processes.place()
     if labels.get(MACHINE) == here:
         return processes.alive({"pid": labels[PID], "started": labels[STARTED]}) is None
     pool, _, machine = str(labels.get(WORKER, "")).rpartition("@")
-    if MACHINE not in labels and machine == here:  # a worker of this machine took it, and it has not signed yet
+    if (
+        MACHINE not in labels and machine == here
+    ):  # a worker of this machine took it, but its process has not called `sign` yet
         if run.infrastructure_pid:
             return not _is_of(run, run.infrastructure_pid)
         known = settings.service().get(f"worker {pool}")
@@ -136,9 +138,9 @@ def _is_of(run: FlowRun, pid: str) -> bool:
 
 
 def silent(run: FlowRun, client: SyncPrefectClient) -> bool:
-    """Whether a run that cannot be looked at sent no heartbeat, at this look and at one before.
+    """Whether a run on another machine sent no heartbeat, at this check and at an earlier one.
 
-    One look is not enough: a server that was away for minutes has heard of nobody.
+    One check is not enough: a server that was down for minutes received no heartbeat of any run.
     """
     since = _now() - SILENCE
     if _since(run) > since:
@@ -159,10 +161,10 @@ def ended(run: FlowRun, client: SyncPrefectClient) -> str:
     where = run.labels.get(MACHINE) or run.labels.get(WORKER) or "an unknown machine"
     if run.state and run.state.is_cancelling():
         client.set_flow_run_state(run.id, Cancelled(message="its process is gone"), force=True)
-        return f"flow run {run.name!r} was being cancelled and is: its process is gone"
+        return f"flow run {run.name!r} is cancelled: its process is gone"
     message = f"its process on {where} is gone"
     client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-    return f"flow run {run.name!r} is crashed: {message}"
+    return f"flow run {run.name!r} has crashed: {message}"
 
 
 def again(run: FlowRun, client: SyncPrefectClient) -> str:
@@ -183,29 +185,29 @@ def again(run: FlowRun, client: SyncPrefectClient) -> str:
     except ObjectNotFound:
         client.update_flow_run_labels(run.id, {AGAIN: "its deployment is gone"})
         return f"flow run {run.name!r} crashed and its deployment is gone: nothing is started again"
-    except PrefectHTTPStatusError as error:  # other runs have their look
+    except PrefectHTTPStatusError as error:  # refused parameters must not keep us from the other runs
         if error.response.status_code not in REFUSED:
             raise
         client.update_flow_run_labels(run.id, {AGAIN: "refused"})
-        return f"flow run {run.name!r} crashed and its deployment does not take its parameters any more: {error}"
+        return f"flow run {run.name!r} crashed and its deployment no longer accepts its parameters: {error}"
     client.update_flow_run_labels(run.id, {AGAIN: str(new.id)})
     return f"flow run {run.name!r} crashed and is started again as {new.name!r}, attempt {attempt} of {ATTEMPTS}"
 
 
 def superseded(client: SyncPrefectClient) -> list[str]:
-    """Runs by schedule that became due while no worker was there: only the latest of a deployment is made up for."""
+    """Cancel scheduled runs that became due without a worker, except the latest of each deployment."""
     late = {"state": {"type": {"any_": [StateType.SCHEDULED]}}, "expected_start_time": {"before_": _now()}}
     newest: dict[Any, FlowRun] = {}
     actions = []
     for run in sorted(matching(client, late), key=lambda run: run.expected_start_time or _now(), reverse=True):
         if run.auto_scheduled and newest.setdefault(run.deployment_id, run) is not run:
             client.set_flow_run_state(run.id, Cancelled(message="a later run of the same schedule is due"), force=True)
-            actions.append(f"flow run {run.name!r} was due and is left out: a later one is due too")
+            actions.append(f"flow run {run.name!r} was due and is cancelled: a later one is due too")
     return actions
 
 
 def _since(run: FlowRun) -> datetime:
-    """When the run came into its present state."""
+    """Time of the run's last change of state."""
     return run.state.timestamp if run.state else _now()
 
 
@@ -214,7 +216,7 @@ def _now() -> datetime:
 
 
 def begin() -> None:
-    """After a start of the service: recover what an earlier end has left, and let a worker sweep at once."""
+    """After the service started: recover dead runs, and let a worker sweep now."""
     recover()
     with get_client(sync_client=True) as client:
         client.create_flow_run_from_deployment(client.read_deployment_by_name("sweep/sweep").id)

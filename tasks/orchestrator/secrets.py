@@ -1,4 +1,4 @@
-"""Vault: secrets that the Prefect server keeps, read by the process that needs one and by no other.
+"""Secrets of the Prefect server, read only by the process that needs one.
 
 `OPENAI_API_KEY` is the Secret block `openai-api-key`, and so on for every variable. The environment goes first. A value
 is handed to the SDK that asked, and is never a parameter, a result, a log line or a variable of a child process.
@@ -22,9 +22,9 @@ def block(variable: str) -> str:
 
 
 def read(variable: str) -> str | None:
-    """What the Secret block of this variable holds; None where there is none, or no server is at hand."""
+    """The value of the Secret block of this variable; None where there is none, or no server is available."""
     if not (FlowRunContext.get() or TaskRunContext.get() or PREFECT_API_URL.value()):
-        return None  # asking would start a server
+        return None  # a request would start a server
     try:
         # _sync: in a notebook, where a loop runs, it would be a coroutine; get() would parse JSON
         value = cast(Any, Secret).load(block(variable), _sync=True).value.get_secret_value()

@@ -1,4 +1,4 @@
-"""Status: what runs on this machine, what is open, what failed lately, and what a person can do about each."""
+"""Status: running services, open jobs and runs, recent failures, and what a person can do about each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.record import overview
 DAYS = 7
 AGAIN = "shardtune.again"
 WAITS = "AwaitingConcurrencySlot"
-# Errors about what a person wrote: the same again would fail the same way.
+# Errors in what a person wrote: repeating it would fail the same way.
 WRITTEN = (
     "CatalogueError RecipeError ExportError AnswerError MissingExtraError RunnerError ServiceError ValidationError "
     "FileNotFoundError NotADirectoryError PermissionError"
@@ -36,7 +36,7 @@ class Process(NamedTuple):
 
 
 class Matter(NamedTuple):
-    """Something that is open or has failed, and what to do: nothing, mostly."""
+    """An open or failed job or flow run, and what to do about it (mostly nothing)."""
 
     kind: str  # job or flow run
     id: str  # the key of a job, the id of a flow run
@@ -49,7 +49,7 @@ class Matter(NamedTuple):
 
 
 class MachineStatus(NamedTuple):
-    """All of it, at one moment. `people` holds what people switched in Prefect and the files say otherwise."""
+    """All of it at one moment. `people` are settings that people changed in Prefect, away from the files."""
 
     root: str
     looked: str  # where the service was looked for, in words; empty where it runs
@@ -60,16 +60,16 @@ class MachineStatus(NamedTuple):
 
 
 def status() -> MachineStatus:
-    """Look at the record of the service, at MLflow, and at Prefect; their servers need not run."""
+    """Read the record of the service, MLflow and Prefect. Their servers need not run."""
     parts = tuple(_process(name, known) for name, known in settings.service().items())
     if background := server.running():
         parts += (_process("background", background._asdict() | {"log": str(server.log())}),)
     up = any(part.alive and part.name == "prefect" for part in parts) or api.address() is not None
     seen = flow_runs.seen(timedelta(days=DAYS))
     look = (
-        "nothing: the sweep looks at it every ten minutes"
+        "nothing: the sweep checks it every ten minutes"
         if up
-        else "run `shardtune sweep`, which looks at it; `shardtune up` does so every ten minutes"
+        else "run `shardtune sweep`, which checks it; `shardtune up` does so every ten minutes"
     )
     failed = [run for run in seen.runs if run.kind in flow_runs.BAD and len(str(run.labels.get(AGAIN, ""))) != 36]
     return MachineStatus(
@@ -88,12 +88,12 @@ def status() -> MachineStatus:
     )
 
 
-# By its module a server of `up` is known; the second is that of versions before 2026-11-26.
+# Modules by which the command line of a server of `up` is recognised; versions before 2026-11-26 used the second.
 DOORS = {"deployments.service.door", "deployments.door"}
 
 
 def elsewhere() -> str:
-    """Where the service was looked for, and where one of this account runs instead."""
+    """Say that no service runs with this root, and where this account runs one instead."""
     here = f"no service runs with the root {str(settings.local_root())!r}"
     roots = sorted({root for root in running() if root != str(settings.local_root())})
     if roots:
@@ -123,15 +123,15 @@ def opened(run: Run, pools: dict[str, flow_runs.Pool], up: bool) -> str:
         return "it is paused in Prefect: resume or cancel it there"
     if run.kind != "SCHEDULED":
         if up:
-            return "nothing: it is at work, and the sweep sees to it if its process dies"
+            return "nothing: it is running, and the sweep restarts it if its process dies"
         here = run.labels.get("shardtune.machine") == processes.place()
         if here and processes.alive({"pid": run.labels["shardtune.pid"], "started": run.labels["shardtune.started"]}):
             return f"nothing: process {run.labels['shardtune.pid']} works on it"
         if run.deployment:
-            return "nothing works on it: `shardtune up` starts it again"
-        return "nothing works on it: run the same command again, it goes on where it was"
+            return "its process is gone: `shardtune up` starts it again"
+        return "its process is gone: run the same command again to resume"
     if run.state == WAITS:
-        return "nothing: it starts when the run of the same deployment that is at work has ended"
+        return "nothing: it starts when the present run of its deployment has ended"
     pool = pools.get(run.pool or "")
     flag = " --gpu" if run.pool == "gpu" else ""
     if not up and not pool:
@@ -150,29 +150,29 @@ def repaired(run: Run, up: bool) -> str:
     by_hand = run.deployment is None
     error = match[1] if (match := ERROR.search(run.message)) else ""
     if "--again" in run.message:
-        return "correct what is told, then " + (
+        return "fix the reported error, then " + (
             "the same command with --again" if by_hand else "run its deployment with `again` switched on"
         )
     same = "run the same command again" if by_hand else "run its deployment again"
     if error in WRITTEN:
-        return f"correct what is told (the same again would fail again), then {same}"
+        return f"fix the reported error (repeating it would fail again), then {same}"
     if error in AWAY:
-        return f"{same}: somebody gave no answer, and nothing is lost"
+        return f"{same}: a server did not answer, and nothing is lost"
     if run.kind == "CRASHED":
         if run.labels.get(AGAIN):
-            return f"it crashed again and again: read its log, correct what it tells, then {same}"
+            return f"it crashed repeatedly: read its log, fix the error, then {same}"
         if by_hand:
-            return f"{same}: it goes on where it was"
+            return f"{same} to resume"
         return "nothing: the sweep starts it again" if up else "`shardtune up` starts it again"
-    return f"read its log, correct what it tells, then {same}: it goes on where it was"
+    return f"read its log, fix the error, then {same} to resume"
 
 
 def mend(state: str) -> str:
     """What to do about a job that did not succeed."""
-    again = "start it anew: the same command with --again, or `again` in the run form"
+    again = "start it again: the same command with --again, or `again` in the run form"
     if state == "cancelled":
-        return f"nothing, if that was meant; else {again}"
-    return f"correct what is told, then {again}"
+        return f"nothing, if that was intended; else {again}"
+    return f"fix the reported error, then {again}"
 
 
 def _process(name: str, known: dict[str, object]) -> Process:

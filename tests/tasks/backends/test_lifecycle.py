@@ -149,7 +149,7 @@ def test_a_lost_answer_whose_job_nobody_can_look_for_is_not_paid_again(provider,
         return None
 
     looks, provider.find, provider.lost_answers = provider.find, find, 1
-    with pytest.raises(TransientError, match="nobody can say"):
+    with pytest.raises(TransientError, match="it is unknown whether the job exists"):
         start(made(), provider, ledger)
     assert provider.submitted == 1 and provider.uploads
     provider.find = looks

@@ -34,14 +34,14 @@ POLLED = {"cpu": Pool(False, True), "gpu": Pool(False, False)}
         (run("SCHEDULED", pool="gpu"), {}, False, "`shardtune up --gpu`"),
         (run("SCHEDULED"), {}, False, "`shardtune up` starts one"),
         (run("SCHEDULED", pool="mine"), {"mine": Pool(False, False)}, True, "run `prefect worker start --pool mine`"),
-        (run("SCHEDULED", "AwaitingConcurrencySlot"), POLLED, True, "nothing: it starts when the run of the same"),
+        (run("SCHEDULED", "AwaitingConcurrencySlot"), POLLED, True, "nothing: it starts when the present run"),
         (run("SCHEDULED", "Late"), POLLED, True, "nothing: a worker takes it"),
         (run("SCHEDULED", "Late"), {"cpu": Pool(True, True)}, True, "paused in Prefect: resume it"),
         (run("PAUSED"), POLLED, True, "paused in Prefect: resume or cancel"),
-        (run("RUNNING"), POLLED, True, "nothing: it is at work"),
+        (run("RUNNING"), POLLED, True, "nothing: it is running"),
         (run("RUNNING", labels=HERE), {}, False, r"nothing: process \d+ works on it"),
-        (run("RUNNING", deployment=None), {}, False, "nothing works on it: run the same command again"),
-        (run("RUNNING"), {}, False, "nothing works on it: `shardtune up` starts it again"),
+        (run("RUNNING", deployment=None), {}, False, "its process is gone: run the same command again"),
+        (run("RUNNING"), {}, False, "its process is gone: `shardtune up` starts it again"),
     ],
 )
 def test_what_is_open(one, pools, up, told):
@@ -68,16 +68,16 @@ RAISED = "Flow run encountered an exception: "
         ),
         (
             run("FAILED", message=f"{RAISED}CatalogueError: no catalogue at '/nope'", deployment=None),
-            "correct what is told (the same again would fail again), then run the same command again",
+            "fix the reported error (repeating it would fail again), then run the same command again",
         ),
         (
             run("FAILED", message=f"{RAISED}TransientError: no answer"),
-            "run its deployment again: somebody gave no answer",
+            "run its deployment again: a server did not answer",
         ),
-        (run("FAILED", message=f"{RAISED}KeyError: 'x'"), "read its log, correct what it tells"),
-        (run("CRASHED", deployment=None), "run the same command again: it goes on where it was"),
+        (run("FAILED", message=f"{RAISED}KeyError: 'x'"), "read its log, fix the error"),
+        (run("CRASHED", deployment=None), "run the same command again to resume"),
         (run("CRASHED"), "nothing: the sweep starts it again"),
-        (run("CRASHED", labels={"shardtune.again": "given up"}), "it crashed again and again"),
+        (run("CRASHED", labels={"shardtune.again": "given up"}), "it crashed repeatedly"),
     ],
 )
 def test_what_failed(one, told):
@@ -85,7 +85,9 @@ def test_what_failed(one, told):
 
 
 def test_a_job_that_was_cancelled_by_hand_needs_nothing_or_again():
-    assert status.mend("cancelled").startswith("nothing, if that was meant") and "--again" in status.mend("cancelled")
+    assert status.mend("cancelled").startswith("nothing, if that was intended") and "--again" in status.mend(
+        "cancelled"
+    )
 
 
 def test_a_service_of_another_root_is_found_and_nothing_is_made(tmp_path, monkeypatch):

@@ -43,7 +43,7 @@ def main(path: str) -> int:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
         folder.sign()
     try:
-        _say(folder, state="running", detail="loading")
+        _update_status(folder, state="running", detail="loading")
         try:
             with nullcontext() if folder.link.tune.engine == "unsloth" else engines.lean(folder.link.tune):
                 run(folder)
@@ -55,7 +55,7 @@ def main(path: str) -> int:
         # Nothing is written: whether this is a cancellation or a machine that goes down is not for the trainer to say.
         return 0 if folder.status.state == "succeeded" else 143
     except Exception as error:
-        _say(folder, state="failed", detail="failed", error=_reason(error))
+        _update_status(folder, state="failed", detail="failed", error=_reason(error))
         raise
 
 
@@ -69,11 +69,11 @@ def _reason(error: BaseException) -> str:
     known = isinstance(error, ShardtuneError)
     if isinstance(error, MemoryError) or "out of memory" in text.lower():
         return f"out of memory: lower tune.batch_size or tune.max_length, or set tune.gradient_checkpointing ({text!r})"
-    return text if known else f"{type(error).__name__}: {text}; the whole story is in the job's log.txt"
+    return text if known else f"{type(error).__name__}: {text}; see the job's log.txt"
 
 
-def _say(folder: jobs.Folder, facts: dict[str, Any] | None = None, **changes: Any) -> JobStatus:
-    """Change what status.json says; what is not named stays. Of several processes the first says it, or who fails."""
+def _update_status(folder: jobs.Folder, facts: dict[str, Any] | None = None, **changes: Any) -> JobStatus:
+    """Update status.json, keeping unnamed fields. Only rank 0 writes, or the rank that fails."""
     status = folder.status
     status = status.model_copy(update=changes | {"facts": status.facts | (facts or {})})
     if distributed.rank() == 0 or status.state == "failed":
@@ -82,7 +82,7 @@ def _say(folder: jobs.Folder, facts: dict[str, Any] | None = None, **changes: An
 
 
 def run(folder: jobs.Folder) -> None:
-    """Train, measure before and after, and leave the adapter; raises TrainingError with the reason where it stops."""
+    """Train, measure loss before and after, and write the adapter. TrainingError where training cannot go on."""
     began = time.monotonic()
     link = folder.link
     if link.tune.engine == "unsloth":
@@ -102,30 +102,32 @@ def run(folder: jobs.Folder) -> None:
         "processes": distributed.count(),
         "versions": engines.versions(),
     }
-    _say(folder, facts, steps=plan)
+    _update_status(folder, facts, steps=plan)
     with tempfile.TemporaryDirectory(prefix="shardtune-") as place:
-        # Where the root lies in object storage, so does the parent's adapter.
+        # With a root in object storage the parent's adapter is there too, and must be downloaded first.
         parent = backend.fetched(link.parent, Path(place)) if link.parent and "://" in link.parent else link.parent
         model = engines.load(link.model_copy(update={"parent": parent}), path, link.tune.engine)
-    _say(folder, _described(model, link, max(trained.lengths)))
+    _update_status(folder, _described(model, link, max(trained.lengths)))
     pad = pad_token(tokenizer)
     trainer, watch = _assembled(folder, link, model, tokenizer, trained, pad)
     from tasks.backends.local import parity  # these bring torch and trl
     from tasks.backends.local.training import arguments, measure
 
-    _say(folder, arguments.optimizer(trainer.args))
+    _update_status(folder, arguments.optimizer(trainer.args))
     before = measure.before(folder, trainer.model, measured, pad)
-    _say(folder, heldout_before=before, detail="training")
+    _update_status(folder, heldout_before=before, detail="training")
     watch.status = folder.status
     _trained(folder, trainer)
     if distributed.rank():
         return
-    _say(folder, detail="measuring")
+    _update_status(folder, detail="measuring")
     after = measure.heldout_loss(trainer.model, measured.examples, pad)
     folder.write("said.json", parity.noted(trainer.model, measured))
     uri, digest = save(folder, trainer.model, tokenizer, link.tune)
     ended = {"eta_seconds": 0.0, "peak_memory_bytes": memory.peak(), "seconds": round(time.monotonic() - began, 1)}
-    _say(folder, ended, state="succeeded", detail="succeeded", heldout_after=after, model=uri, model_digest=digest)
+    _update_status(
+        folder, ended, state="succeeded", detail="succeeded", heldout_after=after, model=uri, model_digest=digest
+    )
 
 
 def _described(model: Any, link: jobs.LocalLink, longest: int) -> dict[str, Any]:

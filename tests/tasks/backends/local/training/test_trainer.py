@@ -234,7 +234,7 @@ def test_a_link_starts_from_its_parents_adapter(place, bases, tmp_path):
 
 def test_a_signal_after_the_end_does_not_undo_it(bases, tmp_path, monkeypatch):
     def done(folder):
-        trainer._say(folder, state="succeeded")
+        trainer._update_status(folder, state="succeeded")
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(trainer, "run", done)
