@@ -41,10 +41,10 @@ class Call(Frozen):
 
 def last(key: str) -> Call | None:
     """The last call for this key; None where there was none. One whose mark cannot be read may have been sent."""
-    found = None
-    while (one := _read(key, 1 if found is None else found.number + 1)) is not None:
-        found = one
-    return found
+    newest = None
+    while (one := _read(key, 1 if newest is None else newest.number + 1)) is not None:
+        newest = one
+    return newest
 
 
 def job(key: str) -> Job | None:

@@ -89,10 +89,10 @@ def key_of(variable: str, key: str) -> str:
 def unanswered(error: BaseException) -> str:
     """Why there was no answer, and what to do, told from the exceptions behind an error of any HTTP library."""
     chain: list[BaseException] = []
-    found: BaseException | None = error
-    while found is not None and found not in chain:
-        chain.append(found)
-        found = found.__cause__ or found.__context__
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
     words = " ".join(f"{type(one).__name__} {one}" for one in chain).lower()
     name = type(chain[1] if len(chain) > 1 else error).__name__
     proxy = next((f"{n} = {redaction.redacted(v)!r}" for n in _PROXIES if (v := os.environ.get(n))), None)

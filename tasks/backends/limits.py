@@ -30,14 +30,14 @@ def after(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
 
 
-def _seconds(told: str | None, now: datetime) -> timedelta | None:
+def _seconds(header: str | None, now: datetime) -> timedelta | None:
     try:
-        seconds = float(told or "")
+        seconds = float(header or "")
         return None if math.isnan(seconds) else timedelta(seconds=min(max(seconds, 0.0), LONGEST.total_seconds()))
     except ValueError:
         pass
     try:
-        date = parsedate_to_datetime(told or "")
+        date = parsedate_to_datetime(header or "")
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return (date if date.tzinfo else date.replace(tzinfo=UTC)) - now

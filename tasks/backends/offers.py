@@ -38,8 +38,8 @@ class Offer(Frozen):
 
 @cache
 def _read() -> dict[str, dict[str, Any]]:
-    told: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "offers.yaml").read_text())
-    return told
+    sections: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "offers.yaml").read_text())
+    return sections
 
 
 @cache
@@ -120,7 +120,7 @@ def findings(
     if offer is None:
         message = f"model {model!r} is not known to be tunable: choose one of {others}"
         return [Finding(rule="model", level="error", message=message)]
-    found = []
+    listed = []
     tuning, serving = offer.last_tuning_day, offer.last_serving_day
     if serving and today > serving:
         message = f"model {model!r} was retired after {serving}: choose one of {others}"
@@ -130,20 +130,20 @@ def findings(
         return [Finding(rule="tuning end", level="error", message=message)]
     if serving and needed_until and serving < needed_until:
         message = f"model {model!r} is served until {serving}, the next retrain is on {needed_until}: choose another"
-        found.append(Finding(rule="serving end", level="error", message=message))
+        listed.append(Finding(rule="serving end", level="error", message=message))
     elif serving and serving - today < SOON:
         message = f"what is tuned on {model!r} is served until {serving}, {(serving - today).days} days from today"
-        found.append(Finding(rule="serving end", level="warning", message=message))
+        listed.append(Finding(rule="serving end", level="warning", message=message))
     if tuning and tuning - today < SOON:
         message = f"{model!r} takes new jobs until {tuning}, {(tuning - today).days} days from today"
-        found.append(Finding(rule="tuning end", level="warning", message=message))
+        listed.append(Finding(rule="tuning end", level="warning", message=message))
     until = offer.served_until
     if until and serving is None and (until < (needed_until or today) or until - today < SOON):
         message = f"{model!r} is served until {until} at least; when it is retired after that is not announced"
-        found.append(Finding(rule="serving end", level="warning", message=message))
+        listed.append(Finding(rule="serving end", level="warning", message=message))
     if offer.note:
-        found.append(Finding(rule="offer", level="warning", message=f"{model!r}: {offer.note}"))
+        listed.append(Finding(rule="offer", level="warning", message=f"{model!r}: {offer.note}"))
     if offer.training_usd is None and (prices is None or prices.training_usd is None):
         message = f"the price of tuning {model!r} is unknown"
-        found.append(Finding(rule="price", level="warning", message=message))
-    return found
+        listed.append(Finding(rule="price", level="warning", message=message))
+    return listed

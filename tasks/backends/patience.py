@@ -40,19 +40,19 @@ def over(job: str, what: str) -> None:
     _place(job, what).unlink(missing_ok=True)
 
 
-def named(poll: tuple[float, float], job: Job, model: str | None, said: str) -> tuple[State, str, str | None]:
+def named(poll: tuple[float, float], job: Job, model: str | None, word: str) -> tuple[State, str, str | None]:
     """State, detail and error of a job that its provider calls succeeded, by whether it names a model to ask."""
     if model:
         over(job.id, "nameless")
-        return "succeeded", said, None
+        return "succeeded", word, None
     so_far = waited(job.id, "nameless")
     if so_far <= NAMELESS * poll[1]:
-        return "running", f"{said}, its model has no name yet", None
+        return "running", f"{word}, its model has no name yet", None
     error = (
-        f"the provider calls the job {said} and has named no model to ask for {so_far:.0f} s: look at job {job.id!r} "
+        f"the provider calls the job {word} and has named no model to ask for {so_far:.0f} s: look at job {job.id!r} "
         "there; once it names one, the same command goes on without another job"
     )
-    return "failed", said, error
+    return "failed", word, error
 
 
 def _place(job: str, what: str) -> Path:

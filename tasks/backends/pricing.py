@@ -72,10 +72,10 @@ def _basis(offer: Offer | None, least: int, most: int | None, exact: bool) -> st
     """How the numbers came about, for a person."""
     many = str(least) if least == most else f"{least} to {'an unknown number of' if most is None else most}"
     how = "counted with o200k_base" if exact else "estimated by script"
-    told = f"estimate: tokens {how}, x {many} epochs"
+    sentence = f"estimate: tokens {how}, x {many} epochs"
     if offer is None or offer.training_usd is None:
-        return f"{told}; the price of tuning is unknown"
-    return f"{told}, ${offer.training_usd:g} per million (as of {offer.as_of}, {offer.source})"
+        return f"{sentence}; the price of tuning is unknown"
+    return f"{sentence}, ${offer.training_usd:g} per million (as of {offer.as_of}, {offer.source})"
 
 
 def billed_usd(offer: Offer | None, tokens: int) -> float | None:

@@ -40,9 +40,9 @@ def whole(value: Any) -> int | None:
 def moment(value: Any) -> datetime:
     """A time as a provider tells it, in seconds or milliseconds or as ISO 8601; 1970 where none can be read."""
     try:
-        if (told := whole(value)) is not None:
-            return datetime.fromtimestamp(told / 1_000 if told >= MILLISECONDS else told, UTC)
-        found = datetime.fromisoformat(value) if isinstance(value, str) else NEVER
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        if (seconds := whole(value)) is not None:
+            return datetime.fromtimestamp(seconds / 1_000 if seconds >= MILLISECONDS else seconds, UTC)
+        parsed = datetime.fromisoformat(value) if isinstance(value, str) else NEVER
+        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
         return NEVER

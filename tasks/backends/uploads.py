@@ -62,12 +62,12 @@ def findings(link: Link, provider: str) -> list[Finding]:
     """What is too large of the whole file that this link sends, by the limits of `provider`."""
     limits, size = rules.limits()[provider], sum(_size(export.uri) for export in link.train)
     examples = sum(export.examples for export in link.train)
-    found = []
+    listed = []
     for what, count, most in (("bytes", size, limits.get("bytes")), ("examples", examples, limits.get("most"))):
         if most is not None and count > most:
             message = f"the training file has {count:,} {what}, {most:,} are taken: train on fewer shards in one link"
-            found.append(Finding(rule="size", level="error", message=message))
-    return found
+            listed.append(Finding(rule="size", level="error", message=message))
+    return listed
 
 
 def _size(uri: str) -> int:

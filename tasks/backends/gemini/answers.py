@@ -42,8 +42,8 @@ def answers(
 
     def once(turns: Sequence[Message], drawn: Decoding) -> Answer:
         example, began = line(turns, "", "gemini"), time.monotonic()
-        said = _said(client, name, example, drawn, poll, FRESH if model else SERVED)
-        return said.model_copy(
+        reply = _ask(client, name, example, drawn, poll, FRESH if model else SERVED)
+        return reply.model_copy(
             update={"prompt_hash": prompt_hash(asked(example)), "seconds": round(time.monotonic() - began, 3)}
         )
 
@@ -51,13 +51,13 @@ def answers(
         return room.given(lambda drawn: once(turns, drawn), decoding)
 
     try:
-        found = _all(one, conversations)
+        answered = _all(one, conversations)
     except VanishedError as error:
         if model:
             raise
         raise NotServedError(f"base model {name!r} is not served here ({error})") from error
-    room.tell(name, found)
-    return found
+    room.tell(name, answered)
+    return answered
 
 
 def _location(name: str, tune: GeminiTune) -> str:
@@ -73,7 +73,7 @@ def _all(one: Callable[[Sequence[Message]], Answer], conversations: Sequence[Seq
         return [first, *pool.map(one, conversations[1:])]
 
 
-def _said(
+def _ask(
     client: Any, name: str, example: dict[str, Any], decoding: Decoding, poll: tuple[float, float], most: int
 ) -> Answer:
     """The model's answer; its prompt hash and seconds are filled in by whoever asks."""
@@ -83,8 +83,8 @@ def _said(
         try:
             with vertex.translated(f"asking {name!r}"):
                 contents = example["contents"][:-1]
-                told = client.models.generate_content(model=name, contents=contents, config=config)
-                return _answer(told, name, used)
+                response = client.models.generate_content(model=name, contents=contents, config=config)
+                return _answer(response, name, used)
         except VanishedError:
             looks += 1
             if looks == most:
@@ -98,19 +98,19 @@ def _said(
             variants.pop(0)
 
 
-def _answer(told: Any, name: str, used: Decoding) -> Answer:
+def _answer(response: Any, name: str, used: Decoding) -> Answer:
     """The first candidate of a response; empty where thinking took all tokens or a filter left none."""
-    if not (told.candidates or told.prompt_feedback or told.usage_metadata or told.model_version):
+    if not (response.candidates or response.prompt_feedback or response.usage_metadata or response.model_version):
         raise ValueError("nothing in it")
-    candidate = told.candidates[0] if told.candidates else None
+    candidate = response.candidates[0] if response.candidates else None
     parts = (candidate.content.parts if candidate and candidate.content else None) or ()
-    finish = candidate.finish_reason if candidate else getattr(told.prompt_feedback, "block_reason", None)
+    finish = candidate.finish_reason if candidate else getattr(response.prompt_feedback, "block_reason", None)
     finish = getattr(finish, "value", finish)
-    counted = told.usage_metadata
+    counted = response.usage_metadata
     return Answer(
         text="".join(part.text for part in parts if part.text and not part.thought),
         decoding=used,
-        model_version=f"{name} {told.model_version or ''}".strip(),
+        model_version=f"{name} {response.model_version or ''}".strip(),
         prompt_hash="",
         prompt_tokens=(counted.prompt_token_count if counted else None) or 0,
         answer_tokens=(counted.candidates_token_count if counted else None) or 0,
@@ -130,9 +130,9 @@ def _configs(example: dict[str, Any], decoding: Decoding) -> Iterator[tuple[Any,
     little = types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
     used = decoding.model_copy(update={"repetition_penalty": 1.0})  # the service knows none
     given: dict[str, Any] = {"temperature": decoding.temperature}
-    for more, told in (
+    for more, warning in (
         ({**given, "thinking_config": little}, used),
         (given, used),
         ({}, used.model_copy(update={"temperature": DEFAULT})),
     ):
-        yield types.GenerateContentConfig(**common, **more), told
+        yield types.GenerateContentConfig(**common, **more), warning

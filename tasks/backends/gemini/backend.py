@@ -83,15 +83,15 @@ class Gemini:
 
     def check(self, link: Link) -> list[Finding]:
         """Project, credentials, bucket, the base model and its life-span. BackendError where one is missing."""
-        found = uploads.findings(link, "gemini")
-        found += offers.findings("gemini", link.base_model, offers.today(), offers.needed_until(link))
-        if any(f.level == "error" for f in found):
-            return found
+        findings = uploads.findings(link, "gemini")
+        findings += offers.findings("gemini", link.base_model, offers.today(), offers.needed_until(link))
+        if any(f.level == "error" for f in findings):
+            return findings
         folder = bucket.folder_of(self.tune)
         with vertex.translated("asking whether this account may tune"):
             next(iter(self.reading.tunings.list(config=types.ListTuningJobsConfig(page_size=1))), None)
         bucket.reachable(folder)
-        return found
+        return findings
 
     def quote(self, link: Link) -> Quote:
         """Characters over four, times epochs, times the price of the base model: an estimate as long as no job ran."""
@@ -145,9 +145,9 @@ class Gemini:
             sent = bucket.put(training, folder)
             config.validation_dataset = types.TuningValidationDataset(gcs_uri=bucket.put(heldout, folder))
             # The SDK calls all of its tuning experimental, at every first call.
-            told = vertex.translated("creating the job", self.poll[1])
+            translating = vertex.translated("creating the job", self.poll[1])
             mark = lifecycle.creating(link.key, self.poll)
-            with mark as answered, told, warnings.catch_warnings(action="ignore"):
+            with mark as answered, translating, warnings.catch_warnings(action="ignore"):
                 created = self.creating.tunings.tune(
                     base_model=parent or link.start,
                     training_dataset=types.TuningDataset(gcs_uri=sent),
@@ -185,10 +185,10 @@ class Gemini:
     def status(self, job: Job) -> JobStatus:
         """State and progress, and at the end losses where the service left any, and statistics."""
         with vertex.translated(f"reading job {job.id!r}"):
-            found = self.reading.tunings.get(name=job.id)
-            if not found.name and not found.state:
+            tuning = self.reading.tunings.get(name=job.id)
+            if not tuning.name and not tuning.state:
                 raise ValueError("no name and no state")
-            status = stage.status(found, job, self.poll)
+            status = stage.status(tuning, job, self.poll)
         tokens, epochs = status.facts.get("billable_tokens"), status.facts.get("epochs") or self.tune.epochs
         if not tokens or not epochs or status.state != "succeeded":
             return status

@@ -27,16 +27,16 @@ from tasks.recipe.tuning import GeminiTune
 
 def folder_of(tune: GeminiTune) -> str:
     """The gs:// folder for uploads; BackendError where none is named."""
-    found = tune.bucket or os.environ.get("SHARDTUNE_BUCKET")
-    if not found or not found.startswith("gs://"):
+    uri = tune.bucket or os.environ.get("SHARDTUNE_BUCKET")
+    if not uri or not uri.startswith("gs://"):
         raise BackendError(
-            f"no bucket is named (it is {found!r}): Vertex reads training data from Cloud Storage only, set "
+            f"no bucket is named (it is {uri!r}): Vertex reads training data from Cloud Storage only, set "
             "tune.bucket or SHARDTUNE_BUCKET to gs://BUCKET/FOLDER"
         )
-    if refused := redaction.refusal("tune.bucket", found):
+    if refused := redaction.refusal("tune.bucket", uri):
         raise RecipeError(refused)
-    allowed.check("tune.bucket", found, os.environ.get("SHARDTUNE_BUCKET"))
-    return found.rstrip("/")
+    allowed.check("tune.bucket", uri, os.environ.get("SHARDTUNE_BUCKET"))
+    return uri.rstrip("/")
 
 
 def put(upload: Upload, folder: str) -> str:
@@ -75,22 +75,22 @@ def reachable(folder: str) -> None:
 
 def losses(folder: str) -> tuple[LossPoint, ...]:
     """Points of the JSON lines that the service may have left; none where it left nothing that can be read."""
-    found: dict[int, LossPoint] = {}
+    points: dict[int, LossPoint] = {}
     with _told(f"reading metrics of {folder!r}"):
         files = _files()
         for name in files.find(folder) if files.exists(folder) else ():
             for raw in files.cat_file(name).splitlines() if name.endswith((".json", ".jsonl")) else ():
                 if point := _point(raw):
-                    found[point.step] = point
-    return tuple(found[step] for step in sorted(found))
+                    points[point.step] = point
+    return tuple(points[step] for step in sorted(points))
 
 
 def _point(raw: bytes) -> LossPoint | None:
     try:
         line: dict[str, Any] = json.loads(raw)
         loss = next(v for k, v in line.items() if k.endswith("train_total_loss"))
-        held = next((v for k, v in line.items() if k.endswith("eval_total_loss")), None)
-        return LossPoint(step=int(line["step"]), epoch=line.get("epoch"), loss=float(loss), heldout_loss=held)
+        heldout = next((v for k, v in line.items() if k.endswith("eval_total_loss")), None)
+        return LossPoint(step=int(line["step"]), epoch=line.get("epoch"), loss=float(loss), heldout_loss=heldout)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
         return None
 

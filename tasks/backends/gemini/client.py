@@ -43,10 +43,10 @@ def project(tune: GeminiTune) -> str:
 
 def credentials() -> None:
     """Where the environment names no service account's file, take it from the Prefect Secret block, in memory only."""
-    told = None if os.environ.get(CREDENTIALS) else settings.secret(CREDENTIALS)
-    if told:
+    secret = None if os.environ.get(CREDENTIALS) else settings.secret(CREDENTIALS)
+    if secret:
         handle = os.memfd_create(CREDENTIALS)  # Google's libraries want a path
-        os.write(handle, told.encode())
+        os.write(handle, secret.encode())
         os.environ[CREDENTIALS] = f"/proc/{os.getpid()}/fd/{handle}"
 
 
@@ -106,44 +106,44 @@ def of_login(error: google.auth.exceptions.GoogleAuthError, what: str) -> Backen
         return BackendError(f"{what}: there are no Google credentials: {LOGIN}")
     if isinstance(error, google.auth.exceptions.TransportError):
         return TransientError(f"{what}: the token service does not answer: {endpoint.unanswered(error)}")
-    told = _words(error)
+    words = _words(error)
     if getattr(error, "retryable", False):
-        return TransientError(f"{what}: the token service cannot answer now: {told}")
-    if re.search(r"short-lived|timeframe|\biat\b|clock", told, re.IGNORECASE):
+        return TransientError(f"{what}: the token service cannot answer now: {words}")
+    if re.search(r"short-lived|timeframe|\biat\b|clock", words, re.IGNORECASE):
         return BackendError(
-            f"{what}: the Google credentials are refused, this machine's clock is wrong ({told}): set it"
+            f"{what}: the Google credentials are refused, this machine's clock is wrong ({words}): set it"
         )
-    return BackendError(f"{what}: the Google credentials are refused ({told}): {LOGIN}")
+    return BackendError(f"{what}: the Google credentials are refused ({words}): {LOGIN}")
 
 
 def _words(error: Exception) -> str:
     """What Google says, in one line of at most 300 characters."""
-    said: list[Any] = [error.args[0] if error.args else type(error).__name__]
+    parts: list[Any] = [error.args[0] if error.args else type(error).__name__]
     if len(error.args) > 1 and isinstance(error.args[1], dict):
-        said = [error.args[1].get(name) for name in ("error", "error_description")]
-    return " ".join(" - ".join(str(part) for part in said if part).split())[:300] or type(error).__name__
+        parts = [error.args[1].get(name) for name in ("error", "error_description")]
+    return " ".join(" - ".join(str(part) for part in parts if part).split())[:300] or type(error).__name__
 
 
 def translate(error: errors.APIError, what: str, ready_after: float = READY_AFTER) -> BackendError:
     """Our error for an HTTP answer above 399."""
     message = " ".join(str(error.message or "").split())[:300]
-    told = f"{what}: {error.code} {error.status or ''} - {message or 'no reason given'}"
+    text = f"{what}: {error.code} {error.status or ''} - {message or 'no reason given'}"
     code = int(error.code) if str(error.code).isdigit() else 500
     # It was not the service that refused; but a gate of its own counts requests, and a proxy asks for its password.
     if endpoint.is_page(error.message) and code < 500 and code not in (407, 429):
         return misshapen(what, error)
     if code in (400, 403, 409, 412) and any(words in message.lower() for words in PREPARING):
-        return NotReadyError(told, limits.after(ready_after))
+        return NotReadyError(text, limits.after(ready_after))
     if code in (401, 403):
-        return BackendError(f"{told}: {LOGIN}, and see that the account may use Vertex in this project")
+        return BackendError(f"{text}: {LOGIN}, and see that the account may use Vertex in this project")
     if code == 404:
-        return VanishedError(told)
+        return VanishedError(text)
     if code == 429:
         headers = getattr(error.response, "headers", None) or {}
-        daily = "per day" in told.lower() or "daily" in told.lower()
-        return LimitError(told, limits.until(headers.get("retry-after"), daily))
+        daily = "per day" in text.lower() or "daily" in text.lower()
+        return LimitError(text, limits.until(headers.get("retry-after"), daily))
     if code == 407:
         return TransientError(f"{what}: {endpoint.unanswered(ConnectionError('proxy'))}")
     if code in (408, 409, 499) or code >= 500 or code < 400:
-        return TransientError(told)
-    return BackendError(told)
+        return TransientError(text)
+    return BackendError(text)

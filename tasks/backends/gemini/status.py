@@ -21,22 +21,22 @@ NO_LOSS = "not available through this API"
 HELD = "resume it at the provider, or end it with `shardtune cancel KEY`"
 
 
-def status(found: Any, job: Job, poll: tuple[float, float]) -> JobStatus:
+def status(tuning: Any, job: Job, poll: tuple[float, float]) -> JobStatus:
     """State and progress, and at the end losses where the service left any, and statistics.
 
     "succeeded" means that an endpoint can be asked: a job that is called so and names none is still running, until a
     deadline. What the service calls billable tokens is "the tuning dataset's": the bill is that times epochs.
     """
-    said, tuned = word(found), found.tuned_model
-    state, facts = STATES.get(said, "running"), _facts(found)
+    said, tuned = word(tuning), tuning.tuned_model
+    state, facts = STATES.get(said, "running"), _facts(tuning)
     endpoint = (tuned.endpoint if tuned else None) or None
-    error, detail = _error(found, said) if state == "failed" else None, said
+    error, detail = _error(tuning, said) if state == "failed" else None, said
     if said == "PARTIALLY_SUCCEEDED" and not endpoint:
-        state, error = "failed", _error(found, said)
+        state, error = "failed", _error(tuning, said)
     elif state == "succeeded":
         state, detail, error = patience.named(poll, job, endpoint, said)
     ended = state == "succeeded"
-    points = _losses(found.gcs_metrics_uri, facts) if ended else ()
+    points = _losses(tuning.gcs_metrics_uri, facts) if ended else ()
     return JobStatus(
         state=state,
         detail=detail,
@@ -78,8 +78,8 @@ def word(job: Any) -> str:
 
 
 def _error(job: Any, word: str) -> str:
-    told = (getattr(job.error, "code", None), getattr(job.error, "message", None))
-    return ": ".join(str(part) for part in told if part) or f"the service ended it as {word} and gives no reason"
+    parts = (getattr(job.error, "code", None), getattr(job.error, "message", None))
+    return ": ".join(str(part) for part in parts if part) or f"the service ended it as {word} and gives no reason"
 
 
 def _epochs(job: Any) -> Any:
@@ -107,8 +107,8 @@ def _facts(job: Any) -> dict[str, Any]:
             "truncated": stats.total_truncated_example_count,
         }
     if job.tuned_model and job.tuned_model.checkpoints:
-        told = [{"id": c.checkpoint_id, "epoch": c.epoch, "step": c.step} for c in job.tuned_model.checkpoints]
-        facts["checkpoints"] = told
+        checkpoints = [{"id": c.checkpoint_id, "epoch": c.epoch, "step": c.step} for c in job.tuned_model.checkpoints]
+        facts["checkpoints"] = checkpoints
     headers = job.sdk_http_response.headers if job.sdk_http_response else None
     if headers and headers.get("x-shardtune-simulator"):
         facts["simulator"] = "shardtune"

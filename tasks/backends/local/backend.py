@@ -66,24 +66,24 @@ class Local:
     def check(self, link: jobs.LocalLink) -> list[Finding]:
         """Engine, base model, template, lengths and memory."""
         tune = link.tune
-        found = engines.findings(tune.engine, tune.load_in_4bit)
+        findings = engines.findings(tune.engine, tune.load_in_4bit)
         try:
             config = models.config(tune)
         except ShardtuneError as error:
-            return [*found, Finding(rule="base model", level="error", message=str(error))]
-        found += distributed.findings(tune, engines.gpus())
+            return [*findings, Finding(rule="base model", level="error", message=str(error))]
+        findings += distributed.findings(tune, engines.gpus())
         limit = config.get("max_position_embeddings")
         if isinstance(limit, int) and tune.max_length > limit:
             message = f"tune.max_length={tune.max_length!r} is above the {limit} positions of the base model"
-            found.append(Finding(rule="length", level="error", message=message))
-        found += _too_long(link)
+            findings.append(Finding(rule="length", level="error", message=message))
+        findings += _too_long(link)
         drawn = models.rendering(tune)
         system = STYLES[link.style].system is not None
         with engines.lean(tune):
-            found += templates.findings(drawn.template, load_tokenizer(drawn), system)
-        if any(f.level == "error" for f in found):
-            return found
-        return [*found, *memory.findings(config, tune, engines.has_gpu(), engines.precision())]
+            findings += templates.findings(drawn.template, load_tokenizer(drawn), system)
+        if any(f.level == "error" for f in findings):
+            return findings
+        return [*findings, *memory.findings(config, tune, engines.has_gpu(), engines.precision())]
 
     def quote(self, link: jobs.LocalLink) -> Quote:
         """Examples and tokens that will be trained on; no money."""
@@ -222,7 +222,7 @@ def _elsewhere(asked: sampler.SamplingRequest, folder: str) -> list[list[Answer]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=env)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1])
-    return [[Answer.model_validate(a) for a in said] for said in store.read_json(answered)]
+    return [[Answer.model_validate(a) for a in answers] for answers in store.read_json(answered)]
 
 
 def _spawned(command: list[str], log: Path, lock: int) -> subprocess.Popen[bytes]:
@@ -291,8 +291,8 @@ def fetched(model: str, into: Path) -> str:
     if "://" not in model:
         if not (Path(model) / "adapter_config.json").exists():
             raise BackendError(f"model {model!r} is no adapter on this machine: run finetune again, or name another")
-        held = jobs.Folder(Path(model).parent).status  # where it is the adapter of a job
-        if held.model == model and not models.stands(model, held.model_digest):
+        status = jobs.Folder(Path(model).parent).status  # where it is the adapter of a job
+        if status.model == model and not models.stands(model, status.model_digest):
             raise DamagedError(f"model {model!r} is not as it was written: run finetune again, it is made anew")
         return model
     import fsspec

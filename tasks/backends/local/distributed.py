@@ -80,13 +80,15 @@ def arguments(gpu: bool) -> dict[str, Any]:
 
 def findings(tune: LocalTune, gpus: int) -> list[Finding]:
     """What speaks against so many processes on this machine; empty where nothing does."""
-    many, told = tune.processes, []
+    many, listed = tune.processes, []
     if many == 1:
         return []
     if tune.batch_size % many:
-        told.append(f"tune.batch_size={tune.batch_size!r} cannot be split between {many} processes: make it a multiple")
+        listed.append(
+            f"tune.batch_size={tune.batch_size!r} cannot be split between {many} processes: make it a multiple"
+        )
     if gpus and many > gpus:
-        told.append(f"tune.processes={many!r} is above the {gpus} GPUs of this machine")
+        listed.append(f"tune.processes={many!r} is above the {gpus} GPUs of this machine")
     if tune.engine == "unsloth":
-        told.append(f"tune.processes={many!r} works with tune.engine=transformers, not with unsloth")
-    return [Finding(rule="processes", level="error", message=message) for message in told]
+        listed.append(f"tune.processes={many!r} works with tune.engine=transformers, not with unsloth")
+    return [Finding(rule="processes", level="error", message=message) for message in listed]

@@ -86,13 +86,13 @@ def precision() -> Any:
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that decide what training does, of those that are installed."""
-    found = {}
+    installed = {}
     for name in LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def findings(engine: str, load_in_4bit: bool) -> list[Finding]:

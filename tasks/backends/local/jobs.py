@@ -74,10 +74,10 @@ class Folder:
     def link(self) -> LocalLink:
         """What is worked on. DamagedError where it cannot be read: whoever starts the job writes it anew."""
         again = "run the same command again, it is written anew"
-        found = store.read(str(self.path / "link.json"), LocalLink, again)
-        if found is None:
+        stored = store.read(str(self.path / "link.json"), LocalLink, again)
+        if stored is None:
             raise DamagedError(f"{str(self.path / 'link.json')!r} is gone: {again}")
-        return found
+        return stored
 
     @property
     def status(self) -> JobStatus:

@@ -99,14 +99,14 @@ def estimate(
     # A CPU's allocator takes small tensors from a heap that is about half empty, two thirds where blocks are made
     # again, and that does not shrink for the head's large tables, which are mapped. A GPU's has a tenth more than is
     # used.
-    held = max((3 if tune.gradient_checkpointing else 2) * pieces + head - activations, 0)
+    stored = max((3 if tune.gradient_checkpointing else 2) * pieces + head - activations, 0)
     parts = {
         "runtime": RUNTIME,
         "weights": int(weights),
         "adapter": adapter * 4 * 2,  # weights and gradients
         "optimizer": adapter * 4 * 2,  # two moments
         "activations": int(activations),
-        "slack": int(activations / 10 if gpu else held),
+        "slack": int(activations / 10 if gpu else stored),
     }
     return parts | {"total": sum(parts.values())}
 

@@ -53,7 +53,7 @@ def _likeliest(model: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(made[0, len(prompt) :].tolist())
 
 
-def proved(link: LocalLink, adapter: str, said: RecordedAnswers) -> Parity:
+def proved(link: LocalLink, adapter: str, recorded: RecordedAnswers) -> Parity:
     """Base and adapter read anew, asked the same, then merged."""
     from peft import PeftModel
 
@@ -61,30 +61,30 @@ def proved(link: LocalLink, adapter: str, said: RecordedAnswers) -> Parity:
     bare = engines.base(models.resolve(tune), tune.load_in_4bit, tune.trust_remote_code)
     model = PeftModel.from_pretrained(bare, adapter)
     with engines.evaluating(model):
-        answers = [_likeliest(model, prompt) for prompt in said.prompts]
-        apart = _predicted(model, said)
+        answers = [_likeliest(model, prompt) for prompt in recorded.prompts]
+        apart = _predicted(model, recorded)
         merged = model.merge_and_unload()
     with engines.evaluating(merged):
-        together = _predicted(merged, said)
+        together = _predicted(merged, recorded)
     return Parity(
         asked=len(answers),
-        same=sum(mine == theirs for mine, theirs in zip(answers, said.answers, strict=True)),
+        same=sum(mine == theirs for mine, theirs in zip(answers, recorded.answers, strict=True)),
         merged=_distance(apart, together),
         bound=BOUNDS[tune.load_in_4bit],
     )
 
 
-def _predicted(model: Any, said: RecordedAnswers) -> list[Any]:
+def _predicted(model: Any, recorded: RecordedAnswers) -> list[Any]:
     """Log-probabilities of each token of the noted answers' places."""
     import torch
 
-    found = []
-    for prompt, answer in zip(said.prompts, said.answers, strict=True):
+    predictions = []
+    for prompt, answer in zip(recorded.prompts, recorded.answers, strict=True):
         ids = torch.tensor([[*prompt, *answer]], device=model.device)
         with torch.no_grad():
             logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
-        found.append(torch.log_softmax(logits, -1))
-    return found
+        predictions.append(torch.log_softmax(logits, -1))
+    return predictions
 
 
 def _distance(first: list[Any], second: list[Any]) -> float:
@@ -100,8 +100,8 @@ def asked(folder: Folder, adapter: str) -> Parity | None:
 
     In another process than the trainer's, always: what is compared are files. See `engines.apart` for which.
     """
-    said = folder.read("said.json", RecordedAnswers)
-    if said is None:
+    recorded = folder.read("said.json", RecordedAnswers)
+    if recorded is None:
         return None
     link = folder.link
     try:
@@ -109,31 +109,31 @@ def asked(folder: Folder, adapter: str) -> Parity | None:
             return _elsewhere(folder, adapter)
         with engines.lean(link.tune):
             engines.quiet()
-            return proved(link, adapter, said)
+            return proved(link, adapter, recorded)
     except Exception as error:
         raise BackendError(f"adapter {adapter!r} cannot be compared with the model in training: {error}") from error
 
 
 def _elsewhere(folder: Folder, adapter: str) -> Parity:
-    link, said, out = (str(folder.path / name) for name in ("link.json", "said.json", "parity.json"))
-    call = [sys.executable, "-m", "tasks.backends.local.parity", link, adapter, said, out]
+    link, recorded, out = (str(folder.path / name) for name in ("link.json", "said.json", "parity.json"))
+    call = [sys.executable, "-m", "tasks.backends.local.parity", link, adapter, recorded, out]
     env = processes.environment("hub")
     done = subprocess.run(call, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=env)
     if done.returncode != 0:
         raise RuntimeError((done.stderr.strip().splitlines() or ["no output"])[-1])
-    found = folder.read("parity.json", Parity)
-    if found is None:
+    result = folder.read("parity.json", Parity)
+    if result is None:
         raise DamagedError(f"{str(folder.path / 'parity.json')!r} is damaged: run the same command again")
-    return found
+    return result
 
 
-def main(link: str, adapter: str, said: str, out: str) -> None:
+def main(link: str, adapter: str, recorded: str, out: str) -> None:
     """Read the link and what was said in training, and write what was found."""
     again = "run the same command again, it is made anew"
-    told, worked_on = store.read(said, RecordedAnswers, again), store.read(link, LocalLink, again)
-    if told is None or worked_on is None:
-        raise DamagedError(f"{said!r} or {link!r} is gone: {again}")
-    store.write(out, proved(worked_on, adapter, told))
+    answers, worked_on = store.read(recorded, RecordedAnswers, again), store.read(link, LocalLink, again)
+    if answers is None or worked_on is None:
+        raise DamagedError(f"{recorded!r} or {link!r} is gone: {again}")
+    store.write(out, proved(worked_on, adapter, answers))
 
 
 if __name__ == "__main__":

@@ -49,9 +49,9 @@ class Sampler:
         for start in range(0, len(order), BATCH):
             chosen = order[start : start + BATCH]
             began = time.monotonic()
-            said = self._generate([ids[n] for n in chosen], decoding)
+            generated = self._generate([ids[n] for n in chosen], decoding)
             seconds = (time.monotonic() - began) / len(chosen)
-            for n, tokens in zip(chosen, said, strict=True):
+            for n, tokens in zip(chosen, generated, strict=True):
                 text = self.tokenizer.decode(tokens, skip_special_tokens=True)
                 answers[n] = Answer(
                     text=(text.partition(self.closing)[0] if self.closing else text).strip(),
@@ -112,8 +112,8 @@ def ends(tokenizer: Any, template: Kind, generation: Any) -> list[int]:
     marks = reader(tokenizer).spells(ending(template, tokenizer))
     known = generation.eos_token_id
     own = known if isinstance(known, list) else [known]
-    found = [*marks[:1], tokenizer.eos_token_id, *own]
-    return list(dict.fromkeys(int(n) for n in found if n is not None))
+    ids = [*marks[:1], tokenizer.eos_token_id, *own]
+    return list(dict.fromkeys(int(n) for n in ids if n is not None))
 
 
 def closing(tokenizer: Any, template: Kind) -> str:
@@ -132,8 +132,8 @@ class _Closed:
     def __call__(self, input_ids: Any, scores: Any, **options: Any) -> Any:
         import torch
 
-        said = self.tokenizer.batch_decode(input_ids[:, self.width :][:, -self.last :])
-        return torch.tensor([self.closing in text for text in said], device=input_ids.device)
+        texts = self.tokenizer.batch_decode(input_ids[:, self.width :][:, -self.last :])
+        return torch.tensor([self.closing in text for text in texts], device=input_ids.device)
 
 
 class SamplingRequest(Frozen):
@@ -155,8 +155,8 @@ def answers(asked: SamplingRequest) -> list[list[Answer]]:
 
 def main(asked: str, answered: str) -> None:
     """Read what is asked, write the answers; both as JSON."""
-    told = answers(SamplingRequest.model_validate_json(Path(asked).read_text()))
-    store.write_json(answered, [[a.model_dump(mode="json") for a in said] for said in told])
+    answered_lists = answers(SamplingRequest.model_validate_json(Path(asked).read_text()))
+    store.write_json(answered, [[a.model_dump(mode="json") for a in each] for each in answered_lists])
 
 
 if __name__ == "__main__":

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 def findings(backend: OpenAI, link: Link) -> list[Finding]:
     """What speaks against this link now. Nothing is uploaded; BackendError for a missing or refused key."""
     _ = backend.client  # a BackendError where there is no key
-    needed, found = offers.needed_until(link), uploads.findings(link, "openai")
+    needed, listed = offers.needed_until(link), uploads.findings(link, "openai")
     if there := offers.section(backend.tune):
-        found += offers.findings(there, link.base_model, offers.today(), needed, backend.tune.prices)
-    if any(f.level == "error" for f in found):
-        return found
+        listed += offers.findings(there, link.base_model, offers.today(), needed, backend.tune.prices)
+    if any(f.level == "error" for f in listed):
+        return listed
     base = link.parent or link.base_model
     try:
         ends = _shut_down(backend, base)
     except VanishedError:
         message = f"model {base!r} is not offered to this account: check its name and the account's permissions"
-        return [*found, Finding(rule="model", level="error", message=message)]
+        return [*listed, Finding(rule="model", level="error", message=message)]
     if ends and ends <= (needed or offers.today()):
         message = f"model {base!r} is shut down on {ends}: choose another base model"
-        found.append(Finding(rule="serving end", level="error", message=message))
+        listed.append(Finding(rule="serving end", level="error", message=message))
     refused = _refused(backend) if backend.official else None
-    return [*found, refused] if refused else found
+    return [*listed, refused] if refused else listed
 
 
 def _shut_down(backend: OpenAI, base: str) -> date | None:

@@ -46,8 +46,8 @@ def answers(
 
     def once(turns: Sequence[Message], drawn: Decoding) -> Answer:
         example, began = line(turns, "", "openai"), time.monotonic()
-        said = _said(backend, client, name, example["messages"][:-1], drawn, looks)
-        return said.model_copy(
+        reply = _ask(backend, client, name, example["messages"][:-1], drawn, looks)
+        return reply.model_copy(
             update={"prompt_hash": prompt_hash(asked(example)), "seconds": round(time.monotonic() - began, 3)}
         )
 
@@ -58,13 +58,13 @@ def answers(
         # The first alone: a fresh model is waited for once, not once for each question.
         first = one(conversations[0])
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = [first, *pool.map(one, conversations[1:])]
+            answered = [first, *pool.map(one, conversations[1:])]
     except VanishedError as error:
         if model:
             raise
         raise NotServedError(f"base model {name!r} is not served here ({error})") from error
-    room.tell(name, found)
-    return found
+    room.tell(name, answered)
+    return answered
 
 
 def _name(backend: OpenAI, model: str | None) -> str:
@@ -82,15 +82,15 @@ def _name(backend: OpenAI, model: str | None) -> str:
     return there.base
 
 
-def _said(backend: OpenAI, client: Any, name: str, messages: list[Any], used: Decoding, looks: int) -> Answer:
+def _ask(backend: OpenAI, client: Any, name: str, messages: list[Any], used: Decoding, looks: int) -> Answer:
     """The model's answer; its prompt hash and seconds are filled in by whoever asks."""
     fields: dict[str, Any] = {"max_tokens": used.max_new_tokens, "temperature": used.temperature, "seed": used.seed}
     for attempt in range(looks):
         try:
             with backend._told(f"asking {name!r}"):
-                told = _completion(client, fields, model=name, messages=messages)
+                response = _completion(client, fields, model=name, messages=messages)
                 warmth = used.temperature if "temperature" in fields else DEFAULT
-                return _answer(told, name, used.model_copy(update={"temperature": warmth}))
+                return _answer(response, name, used.model_copy(update={"temperature": warmth}))
         except VanishedError:
             if attempt == looks - 1:
                 raise
@@ -119,19 +119,19 @@ def _text(content: Any) -> str:
     return content or ""
 
 
-def _answer(told: Any, name: str, used: Decoding) -> Answer:
+def _answer(response: Any, name: str, used: Decoding) -> Answer:
     """The first choice of a completion; empty where a filter left none."""
-    if told.id is None and told.choices is None:
+    if response.id is None and response.choices is None:
         raise TypeError("neither id nor choices")
-    choice = told.choices[0] if told.choices else None
+    choice = response.choices[0] if response.choices else None
     message = choice.message if choice else None
     refusal = getattr(message, "refusal", None)
     finish = "refusal" if refusal else getattr(choice, "finish_reason", None)
-    usage = getattr(told, "usage", None)
+    usage = getattr(response, "usage", None)
     return Answer(
         text=_text(getattr(message, "content", None)) or refusal or "",
         decoding=used,
-        model_version=f"{told.model or name} {getattr(told, 'system_fingerprint', None) or ''}".strip(),
+        model_version=f"{response.model or name} {getattr(response, 'system_fingerprint', None) or ''}".strip(),
         prompt_hash="",
         prompt_tokens=whole(getattr(usage, "prompt_tokens", None)) or 0,
         answer_tokens=whole(getattr(usage, "completion_tokens", None)) or 0,

@@ -42,15 +42,15 @@ def deployed(deploy: Deploy, model: str, poll: tuple[float, float]) -> str:
     what = f"deploying {model!r} as {name!r}"
     with httpx.Client(timeout=60.0) as client:
         management = Management(client, url, deploy, what, poll)
-        found = management.call("GET") or management.call("PUT", body)
+        deployment = management.call("GET") or management.call("PUT", body)
         for look in range(LOOKS):
-            state = _state(found, what)
+            state = _state(deployment, what)
             if state == "Succeeded":
                 return name
             if state in ("Failed", "Canceled", "Disabled"):
                 raise BackendError(f"deployment {name!r} of {model!r} ended {state}: look at it in the Azure portal")
             time.sleep(min(poll[0] * 1.5**look, poll[1]))
-            found = management.call("GET")
+            deployment = management.call("GET")
     raise TransientError(f"deployment {name!r} of {model!r} is still not ready: run the same command again later")
 
 
@@ -65,15 +65,15 @@ class Management:
         """The deployment as Azure tells of it; None where there is none. TransientError where it does not answer."""
         for attempt in range(ATTEMPTS):
             try:
-                found = self._sent(method, body)
-                if found.status_code == 404 and method == "GET":
+                response = self._sent(method, body)
+                if response.status_code == 404 and method == "GET":
                     return None
-                if found.status_code < 400:
-                    told = found.json()
-                    if isinstance(told, dict):
-                        return told
-                    raise ValueError(f"{type(told).__name__} and no object")
-                error = self._refused(found)
+                if response.status_code < 400:
+                    value = response.json()
+                    if isinstance(value, dict):
+                        return value
+                    raise ValueError(f"{type(value).__name__} and no object")
+                error = self._refused(response)
             except httpx.HTTPError as failed:
                 error = TransientError(f"{self.what}: {endpoint.unanswered(failed)}")
             except ValueError:
@@ -89,21 +89,21 @@ class Management:
                 self.token, self.fetched = fetched(self.deploy.token_variable, self.what), True
             headers = {"Authorization": f"Bearer {endpoint.key_of(self.deploy.token_variable, self.token)}"}
             asks: dict[str, Any] = {"params": {"api-version": VERSION}, "headers": headers}
-            found = self.client.request(method, self.url, json=body, **asks)
-            if found.status_code != 401 or self.fetched:
-                return found
+            response = self.client.request(method, self.url, json=body, **asks)
+            if response.status_code != 401 or self.fetched:
+                return response
             # The variable's token lives for an hour, the job for many.
             self.token = None
-        return found
+        return response
 
-    def _refused(self, found: httpx.Response) -> BackendError:
-        told = f"{self.what}: Azure says {found.status_code} {_words(found)}".rstrip()
-        if found.status_code == 429:
-            return LimitError(told, limits.until(found.headers.get("retry-after"), False))
-        if found.status_code in (408, 409) or found.status_code >= 500:
-            return TransientError(told)
+    def _refused(self, response: httpx.Response) -> BackendError:
+        text = f"{self.what}: Azure says {response.status_code} {_words(response)}".rstrip()
+        if response.status_code == 429:
+            return LimitError(text, limits.until(response.headers.get("retry-after"), False))
+        if response.status_code in (408, 409) or response.status_code >= 500:
+            return TransientError(text)
         return BackendError(
-            f"{told}: check subscription, resource group and account in tune.deploy, and the role of whoever deploys"
+            f"{text}: check subscription, resource group and account in tune.deploy, and the role of whoever deploys"
         )
 
 
@@ -125,17 +125,17 @@ def fetched(variable: str, what: str) -> str:
         ) from error
 
 
-def _state(found: dict[str, Any] | None, what: str) -> str | None:
-    properties = (found or {}).get("properties")
-    if found is not None and not isinstance(properties, dict):
+def _state(deployment: dict[str, Any] | None, what: str) -> str | None:
+    properties = (deployment or {}).get("properties")
+    if deployment is not None and not isinstance(properties, dict):
         raise TransientError(f"{what}: the answer is not in Azure's format: it has no properties")
     return (properties or {}).get("provisioningState")
 
 
-def _words(found: httpx.Response) -> str:
+def _words(response: httpx.Response) -> str:
     """Azure's own words for an error, in one line of at most 200 characters."""
     try:
-        error = found.json()["error"]
+        error = response.json()["error"]
         return " ".join(f"{error.get('code')} - {error.get('message')}".split())[:200]
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""

@@ -163,8 +163,8 @@ class OpenAI:
                     except (openai.BadRequestError, openai.UnprocessableEntityError, openai.NotFoundError) as error:
                         # Refused before anything was made, so asking for less is no second job.
                         if _unseen(error, files):
-                            told = "the endpoint does not know yet the files that it was sent a moment ago"
-                            raise NotReadyError(told, limits.after(self.poll[1] / 2)) from error
+                            reason = "the endpoint does not know yet the files that it was sent a moment ago"
+                            raise NotReadyError(reason, limits.after(self.poll[1] / 2)) from error
                         unknown = errors.unknown(error, [name for name in more if name != "hyperparameters"])
                         if unknown is None:
                             raise
@@ -299,8 +299,8 @@ class OpenAI:
 
 
 def _metadata(job: Any) -> dict[str, Any]:
-    told = getattr(job, "metadata", None)
-    return told if isinstance(told, dict) else {}
+    value = getattr(job, "metadata", None)
+    return value if isinstance(value, dict) else {}
 
 
 def _suffix(key: str, own: str | None = None, most: int = 64) -> str:
@@ -310,8 +310,8 @@ def _suffix(key: str, own: str | None = None, most: int = 64) -> str:
 
 def _is_of(job: Any, key: str) -> bool:
     """Whether metadata, suffix or the name of its model tell that the job is of this key."""
-    if told := _metadata(job).get(KEY):
-        return bool(told == key)
+    if recorded := _metadata(job).get(KEY):
+        return bool(recorded == key)
     extra, begun = job.model_extra or {}, _plain(job.model)
     named = [extra.get("user_provided_suffix"), extra.get("suffix"), getattr(job, "fine_tuned_model", None)]
     # What it starts from may carry the key of the link before, and so may the name that is made of that.
@@ -330,12 +330,12 @@ def _is_live(job: Any) -> bool:
 
 def _uses(job: Any, file: Any) -> bool:
     """Whether the job names this file, by its id or, as some endpoints do, by its name or address."""
-    told = [str(named) for name in ("training_file", "validation_file") if (named := getattr(job, name, None))]
-    return any(str(file.id) in named or (file.filename and str(file.filename) in named) for named in told)
+    files = [str(named) for name in ("training_file", "validation_file") if (named := getattr(job, name, None))]
+    return any(str(file.id) in named or (file.filename and str(file.filename) in named) for named in files)
 
 
 def _unseen(error: openai.APIStatusError, files: Sequence[str]) -> bool:
     """Whether the endpoint says that one of these files is not there, which it has just given their ids."""
     words = f"{error.message} {error.body}"
-    missing = any(told in words.lower() for told in ("not exist", "not found", "no such", "not be found"))
+    missing = any(phrase in words.lower() for phrase in ("not exist", "not found", "no such", "not be found"))
     return missing and any(file in words for file in files)

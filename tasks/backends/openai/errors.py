@@ -75,8 +75,8 @@ def translate(
     if endpoint.is_page(error.body) and error.status_code < 500 and error.status_code not in (407, 429):
         return misshapen(what, error)
     code = str(error.code or error.status_code)
-    told = f"{what}: {code} - {_message(error)}"
-    told += f" (request {error.request_id})" if error.request_id else ""
+    text = f"{what}: {code} - {_message(error)}"
+    text += f" (request {error.request_id})" if error.request_id else ""
     if error.status_code == 401:
         return BackendError(f"{what}: the key in {key_variable} is refused ({code}): set {key_variable} to a valid one")
     if code == "training_not_available":
@@ -85,19 +85,19 @@ def translate(
             "tune.kind gemini or local, or an Azure endpoint (recipe azure-gpt-4o-mini)"
         )
     if code in NO_CREDIT:
-        return BackendError(f"{told}: the account has no credit left, add some; nothing was started")
+        return BackendError(f"{text}: the account has no credit left, add some; nothing was started")
     if error.status_code == 407:
         return TransientError(f"{what}: {endpoint.unanswered(ConnectionError('proxy'))}")
-    if error.status_code in (400, 409, 422, 425) and any(words in told.lower() for words in NOT_READY):
-        return NotReadyError(told, limits.after(ready_after))
+    if error.status_code in (400, 409, 422, 425) and any(words in text.lower() for words in NOT_READY):
+        return NotReadyError(text, limits.after(ready_after))
     if error.status_code == 429:
         retry_after = error.response.headers.get("retry-after")
-        return LimitError(told, limits.until(retry_after, "daily" in told.lower() or "per day" in told.lower()))
+        return LimitError(text, limits.until(retry_after, "daily" in text.lower() or "per day" in text.lower()))
     if error.status_code == 404 or code in NOT_DEPLOYED:
-        return VanishedError(told)
+        return VanishedError(text)
     if error.status_code in (408, 409, 425) or error.status_code >= 500:
-        return TransientError(told)
-    return BackendError(told)
+        return TransientError(text)
+    return BackendError(text)
 
 
 def unknown(error: openai.APIStatusError, fields: Iterable[str]) -> str | None:

@@ -20,27 +20,27 @@ from tasks.core.errors import BackendError
 
 def of_events(metrics: Iterable[Mapping[str, Any]], epochs: int | None) -> tuple[LossPoint, ...]:
     """Points from the `data` of metrics events, in any order; later words on a step count."""
-    found: dict[int, LossPoint] = {}
+    points: dict[int, LossPoint] = {}
     for data in metrics:
         step, loss = _number(data.get("step")), _number(data.get("train_loss"))
         if step is None or loss is None:
             continue
         total = _number(data.get("total_steps"))
-        held = _number(data.get("full_valid_loss"))
-        found[int(step)] = LossPoint(
+        heldout_loss = _number(data.get("full_valid_loss"))
+        points[int(step)] = LossPoint(
             step=int(step),
             epoch=epochs * step / total if epochs and total else None,
             loss=loss,
             accuracy=_number(data.get("train_mean_token_accuracy")),
-            heldout_loss=_number(data.get("valid_loss")) if held is None else held,
+            heldout_loss=_number(data.get("valid_loss")) if heldout_loss is None else heldout_loss,
         )
-    return tuple(found[step] for step in sorted(found))
+    return tuple(points[step] for step in sorted(points))
 
 
 def heldout(metrics: Iterable[Mapping[str, Any]]) -> float | None:
     """The last loss over all held-out rows that were sent; None where there is none."""
-    told = [(_number(m.get("step")) or 0.0, _number(m.get("full_valid_loss"))) for m in metrics]
-    known = sorted((step, loss) for step, loss in told if loss is not None)
+    losses = [(_number(m.get("step")) or 0.0, _number(m.get("full_valid_loss"))) for m in metrics]
+    known = sorted((step, loss) for step, loss in losses if loss is not None)
     return known[-1][1] if known else None
 
 
@@ -57,13 +57,13 @@ def of_csv(raw: bytes) -> tuple[LossPoint, ...]:
         if step is None or loss is None or loss < 0 or None in row.values():
             continue
         accuracy = row.get("train_accuracy") or row.get("train_mean_token_accuracy")
-        held = _number(row.get("full_valid_loss")) or _number(row.get("valid_loss"))
+        heldout_loss = _number(row.get("full_valid_loss")) or _number(row.get("valid_loss"))
         points.append(
             LossPoint(
                 step=int(step),
                 loss=loss,
                 accuracy=_measured(_number(accuracy)),
-                heldout_loss=_measured(held),
+                heldout_loss=_measured(heldout_loss),
             )
         )
     return tuple(points)
@@ -78,11 +78,11 @@ def _rows(text: str) -> list[dict[str, str]]:
 
 def merged(first: Iterable[LossPoint], second: Iterable[LossPoint]) -> tuple[LossPoint, ...]:
     """Every step of both; where both know one, all that either of them knows, the first before the second."""
-    found = {point.step: point for point in second}
+    points = {point.step: point for point in second}
     for point in first:
-        known = found[point.step].model_dump() if point.step in found else {}
-        found[point.step] = LossPoint(**known | point.model_dump(exclude_none=True))
-    return tuple(found[step] for step in sorted(found))
+        known = points[point.step].model_dump() if point.step in points else {}
+        points[point.step] = LossPoint(**known | point.model_dump(exclude_none=True))
+    return tuple(points[step] for step in sorted(points))
 
 
 def _plain(raw: bytes) -> str:

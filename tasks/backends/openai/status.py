@@ -41,31 +41,31 @@ def status(backend: OpenAI, job: Job) -> JobStatus:
 
 
 def _status(backend: OpenAI, job: Job) -> JobStatus:
-    found = backend.client.fine_tuning.jobs.retrieve(job.id)
-    if found.id is None and found.status is None:
+    remote = backend.client.fine_tuning.jobs.retrieve(job.id)
+    if remote.id is None and remote.status is None:
         raise TypeError("neither id nor status")
-    said, facts = str(found.status), dict[str, Any]()
+    word, facts = str(remote.status), dict[str, Any]()
     events = _events(backend, job.id, facts)
-    state, model = STATES.get(said.lower(), "running"), getattr(found, "fine_tuned_model", None) or None
-    metrics = [data for e in events if isinstance(data := _said(e, "data"), dict)]  # some endpoints name no type
-    resolved = _resolved(found)
+    state, model = STATES.get(word.lower(), "running"), getattr(remote, "fine_tuned_model", None) or None
+    metrics = [data for e in events if isinstance(data := _field(e, "data"), dict)]  # some endpoints name no type
+    resolved = _resolved(remote)
     epochs = resolved.get("n_epochs")
     points = losses.of_events(metrics, epochs if isinstance(epochs, int) else None)
     facts |= {f"used_{name}": value for name, value in resolved.items()}
-    error = _reason(found, events) if state == "failed" else None
-    detail = said
+    error = _reason(remote, events) if state == "failed" else None
+    detail = word
     if state == "succeeded":
-        state, detail, error = patience.named(backend.poll, job, model, said)
+        state, detail, error = patience.named(backend.poll, job, model, word)
     if state == "succeeded":
-        for file in _results(found):
+        for file in _results(remote):
             points = losses.merged(points, _curve(backend, file, facts))
         facts["checkpoints"] = _checkpoints(backend, job.id)
-    billed = whole(getattr(found, "trained_tokens", None))
+    billed = whole(getattr(remote, "trained_tokens", None))
     if billed == 0 and state == "succeeded":
         billed = None  # nothing is trained with no token: the endpoint does not count them
     if billed is not None:
         facts["billed_usd"] = pricing.billed_usd(backend.offer, billed)
-    facts["simulator"] = (found.model_extra or {}).get("simulator")
+    facts["simulator"] = (remote.model_extra or {}).get("simulator")
     return JobStatus(
         state=state,
         detail=detail,
@@ -79,11 +79,11 @@ def _status(backend: OpenAI, job: Job) -> JobStatus:
         model=model if state == "succeeded" else None,
         model_digest=model if state == "succeeded" else None,
         error=error,
-        held=HELD if said.lower() == "paused" else None,
+        held=HELD if word.lower() == "paused" else None,
     )
 
 
-def _said(thing: Any, name: str) -> Any:
+def _field(thing: Any, name: str) -> Any:
     """A field that an endpoint may leave out."""
     return getattr(thing, name, None)
 
@@ -117,7 +117,7 @@ def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
     backend.events[job] = new | known if newest_first else known | new if newest_first is False else new
     listed = list(backend.events[job].values())
     listed = listed if _newest_first(listed) is False else listed[::-1]
-    return sorted(listed, key=lambda e: shapes.moment(_said(e, "created_at")))
+    return sorted(listed, key=lambda e: shapes.moment(_field(e, "created_at")))
 
 
 def _listed(backend: OpenAI, job: str, asked: dict[str, Any]) -> Iterable[Any]:
@@ -130,36 +130,36 @@ def _listed(backend: OpenAI, job: str, asked: dict[str, Any]) -> Iterable[Any]:
 
 def _name(event: Any) -> str:
     """The event's id; one without has its time and words."""
-    return str(_said(event, "id") or f"{_said(event, 'created_at')} {_said(event, 'message')}")
+    return str(_field(event, "id") or f"{_field(event, 'created_at')} {_field(event, 'message')}")
 
 
 def _newest_first(listed: Iterable[Any]) -> bool | None:
     """How an endpoint orders its events (OpenAI newest first, others oldest first); None where that is not told."""
-    times = [t for e in listed if (t := shapes.moment(_said(e, "created_at"))) != shapes.NEVER]
+    times = [t for e in listed if (t := shapes.moment(_field(e, "created_at"))) != shapes.NEVER]
     return None if len(times) < 2 or times[0] == times[-1] else times[0] > times[-1]
 
 
-def _reason(found: Any, events: list[Any]) -> str:
+def _reason(job: Any, events: list[Any]) -> str:
     """Why the job failed: its error, or where that is empty the last warning or error among its events."""
-    told = _said(found, "error")
-    code, message = _said(told, "code"), _said(told, "message")
-    if code or message or isinstance(told, str):
-        return ": ".join(str(part) for part in (code, message) if part) or str(told)
+    error = _field(job, "error")
+    code, message = _field(error, "code"), _field(error, "message")
+    if code or message or isinstance(error, str):
+        return ": ".join(str(part) for part in (code, message) if part) or str(error)
     for event in reversed(events):
-        if str(_said(event, "level")).lower() in ("warn", "warning", "error") and _said(event, "message"):
+        if str(_field(event, "level")).lower() in ("warn", "warning", "error") and _field(event, "message"):
             return str(event.message)
     return "the provider gives no reason: look at the job there"
 
 
-def _results(found: Any) -> list[str]:
-    return [file for file in _said(found, "result_files") or () if isinstance(file, str)]
+def _results(job: Any) -> list[str]:
+    return [file for file in _field(job, "result_files") or () if isinstance(file, str)]
 
 
 def _curve(backend: OpenAI, file: str, facts: dict[str, Any]) -> tuple[LossPoint, ...]:
     """Points of a result file; one that cannot be read is told of, and the events have to do."""
     try:
         with backend._told(f"reading result file {file!r}"):
-            size = whole(_said(_about(backend, file), "bytes"))
+            size = whole(_field(_about(backend, file), "bytes"))
             if size and size > LARGEST:
                 raise BackendError(f"result file {file!r} has {size:,} bytes: it holds no losses")
             return losses.of_csv(backend.client.files.content(file).read())
@@ -182,22 +182,22 @@ def _checkpoints(backend: OpenAI, job: str) -> list[dict[str, Any]]:
     try:
         with backend._told("reading checkpoints"):
             listed = shapes.once(backend.client.fine_tuning.jobs.checkpoints.list(job), _name)
-            return [{"step": _said(c, CHECKPOINT[0]), "model": _said(c, CHECKPOINT[1])} for c in listed]
+            return [{"step": _field(c, CHECKPOINT[0]), "model": _field(c, CHECKPOINT[1])} for c in listed]
     except BackendError:  # nothing depends on them
         return []
 
 
 def _resolved(job: Any) -> dict[str, Any]:
     """Hyperparameters as the provider resolved them, from either place it tells them in; Azure's -1 stands for auto."""
-    supervised = _said(_said(job, "method"), "supervised")
-    for held in (_said(job, "hyperparameters"), _said(supervised, "hyperparameters")):
-        found = {name: value for name in RESOLVED if (value := _said(held, name)) is not None and value != -1}
-        if found:
-            return found
+    supervised = _field(_field(job, "method"), "supervised")
+    for source in (_field(job, "hyperparameters"), _field(supervised, "hyperparameters")):
+        resolved = {name: value for name in RESOLVED if (value := _field(source, name)) is not None and value != -1}
+        if resolved:
+            return resolved
     return {}
 
 
 def _event(event: Any) -> Event:
-    at = shapes.moment(_said(event, "created_at")).isoformat()
-    level, message = str(_said(event, "level") or "info"), str(_said(event, "message") or "")
+    at = shapes.moment(_field(event, "created_at")).isoformat()
+    level, message = str(_field(event, "level") or "info"), str(_field(event, "message") or "")
     return Event(id=_name(event), at=at, level=level, message=message)

@@ -201,9 +201,9 @@ def _trained(folder: jobs.Folder, trainer: Any) -> None:
 def _tidied(folder: jobs.Folder, last: Path | None) -> None:
     """Without half or damaged checkpoints, and without points that will be made again."""
     kept = _step(last) if last else 0
-    for found in folder.checkpoints.glob("checkpoint-*"):
-        if _step(found) > kept or not (found / jobs.WHOLE).exists():
-            shutil.rmtree(found)
+    for checkpoint in folder.checkpoints.glob("checkpoint-*"):
+        if _step(checkpoint) > kept or not (checkpoint / jobs.WHOLE).exists():
+            shutil.rmtree(checkpoint)
     folder.keep_points(kept)
 
 
