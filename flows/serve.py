@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -23,6 +24,7 @@ from tasks.serving.models import Models, Places, Wanted
 from tasks.serving.protocol import Judged
 
 EVERY = 10.0  # seconds between two looks at the registry and the catalogue
+AT_ONCE = 50  # traces that are written together
 KEPT = 1_000  # answers that wait for their trace to be written; what comes then has none
 
 
@@ -71,12 +73,16 @@ class Wants:
 
 
 class Traces:
-    """Writes what was answered, in a thread of its own, so that no answer waits for it."""
+    """Writes what was answered, in a thread of its own and several at a time, so that no answer waits for it.
+
+    What a person thinks of an answer comes after it in the same queue, so its trace is there by then.
+    """
 
     def __init__(self) -> None:
-        self.waiting: queue.Queue[tuple[str, Reply, str | None]] = queue.Queue(KEPT)
+        self.waiting: queue.Queue[tuple[str, Reply, str | None] | Judged] = queue.Queue(KEPT)
         self.lost: Callable[[], None] = lambda: None
-        threading.Thread(target=self._write, daemon=True, name="traces").start()
+        self._given: dict[str, None] = {}  # ids of the latest answers
+        threading.Thread(target=self._work, daemon=True, name="traces").start()
 
     def answered(self, name: str, reply: Reply, run_id: str | None) -> None:
         """Have a trace of it written, soon."""
@@ -84,21 +90,41 @@ class Traces:
             self.waiting.put_nowait((name, reply, run_id))
         except queue.Full:
             self.lost()
+            return
+        self._given[name] = None
+        while len(self._given) > KEPT:
+            self._given.pop(next(iter(self._given)), None)
 
     def judged(self, judged: Judged) -> bool:
-        """An assessment of the trace of the answer, once that is written."""
-        self.waiting.join()
-        return feedback.give(judged.id, judged.helpful, judged.reason, judged.correct)
+        """An assessment of the answer's trace, once that is written; False where there is none."""
+        if judged.id not in self._given:
+            return feedback.give(judged.id, judged.helpful, judged.reason, judged.correct)
+        self.waiting.put(judged)
+        return True
 
-    def _write(self) -> None:
+    def _work(self) -> None:
         while True:
-            name, reply, run_id = self.waiting.get()
-            try:
-                traces.write([reply], run_id, [name])
-            except Exception:  # the answer was given; that MLflow is away is counted
-                self.lost()
-            finally:
+            several = [self.waiting.get()]
+            while len(several) < AT_ONCE and not self.waiting.empty():
+                several.append(self.waiting.get_nowait())
+            runs_of = {one[2]: None for one in several if not isinstance(one, Judged)}
+            for run_id in runs_of:
+                told = [one for one in several if not isinstance(one, Judged) and one[2] == run_id]
+                replies, names = [reply for _, reply, _ in told], [name for name, _, _ in told]
+                self._try(partial(traces.write, replies, run_id, names))
+            for one in several:
+                if isinstance(one, Judged):
+                    self._try(partial(feedback.give, one.id, one.helpful, one.reason, one.correct))
                 self.waiting.task_done()
+
+    def _try(self, work: Callable[[], object]) -> None:
+        """The answer was given already; that MLflow is away, or took nothing, is counted."""
+        try:
+            kept = work()
+        except Exception:
+            kept = False
+        if kept is False:
+            self.lost()
 
 
 def application(
