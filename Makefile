@@ -62,6 +62,7 @@ check: $(STAMP)  ## format, lint, types
 
 bench: $(STAMP)  ## speed and memory, side by side with other ways to do the same work
 	@$(BIN)/python -m tests.benchmarks.prepare
+	@$(BIN)/python -m tests.benchmarks.tables
 	@$(BIN)/python -m tests.benchmarks.train
 	@$(BIN)/python -m tests.benchmarks.lint
 	@$(BIN)/python -m tests.benchmarks.index

@@ -21,6 +21,7 @@ import psutil
 
 TAG = re.compile(r"<[^>]+>")
 SPACE = re.compile(r"\s+")
+OWN = {"uid": "asin", "title": "product_name", "content": "description"}  # columns of tables
 QUESTION = "Describe the product: "
 
 
@@ -54,7 +55,14 @@ def datasets(catalogue: str, folder: Path) -> dict[str, Any]:
         | {"target_ind": hf.List(hf.Value("int64")), "target_rel": hf.List(hf.Value("float64"))}
     )
     cache = str(folder / "cache")
-    rows = hf.load_dataset("json", data_files=catalogue, split="train", features=features, cache_dir=cache)
+    if (shape := Path(catalogue).suffix[1:]) == "json":
+        rows = hf.load_dataset("json", data_files=catalogue, split="train", features=features, cache_dir=cache)
+    else:
+        table = hf.Features(dict.fromkeys((*OWN.values(), "price"), text))
+        known = {"json": "json", "jsonl": "json", "csv": "csv", "parquet": "parquet"}[shape]
+        how: dict[str, Any] = {"keep_default_na": False, "features": table} if shape == "csv" else {}
+        rows = hf.load_dataset(known, data_files=catalogue, split="train", cache_dir=cache, **how)
+        rows = rows.rename_columns({theirs: ours for ours, theirs in OWN.items()})
     rows = rows.select_columns(["uid", "title", "content"])
     rows = rows.map(_clean_batch, batched=True, num_proc=2)
     rows = rows.filter(_usable, batched=True, num_proc=2)
@@ -204,7 +212,10 @@ def _recipe(catalogue: str) -> Any:
     from tasks.recipe.model import Recipe
 
     # With no holdout every kept row is exported, as with the others.
-    return Recipe.model_validate({"name": "bench", "catalogue": {"uri": catalogue}, "split": {"holdout_share": 0.0}})
+    place: dict[str, Any] = {"uri": catalogue}
+    if not catalogue.endswith(".json"):
+        place["fields"] = OWN
+    return Recipe.model_validate({"name": "bench", "catalogue": place, "split": {"holdout_share": 0.0}})
 
 
 WAYS = {way.__name__: way for way in (shardtune, flow, duckdb, datasets, pandas)}
