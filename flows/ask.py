@@ -35,7 +35,7 @@ def ask(
         target = target.model_copy(update={"style": style})
     recipe, prepared = ready(recipe) if recipe.tune else (recipe, sure(recipe))
     opened = Index(respond.index(recipe, prepared))
-    replies = respond.replies(questions, target, opened, recipe)
+    replies = respond.with_facts(respond.replies(questions, target, opened, recipe), prepared.shards, recipe)
     traces.write(replies, target.run_id)
     replied = Replied(target=target, catalogue=prepared.catalogue, replies=tuple(replies))
     respond.show(replied)

@@ -12,10 +12,11 @@ from prefect.cache_policies import NO_CACHE
 from tasks import evaluate
 from tasks.answers import ask
 from tasks.answers.index import Index, folder_of, update
-from tasks.answers.reply import Replied, Reply, Target
+from tasks.answers.reply import Replied, Reply, SourceRow, Target
 from tasks.backends.contract import Answer, Decoding
+from tasks.catalogue import facts
 from tasks.core import plain, settings, store
-from tasks.core.models import Prepared
+from tasks.core.models import CleanShard, Prepared
 from tasks.evaluation import kept
 from tasks.recipe.model import Recipe
 from tasks.record import registry
@@ -48,6 +49,22 @@ def replies(questions: Sequence[str], target: Target, opened: Index, recipe: Rec
     """Answers with checked sources. A question that the model answered before is served from the cache."""
     drawn = ask.decoding(recipe.evaluate, target.style, recipe.seed)
     return ask.replies(questions, target, opened, recipe.ask, drawn, generate)
+
+
+def with_facts(replies: Sequence[Reply], shards: Sequence[CleanShard], recipe: Recipe) -> list[Reply]:
+    """The replies, each of their rows with the facts that the recipe carries."""
+    fields = recipe.catalogue.fields
+    if fields is None or not fields.facts:
+        return list(replies)
+    rows = [row for reply in replies for row in (reply.source, *reply.near) if row]
+    known = facts.of(shards, [(row.shard, row.line) for row in rows])
+
+    def told(row: SourceRow) -> SourceRow:
+        return row.model_copy(update={"facts": known.get(row.line, {})})
+
+    return [
+        r.model_copy(update={"source": r.source and told(r.source), "near": tuple(map(told, r.near))}) for r in replies
+    ]
 
 
 def generate(target: Target, talks: ask.Talks, drawn: Decoding) -> Sequence[Answer]:

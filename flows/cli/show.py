@@ -208,6 +208,8 @@ def reply(one: Reply) -> None:
         echo(_under(named, f"{source.uid}, line {source.line}, shard {source.shard}: {source.title}", 2))
     if one.source:
         echo(_under("", one.source.url, 1))
+        if one.source.facts:
+            echo(_under("facts", ", ".join(f"{name}: {told}" for name, told in one.source.facts.items()), 2))
     echo()
 
 

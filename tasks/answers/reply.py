@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 from urllib.parse import quote
 
+from pydantic import Field
+
 from tasks.answers.claims import Claim, Quote
 from tasks.answers.index import IndexedRow
 from tasks.backends.contract import Decoding
@@ -49,6 +51,7 @@ class SourceRow(Frozen):
     digest: str  # of the clean shard
     url: str
     quote: str  # the head of its content, in whole sentences
+    facts: dict[str, str] = Field({}, exclude_if=lambda facts: not facts)  # what `catalogue.fields.facts` carries
 
     @classmethod
     def of(cls, row: IndexedRow, url: str) -> SourceRow:

@@ -37,12 +37,13 @@ TITLES = (
 ).split()
 CONTENTS = (
     "content description productdescription itemdescription longdescription fulldescription descriptionhtml bodyhtml "
-    "body details producttext text beschreibung artikelbeschreibung produktbeschreibung langtext descripcion descricao "
+    "body producttext text beschreibung artikelbeschreibung produktbeschreibung langtext descripcion descricao "
     "descrizione descriptif omschrijving opis postcontent overview about summary abstract"
 ).split()
 MORE = (
     "shortdescription feature features bulletpoints bulletpoint bullets highlights kurzbeschreibung kurztext "
-    "descripcioncorta descricaocurta postexcerpt excerpt aboutproduct aboutthisitem specifications technicaldetails"
+    "descripcioncorta descricaocurta postexcerpt excerpt aboutproduct aboutthisitem specifications technicaldetails "
+    "details"
 ).split()
 FACTS = {
     "price": "price variantprice regularprice saleprice sellingprice listprice preis precio preco prix prezzo prijs "
