@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-
-import msgspec
 
 from tasks.catalogue import clean, decode, mapping
 from tasks.catalogue.records import Rules
@@ -26,7 +25,7 @@ class Preview(NamedTuple):
 
 def preview(records: Sequence[Mapping[str, Any]], fields: Fields | None, rules: Rules, shown: int = 3) -> Preview:
     """`records` cleaned by themselves; duplicates are found by prepare alone."""
-    lines = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+    lines = b"".join(json.dumps(record).encode() + b"\n" for record in records)
     rules = rules.model_copy(update={"fields": fields})
     block = decode.decode(lines, 1, LIMIT, mapping.of(fields) if fields else None)
     dropped: Counter[str] = Counter()

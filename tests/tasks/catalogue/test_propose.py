@@ -36,6 +36,12 @@ def test_a_file_of_another_tool_becomes_rows_without_an_edit(tmp_path, shape):
     assert f"{uid}  {product['name']}" in told and "are kept; left out: " in told
 
 
+def test_half_a_character_is_no_error(tmp_path):
+    data = b'{"asin": "1", "name": "Kettle \\ud83d", "about": "A copper kettle for two people, \\ud83d they say."}\n'
+    recipe, _ = made(catalogues.source(tmp_path, data).uri, tmp_path)
+    assert catalogues.run(recipe.catalogue, tmp_path).prepared.kept == 1
+
+
 def test_facts_are_found_and_shown(tmp_path):
     recipe, told = made(exports.amazon_2023(tmp_path), tmp_path)
     facts = {"price": ("price",), "brand": ("store",), "category": ("categories",)}
