@@ -191,24 +191,31 @@ class Server:
 
 def deployments() -> list[dict[str, Any]]:
     """Every deployment of the file as the server wants it: build steps run, their values put in, the form made."""
-    from prefect.utilities.callables import parameter_schema
     from prefect.utilities.importtools import import_object
-    from prefect.utilities.templating import apply_values
 
-    made = []
+    found = []
     written = declared()
     for one in written["deployments"]:
         values: dict[str, Any] = {}
         for step in one.get("build", written["build"]):
             for function, inputs in step.items():
                 values |= import_object(function)(**inputs)
-        given = apply_values({name: value for name, value in one.items() if name != "build"}, values)
-        flow = import_object(given["entrypoint"])
-        schema = parameter_schema(flow).model_dump(mode="json")
-        given |= {"flow": flow.name, "parameter_openapi_schema": schema, "enforce_parameter_schema": True}
-        given["work_pool_name"] = given.pop("work_pool")["name"]
-        made.append(given | {"pull_steps": written["pull"], "job_variables": {}})
-    return made
+        found.append(made(one, values))
+    return found
+
+
+def made(one: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """One deployment, as prefect.yaml writes it, as the server wants it: `values` put in, and the form made."""
+    from prefect.utilities.callables import parameter_schema
+    from prefect.utilities.importtools import import_object
+    from prefect.utilities.templating import apply_values
+
+    given = dict(apply_values({name: value for name, value in one.items() if name != "build"}, values))
+    flow = import_object(given["entrypoint"])
+    schema = parameter_schema(flow).model_dump(mode="json")
+    given |= {"flow": flow.name, "parameter_openapi_schema": schema, "enforce_parameter_schema": True}
+    given["work_pool_name"] = given.pop("work_pool")["name"]
+    return given | {"pull_steps": declared()["pull"], "job_variables": {}}
 
 
 def template() -> dict[str, Any]:

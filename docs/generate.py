@@ -66,6 +66,7 @@ RESULTS: dict[str, Any] = {
     "status": MachineStatus,
     "recipes": "an object: name of a recipe to its description",
     "arrived": "an object with `event`, `resource` and `uri`",
+    "schedule": "an object with `name`, `pool`, `times`, `catalogue`, `budget_usd`, `notifies`, `on` and `url`",
     "cancel": "an object with `key` and `state`",
     "down": "an object with `ended`, a list of `name` and `pid`, and `users`, the commands that still run",
     "rollback": "an object with `champion`, the version that is champion now, or null",
@@ -95,12 +96,19 @@ def command_line() -> str:
 
 def _commands() -> Iterator[str]:
     yield f"{MADE}# Command line\n\n{COMMAND_LINE}\n"
-    for name in sorted(cli.commands):
-        command = cli.commands[name]
+    for name, command in sorted(_named(cli)):
         with click.Context(command, info_name=f"shardtune {name}") as context:
             yield f"## {name}\n\n{inspect.cleandoc(command.help or '')}\n\n"
             yield f"```\n{' '.join([context.command_path, *command.collect_usage_pieces(context)])}\n```\n\n"
             yield from _table(("option", "meaning"), [_option(p, context) for p in command.params if _shown(p)])
+
+
+def _named(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command by its name; those of a group follow it, under both names."""
+    for name, command in group.commands.items():
+        yield f"{before}{name}", command
+        if isinstance(command, click.Group):
+            yield from _named(command, f"{before}{name} ")
 
 
 def _shown(parameter: click.Parameter) -> bool:

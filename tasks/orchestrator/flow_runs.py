@@ -19,7 +19,6 @@ from tasks.orchestrator import api, switches
 
 OPEN = ("RUNNING", "PENDING", "CANCELLING", "PAUSED")
 BAD = ("FAILED", "CRASHED")
-SIZE = 200
 
 
 class Run(NamedTuple):
@@ -66,31 +65,13 @@ def _at_server(lately: timedelta) -> Seen:
         {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": now.isoformat()}} | top,
         {"state": {"type": {"any_": list(BAD)}}, "end_time": {"after_": (now - lately).isoformat()}} | top,
     )
-    runs = [_run(one) for each in criteria for one in _all("/flow_runs/filter", {"flow_runs": each})]
-    pools = list(_all("/work_pools/filter"))
+    runs = [_run(one) for each in criteria for one in api.every("/flow_runs/filter", {"flow_runs": each})]
+    pools = list(api.every("/work_pools/filter"))
     return Seen(
         tuple(runs),
         {one["name"]: Pool(bool(one.get("is_paused")), one.get("status") == "READY") for one in pools},
         _people(pools),
     )
-
-
-def _all(route: str, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    offset = 0
-    while page := _ask(route, (body or {}) | {"limit": SIZE, "offset": offset}):
-        yield from page
-        offset += len(page)
-        if len(page) < SIZE:
-            return
-
-
-def _ask(route: str, body: dict[str, Any]) -> Any:
-    if api.plain():
-        return api.call("POST", route, body)
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
-        return client.request("POST", route, json=body).json()  # type: ignore[arg-type]
 
 
 def _run(one: dict[str, Any]) -> Run:
@@ -110,14 +91,14 @@ def _run(one: dict[str, Any]) -> Run:
 
 def _people(pools: list[dict[str, Any]]) -> dict[str, str]:
     """What people switched in Prefect since the files of this server's deployments last set it."""
-    variables = _ask("/variables/filter", {"variables": {"name": {"any_": [switches.RECORD]}}})
+    variables = api.ask("POST", "/variables/filter", {"variables": {"name": {"any_": [switches.RECORD]}}})
     if not variables or not isinstance(variables[0]["value"], dict):
         return {}
     files = variables[0]["value"]["switches"]
     ours = {name.partition(":")[0] for name in files}
-    deployments = [one for one in _all("/deployments/filter") if one["name"] in ours]
+    deployments = [one for one in api.every("/deployments/filter") if one["name"] in ours]
     mine = [one for one in pools if f"pool {one['name']}" in ours]
-    now = switches.now(deployments, _all("/automations/filter"), mine)
+    now = switches.now(deployments, api.every("/automations/filter"), mine)
     return {
         name: f"{_word(is_)} (files: {_word(intended)})"
         for name, (intended, is_) in switches.changed(files, now).items()

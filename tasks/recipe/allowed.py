@@ -3,6 +3,7 @@
 `SHARDTUNE_ALLOWED` lists, with commas between, what recipes may read and whom they may speak to: folders
 (`/data/catalogues`), URIs (`s3://shop/catalogues`, `https://RESOURCE.openai.azure.com`), and the hub, whole (`hf://`)
 or in part (`hf://datasets/OWNER/NAME`, `hf://OWNER/NAME`). Workers have it set; where it is not, anything may be named.
+A person at the command line may add places for the workers of their own root: `allowed.json` in it.
 Python code that comes with a model runs only where the list names that very model.
 """
 
@@ -18,6 +19,7 @@ from tasks.core.errors import RecipeError
 
 VARIABLE = "SHARDTUNE_ALLOWED"
 HUB = "hf://"
+ADDED = "allowed.json"
 CACHED = re.compile(r"models--(.+?)--(.+)")  # how the hub's cache on this machine names a model
 URI = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.DOTALL)
 
@@ -27,7 +29,19 @@ def entries() -> tuple[str, ...] | None:
     listed = os.environ.get(VARIABLE)
     if listed is None:
         return None
-    return tuple(place(entry.strip()) for entry in listed.split(",") if entry.strip())
+    return tuple(place(entry.strip()) for entry in (*listed.split(","), *added()) if entry.strip())
+
+
+def added() -> list[str]:
+    """What a person has added for the workers of this root."""
+    path = settings.local_root() / ADDED
+    return [str(one) for one in (store.read(str(path)) or {}).get("places", ())] if path.exists() else []
+
+
+def add(value: str) -> None:
+    """From now on the workers of this root may read `value`; they look before each use, so none is started again."""
+    path = settings.local_root() / ADDED
+    store.write(str(path), {"places": sorted({*added(), place(value, HUB)})})
 
 
 def usual(root: str) -> str:
@@ -63,6 +77,12 @@ def _of_hub(path: Path) -> str | None:
     first = path.relative_to(cache).parts[:1] if path.is_relative_to(cache) else ()
     match = CACHED.fullmatch(first[0]) if first else None
     return f"{HUB}{match[1]}/{match[2]}" if match else None
+
+
+def reached(value: str, root: str) -> bool:
+    """Whether workers of `up` on this root may read `value` already."""
+    entries = [*(os.environ.get(VARIABLE) or usual(root)).split(","), *added()]
+    return any(_under(place(value, HUB), place(entry.strip())) for entry in entries if entry.strip())
 
 
 def check(what: str, value: str, *ours: str | None, hub: str = "") -> None:

@@ -29,6 +29,7 @@ REFUSED = {
     "retrain": ("--catalogue", "nowhere.json"),
     "compare": ("--models", "run:nobody"),
     "restore": ("nowhere",),
+    "schedule": ("--catalogue", "nowhere.json"),
 }
 
 
