@@ -30,6 +30,7 @@ REFUSED = {
     "compare": ("--models", "run:nobody"),
     "restore": ("nowhere",),
     "schedule": ("--catalogue", "nowhere.json"),
+    "init": ("nowhere.csv",),
 }
 
 
@@ -92,6 +93,7 @@ def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch
         "cancel": (open_[:8],),
         "sweep": (),
         "status": (),
+        "review": (),
         "backup": (str(tmp_path / "backup"),),
         "down": (),
     } | REFUSED
