@@ -255,8 +255,9 @@ def asked(running: Contained, method: str, path: str, **more: Any) -> Any:
     while True:
         try:
             return running.prefect(method, path, **more).raise_for_status().json()
-        except Exception:
-            if time.monotonic() > until:
+        except httpx.HTTPError as error:
+            refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
+            if refused or time.monotonic() > until:
                 raise
             time.sleep(2)
 
