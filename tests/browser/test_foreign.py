@@ -196,9 +196,9 @@ def test_another_account_reads_and_starts_nothing(other, service):
     assert state(service) == before
 
 
-def test_nothing_listens_but_the_two_servers_and_what_talks_to_no_page(service):
+def test_nothing_listens_but_the_three_servers_and_what_talks_to_no_page(service):
     """The worker has no health page here; Prefect's runner has one socket, which wants a token and speaks no HTTP."""
-    ports = {int(service.url(name).rpartition(":")[2].removesuffix("/api")) for name in ("prefect", "mlflow")}
+    ports = {int(service.url(name).rpartition(":")[2].removesuffix("/api")) for name in ("prefect", "mlflow", "serve")}
     listening = {
         socket.laddr.port: process
         for process in service.processes()
