@@ -255,7 +255,7 @@ def _seen(root: Root) -> tuple[Path, Action]:
 
     def look() -> Any:
         planned = plan(recipe.catalogue, str(root.root))
-        return find(planned, (), recipe, str(seen), day).waiting
+        return find(planned, (), recipe.catalogue, recipe.shards, recipe.max_wait_hours, str(seen), day).waiting
 
     look()
     return seen, look
