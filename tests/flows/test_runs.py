@@ -106,7 +106,7 @@ def test_a_run_that_another_process_works_on_is_left_to_it(api):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         labels = signed(processes.identity(psutil.Process(other.pid)))
         run = begun(api, None, Running(), labels)
-        with pytest.raises(Abort, match=f"process {other.pid} works on"):
+        with pytest.raises(Abort, match=f"process {other.pid} already works on"):
             run_flow(work, flow_run=run, parameters={"number": 7})
         assert state_of(api, run) == "Running" and api.read_flow_run(run.id).labels[runs.PID] == other.pid
         other.kill()
