@@ -44,7 +44,7 @@ def test_an_adapter_that_was_changed_on_the_way_is_told(done, tmp_path):
     save_file({name: -3 * weight for name, weight in weights.items()}, tmp_path / "adapter_model.safetensors")
     found = parity.asked(done, str(tmp_path))
     assert not found.holds and found.same < found.asked
-    assert f"{found.same} of {found.asked} answers" in found.told
+    assert f"{found.same} of {found.asked} answers" in found.summary
 
 
 def test_a_job_that_noted_nothing_proves_nothing(tmp_path):
