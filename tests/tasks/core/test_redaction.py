@@ -29,7 +29,8 @@ HOLD = [
     ("https://shop.example/v1?api_key=hush", "FSSPEC_HTTPS"),
     ("simplecache::https://me:hush@shop.example/products.json", "FSSPEC_HTTPS"),
     ("https://shop.azurewebsites.net/api/products?code=hushhushhush-hushhushhush==", "FSSPEC_HTTPS"),
-    ("postgresql://me:hush@host:5432/shop", "variable"),
+    ("postgresql://me:hush@host:5432/shop", "PGPASSWORD"),
+    ("mysql://me:hush@host:3306/shop", "variable"),
     ("https://me:h@ush@shop.example/products.json", ""),
 ]  # fmt: skip
 HARMLESS = [
