@@ -70,7 +70,8 @@ class Contained(Clients):
         files = ["--file", str(compose.FILE), "--file", str(self.place / "changes.json")]
         files += ["--file", str(self.place / "no-gpu.yaml")]
         files += ["--file", str(self.place / "order.yaml")] * (self.tool == "podman")
-        about = ["--env-file", str(self.place / ".env"), "-p", self.project, *files, "--profile", "rehearsal", "--profile", "gpu"]
+        about = ["--env-file", str(self.place / ".env"), "-p", self.project, *files]
+        about += ["--profile", "rehearsal", "--profile", "gpu"]
         return _run([*self.words, *about, *words])
 
     def engine(self, *words: str) -> str:
