@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tasks.core.errors import ShardtuneError
 
 WANT_CLIENT = ("PREFECT_API_KEY", "PREFECT_CLIENT_CUSTOM_HEADERS", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY")
 TIMEOUT = 30.0  # seconds
+PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds after a 503: the server's database was busy, and did nothing
 
 
 def address() -> str | None:
@@ -40,11 +42,19 @@ def call(method: str, route: str, body: Any = None) -> Any:
     request = urllib.request.Request(f"{address()}{route}", method=method, headers={"Content-Type": "application/json"})
     if login := os.environ.get("PREFECT_API_AUTH_STRING"):
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    data = None if body is None else json.dumps(body).encode()
+    pauses = iter(PAUSES)
     try:
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=TIMEOUT) as reply:
-            answer = reply.read()
-        return json.loads(answer) if answer else None
+        while True:
+            try:
+                with urllib.request.urlopen(request, data, timeout=TIMEOUT) as reply:
+                    answer = reply.read()
+                return json.loads(answer) if answer else None
+            except urllib.error.HTTPError as error:
+                pause = next(pauses, None)
+                if error.code != 503 or pause is None:
+                    raise
+                time.sleep(pause)
     except (OSError, ValueError) as error:  # URLError and HTTPError are OSErrors; no JSON is a ValueError
         raise ShardtuneError(f"the Prefect server at {address()!r} did not answer as one ({error})") from error
 

@@ -20,7 +20,7 @@ from deployments.demo import catalogue
 from deployments.simulators import serve
 from flows.check import check, quote
 from flows.finetune import finetune
-from flows.sweep import cancel, go_on, sweep
+from flows.sweep import cancel, resume, sweep
 from tasks.backends.gemini import client
 from tasks.backends.openai import answers
 from tasks.core.errors import BackendError, TransientError
@@ -185,7 +185,7 @@ def test_a_sweep_that_asks_another_provider_leaves_a_rehearsal_alone(shop, simul
         (left,) = sweep()
         assert (left.state, left.concluded) == ("elsewhere", False)
         assert "loopback" in left.detail and "openai's own service" in left.detail
-        assert go_on(left.key).state == "elsewhere"
+        assert resume(left.key).state == "elsewhere"
         with pytest.raises(BackendError, match="its job is at loopback"):
             cancel(left.key)
         assert made(simulators)["openai"] == 1

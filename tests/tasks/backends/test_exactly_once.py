@@ -18,7 +18,7 @@ import pytest
 
 from deployments.simulators import serve
 from flows import sweep
-from flows.sweep import look
+from flows.sweep import refresh
 from tasks.backends.contract import Link
 from tasks.core import settings
 from tasks.record import ledger, names
@@ -244,10 +244,10 @@ def test_a_sweep_removes_what_a_start_that_died_has_sent(provider, simulators, t
     link = paid.linked(tmp_path, paid.TUNES[provider], seed=next(SEEDS))
     assert run(tmp_path, link, "after upload, before the call") == -signal.SIGKILL
     assert paid.left_behind(simulators)
-    waits = look(link.key)  # a provider may list a job late, so one look decides nothing
+    waits = refresh(link.key)  # a provider may list a job late, so one look decides nothing
     assert (waits.concluded, bool(paid.left_behind(simulators))) == (False, True)
     monkeypatch.setattr(sweep, "ABSENT", 0)
-    swept = look(link.key)
+    swept = refresh(link.key)
     assert (swept.state, swept.concluded, paid.left_behind(simulators)) == ("failed", True, [])
     assert run(tmp_path, link) == 0
     proven("swept after upload, then again", simulators, link)
