@@ -21,7 +21,7 @@ from tasks.record import feedback, registry, traces
 from tasks.serving.app import made
 from tasks.serving.limits import Limits
 from tasks.serving.models import Models, Places, Wanted
-from tasks.serving.protocol import Judged
+from tasks.serving.protocol import Feedback
 
 EVERY = 10.0  # seconds between two looks at the registry and the catalogue
 AT_ONCE = 50  # traces that are written together
@@ -79,7 +79,7 @@ class Traces:
     """
 
     def __init__(self) -> None:
-        self.waiting: queue.Queue[tuple[str, Reply, str | None] | Judged] = queue.Queue(KEPT)
+        self.waiting: queue.Queue[tuple[str, Reply, str | None] | Feedback] = queue.Queue(KEPT)
         self.lost: Callable[[], None] = lambda: None
         self._given: dict[str, None] = {}  # ids of the latest answers
         threading.Thread(target=self._work, daemon=True, name="traces").start()
@@ -95,7 +95,7 @@ class Traces:
         while len(self._given) > KEPT:
             self._given.pop(next(iter(self._given)), None)
 
-    def judged(self, judged: Judged) -> bool:
+    def judged(self, judged: Feedback) -> bool:
         """An assessment of the answer's trace, once that is written; False where there is none."""
         if judged.id not in self._given:
             return feedback.give(judged.id, judged.helpful, judged.reason, judged.correct)
@@ -107,13 +107,13 @@ class Traces:
             several = [self.waiting.get()]
             while len(several) < AT_ONCE and not self.waiting.empty():
                 several.append(self.waiting.get_nowait())
-            runs_of = {one[2]: None for one in several if not isinstance(one, Judged)}
+            runs_of = {one[2]: None for one in several if not isinstance(one, Feedback)}
             for run_id in runs_of:
-                told = [one for one in several if not isinstance(one, Judged) and one[2] == run_id]
+                told = [one for one in several if not isinstance(one, Feedback) and one[2] == run_id]
                 replies, names = [reply for _, reply, _ in told], [name for name, _, _ in told]
                 self._try(partial(traces.write, replies, run_id, names))
             for one in several:
-                if isinstance(one, Judged):
+                if isinstance(one, Feedback):
                     self._try(partial(feedback.give, one.id, one.helpful, one.reason, one.correct))
                 self.waiting.task_done()
 

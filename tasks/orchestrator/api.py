@@ -21,7 +21,13 @@ from tasks.core.errors import ShardtuneError
 
 WANT_CLIENT = ("PREFECT_API_KEY", "PREFECT_CLIENT_CUSTOM_HEADERS", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY")
 TIMEOUT = 30.0  # seconds
-PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds after a 503: the server's database was busy, and did nothing
+PAUSES = (
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+    4.0,
+)  # seconds after a 503, which a busy database gives; Prefect's own client asks again, too
 
 
 def address() -> str | None:

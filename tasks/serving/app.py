@@ -26,7 +26,7 @@ from tasks.serving.batcher import LateError
 from tasks.serving.limits import Limits, Rate, Sized
 from tasks.serving.metrics import Metrics
 from tasks.serving.models import Models
-from tasks.serving.refusals import Refused
+from tasks.serving.refusals import RefusedRequest
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,11 +51,11 @@ class Records(Protocol):
     def answered(self, name: str, reply: Reply, run_id: str | None) -> None:
         """Keep the answer of this id, by the model of this run. Must not wait."""
 
-    def judged(self, judged: protocol.Judged) -> bool:
+    def judged(self, judged: protocol.Feedback) -> bool:
         """Keep what a person thinks of an answer; False where no such answer is kept."""
 
 
-class Server:
+class ModelServer:
     """What the routes share."""
 
     def __init__(self, models: Models, limits: Limits, records: Records) -> None:
@@ -65,11 +65,13 @@ class Server:
 
     @contextmanager
     def admitted(self) -> Any:
-        """A place among those that are worked on. Refused where too many come at once, or wait."""
+        """A place among those that are worked on. RefusedRequest where too many come at once, or wait."""
         if not self.rate.taken():
-            raise Refused(429, f"more than {self.limits.rate:g} requests a second: slow down", "rate_limited", wait=1)
+            raise RefusedRequest(
+                429, f"more than {self.limits.rate:g} requests a second: slow down", "rate_limited", wait=1
+            )
         if self.open >= self.limits.waiting:
-            raise Refused(429, f"{self.open} requests wait already: try again later", "too_many_waiting", wait=5)
+            raise RefusedRequest(429, f"{self.open} requests wait already: try again later", "too_many_waiting", wait=5)
         self.open += 1
         self.metrics.open.set(self.open)
         try:
@@ -79,18 +81,21 @@ class Server:
             self.metrics.open.set(self.open)
 
     async def work(self, work: Callable[[], T]) -> T:
-        """What `work` gives, from a thread. Refused with 504 where that takes too long, 502 where a provider fails."""
+        """What `work` gives, from a thread.
+
+        RefusedRequest with 504 where that takes too long, 502 where a provider fails.
+        """
         running = asyncio.get_running_loop().run_in_executor(self.threads, work)
         try:
             return await asyncio.wait_for(running, self.limits.seconds)
         except (TimeoutError, LateError) as error:
             told = f"no answer within {self.limits.seconds:g} s: try again later"
-            raise Refused(504, told, "timeout", wait=10) from error
+            raise RefusedRequest(504, told, "timeout", wait=10) from error
         except AnswerError as error:
-            raise Refused(400, str(error), "cannot_answer") from error
+            raise RefusedRequest(400, str(error), "cannot_answer") from error
         except ShardtuneError as error:
             log.warning("a model gave no answer: %s", error)
-            raise Refused(502, f"the model gave no answer: {error}", "model_failed", wait=10) from error
+            raise RefusedRequest(502, f"the model gave no answer: {error}", "model_failed", wait=10) from error
 
     def answered(self, questions: list[str], name: str | None, uid: str | None = None) -> protocol.Answered:
         """The answer to the last question; it is counted and recorded."""
@@ -107,7 +112,7 @@ class Server:
 
 def made(models: Models, limits: Limits, records: Records) -> FastAPI:
     """The application; every answer goes to `records`."""
-    server = Server(models, limits, records)
+    server = ModelServer(models, limits, records)
     app = FastAPI(title="shardtune", docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.server = server
     _watched(app, server)
@@ -119,7 +124,7 @@ def made(models: Models, limits: Limits, records: Records) -> FastAPI:
     return app
 
 
-def _watched(app: FastAPI, server: Server) -> None:
+def _watched(app: FastAPI, server: ModelServer) -> None:
     @app.middleware("http")
     async def watched(request: Request, proceed: Any) -> Response:
         start = time.monotonic()
@@ -132,8 +137,8 @@ def _watched(app: FastAPI, server: Server) -> None:
 
 
 def _errors(app: FastAPI) -> None:
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> JSONResponse:
+    @app.exception_handler(RefusedRequest)
+    async def refused(_: Request, error: RefusedRequest) -> JSONResponse:
         told = refusals.body(error.status, error.message, error.code, error.param)
         return JSONResponse(told, error.status, error.headers)
 
@@ -160,7 +165,7 @@ def _errors(app: FastAPI) -> None:
         return JSONResponse(refusals.body(500, "an error of this server: its log says which", "internal"), 500, HEADERS)
 
 
-def _answers(app: FastAPI, server: Server) -> None:
+def _answers(app: FastAPI, server: ModelServer) -> None:
     @app.post("/v1/chat/completions", summary="Answer the last question of a conversation, as OpenAI's API does")
     async def chat(asked: protocol.Chat) -> Response:
         questions, created = asked.questions(), int(time.time())
@@ -190,17 +195,17 @@ def _answers(app: FastAPI, server: Server) -> None:
         return JSONResponse({"verified": [one.model_dump(mode="json") for one in found]})
 
     @app.post("/v1/feedback", summary="Say whether an answer helped, and what would be right")
-    async def feedback(judged: protocol.Judged) -> Response:
+    async def feedback(judged: protocol.Feedback) -> Response:
         with server.admitted():
             kept = await server.work(lambda: server.records.judged(judged))
         if not kept:
             told = "no answer of this id is kept: it may be too old, or have been given a moment ago"
-            raise Refused(404, told, "not_found", "id")
+            raise RefusedRequest(404, told, "not_found", "id")
         return JSONResponse({"kept": True})
 
 
 async def _stream(
-    server: Server, asked: protocol.Chat, questions: list[str], name: str, created: int, place: Any
+    server: ModelServer, asked: protocol.Chat, questions: list[str], name: str, created: int, place: Any
 ) -> AsyncIterator[str]:
     """The answer as server-sent events. No word is sent before it is checked; until then the stream says it lives."""
     own = f"chatcmpl-{uuid.uuid4().hex}"
@@ -215,7 +220,7 @@ async def _stream(
             while not (await asyncio.wait([work], timeout=ALIVE))[0]:
                 yield ": the answer is being made\n\n"
             answer = work.result().model_copy(update={"id": own})
-        except Refused as error:
+        except RefusedRequest as error:
             yield event(refusals.body(error.status, error.message, error.code, error.param))
             return
         finally:
@@ -231,7 +236,7 @@ async def _stream(
         place.__exit__(None, None, None)
 
 
-def _looks(app: FastAPI, server: Server) -> None:
+def _looks(app: FastAPI, server: ModelServer) -> None:
     @app.get("/health", summary="Whether the server is up; needs no key")
     async def health() -> dict[str, str]:
         return {"status": "ok", "models": "ready" if server.models.held else server.models.trouble}
@@ -258,7 +263,7 @@ def _looks(app: FastAPI, server: Server) -> None:
         found = server.models[model]
         held = await server.work(lambda: found.index.by_uid(uid))
         if held is None:
-            raise Refused(404, "no row of the catalogue has this uid", "not_found")
+            raise RefusedRequest(404, "no row of the catalogue has this uid", "not_found")
         url = SourceRow.of(held, found.recipe.ask.product_url).url
         return {**held.model_dump(mode="json"), "url": url}
 

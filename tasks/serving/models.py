@@ -23,7 +23,7 @@ from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import Tune
 from tasks.serving import talk
 from tasks.serving.batcher import Asked, Batcher
-from tasks.serving.refusals import Refused
+from tasks.serving.refusals import RefusedRequest
 
 log = logging.getLogger(__name__)
 Wanted = dict[str, tuple[Target, Recipe]]
@@ -56,7 +56,7 @@ class Model:
     def reply(self, questions: Sequence[str], until: float, uid: str | None = None) -> Reply:
         """The answer to the last of a conversation's questions, as `shardtune ask` gives it.
 
-        `uid` names the row that it is about, where the person chose it. Refused where there is none.
+        `uid` names the row that it is about, where the person chose it. RefusedRequest where there is none.
         """
 
         def generate(_: Target, asked: ask.Talks, drawn: Decoding) -> Sequence[Answer]:
@@ -95,14 +95,14 @@ class Models:
         self._indexes: dict[str, Opened] = {}
 
     def __getitem__(self, name: str | None) -> Model:
-        """The model of this name, by default the first. Refused where there is none."""
+        """The model of this name, by default the first. RefusedRequest where there is none."""
         held = self.held
         if not held:
-            raise Refused(503, f"no model can be asked yet: {self.trouble}", "not_ready", wait=10)
+            raise RefusedRequest(503, f"no model can be asked yet: {self.trouble}", "not_ready", wait=10)
         if name is None:
             return next(iter(held.values()))
         if name not in held:
-            raise Refused(404, f"no such model: choose one of {', '.join(held)}", "model_not_found", "model")
+            raise RefusedRequest(404, f"no such model: choose one of {', '.join(held)}", "model_not_found", "model")
         return held[name]
 
     def refresh(self) -> None:

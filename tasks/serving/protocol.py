@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from tasks.answers.index import Index
 from tasks.answers.reply import Reply, SourceRow
 from tasks.core.models import Frozen
-from tasks.serving.refusals import Refused
+from tasks.serving.refusals import RefusedRequest
 
 LONGEST = 2_000  # characters of a question
 Words = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
@@ -61,12 +61,14 @@ class Chat(_Open):
     logprobs: Literal[False] | None = None
 
     def questions(self) -> list[str]:
-        """What the person asked, oldest first; the last is to be answered. Refused where that is none."""
+        """What the person asked, oldest first; the last is to be answered. RefusedRequest where that is none."""
         asked = [message.text for message in self.messages if message.role == "user" and message.text]
         if self.messages[-1].role != "user" or not self.messages[-1].text:
-            raise Refused(400, "the last message must be a question of the role 'user'", "no_question", "messages")
+            raise RefusedRequest(
+                400, "the last message must be a question of the role 'user'", "no_question", "messages"
+            )
         if len(asked[-1]) > LONGEST:
-            raise Refused(400, f"a question has at most {LONGEST:,} characters", "question_too_long", "messages")
+            raise RefusedRequest(400, f"a question has at most {LONGEST:,} characters", "question_too_long", "messages")
         return asked
 
 
@@ -97,7 +99,7 @@ class Verify(Frozen):
     model: Name | None = None
 
 
-class Judged(Frozen):
+class Feedback(Frozen):
     """What a person thinks of an answer: whether it helped, else what is wrong with it and what would be right."""
 
     id: Annotated[str, StringConstraints(pattern=r"^chatcmpl-[0-9a-f]{32}$")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Refused(Exception):
+class RefusedRequest(Exception):
     """A request that is not answered. `message` says what to do next; it never repeats what was sent."""
 
     def __init__(self, status: int, message: str, code: str, param: str | None = None, wait: int | None = None) -> None:

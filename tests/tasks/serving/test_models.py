@@ -12,7 +12,7 @@ from tasks.answers import index
 from tasks.core.errors import AnswerError
 from tasks.serving.batcher import Batcher, LateError
 from tasks.serving.models import Models, Places
-from tasks.serving.refusals import Refused
+from tasks.serving.refusals import RefusedRequest
 from tests.kit import rows, serving
 
 WEIGHT = f"How much does the {serving.NAMES[0]} weigh?"
@@ -95,7 +95,7 @@ def test_what_cannot_be_had_now_leaves_what_is_there(folder):
     world = World(folder)
     world.trouble = "no model is 'champion': `shardtune finetune --promote` makes one"
     world.models.refresh()
-    with pytest.raises(Refused, match="finetune --promote") as refused:
+    with pytest.raises(RefusedRequest, match="finetune --promote") as refused:
         world.models["champion"]
     assert refused.value.status == 503
     world.trouble = None
