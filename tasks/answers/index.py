@@ -104,7 +104,8 @@ def _write(place: Path, missing: Sequence[CleanShard], gone: Sequence[str]) -> N
     place.mkdir(parents=True, exist_ok=True)
     made = tantivy.Index(_schema(), path=str(place))
     made.register_tokenizer(STEMS, analyzer())
-    writer = made.writer(HEAP, 2)
+    # Rows that fit a question equally well come in the order of the file. Two threads would mix those of one shard.
+    writer = made.writer(HEAP, 1 if len(missing) < 2 else 2)
     for digest in (*gone, *(s.digest for s in missing)):
         writer.delete_documents_by_term("digest", digest)
     for shard in missing:

@@ -39,8 +39,11 @@ class Speaker:
         return [self.answer(talk, drawn) for talk in talks]
 
     def answer(self, talk: Any, drawn: Any) -> Answer:
-        prompt = talk[-1].content
-        number = max(range(len(NAMES)), key=lambda n: prompt.rfind(NAMES[n]))  # the question comes after the rows
+        rows, _, question = talk[-1].content.rpartition("\n\n")
+        named = [n for n, name in enumerate(NAMES) if name in question]
+        # A question without a name goes on about the row that fits best, which comes first.
+        shown = [n for n, name in enumerate(NAMES) if name in rows]
+        number = named[0] if named else min(shown, key=lambda n: rows.index(NAMES[n]), default=0)
         said = [f"It weighs {number + 3} ounces.", "It weighs 99 tons.", ABSTAIN, "It is made of steel."][number % 4]
         common = {"decoding": drawn, "model_version": "m1", "prompt_tokens": 7, "answer_tokens": 5, "seconds": 0.1}
         return Answer(text=said, prompt_hash="h", **common)
