@@ -22,9 +22,10 @@ class Catalogue(Frozen):
     uri: str | None = Field(
         None,
         title="Catalogue",
-        description="Path or URI of a file of JSON lines, a JSON array, CSV, TSV, Parquet or Arrow (also packed: .gz, "
-        ".bz2, .xz, .zst, .zip; local, s3://, gs://, hf://), a folder or prefix of such files, a pattern "
-        "(feed/*.json), or a Hugging Face data set. Required for prepare.",
+        description="Path or URI of a file of JSON lines, a JSON array, Python dictionaries, CSV, TSV, Excel, Parquet "
+        "or Arrow (also packed: .gz, .bz2, .xz, .zst, .zip, .tar; local, s3://, gs://, hf://), a folder or prefix of "
+        "such files, a pattern (feed/*.json), a Hugging Face data set, or a database with a query. "
+        "Required for prepare.",
         json_schema_extra=REFUSED_IN_FORMS,
     )
     config: str | None = Field(
