@@ -175,8 +175,6 @@ def here() -> Iterator[None]:
             before, sys.stdout = sys.stdout, stream
             try:
                 trainer.main(command[-1])
-            except Exception as error:  # told by the job's status
-                print(error)
             finally:
                 sys.stdout = before
         return types.SimpleNamespace(pid=os.getpid())

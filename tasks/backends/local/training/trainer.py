@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,9 @@ def main(path: str) -> int:
         # Nothing is written: whether this is a cancellation or a machine that goes down is not for the trainer to say.
         return 0 if folder.status.state == "succeeded" else 143
     except Exception as error:
+        traceback.print_exc()  # into the log, before the status sends people there
         _update_status(folder, state="failed", detail="failed", error=_reason(error))
-        raise
+        return 1
 
 
 def _stop(number: int, frame: object) -> None:
