@@ -1,4 +1,4 @@
-"""Compare: the same questions to several models; one table, one verdict. `shardtune compare` runs it."""
+"""Compare: the same questions to several models; one table, and who is better. `shardtune compare` runs it."""
 
 from __future__ import annotations
 

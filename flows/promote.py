@@ -1,4 +1,4 @@
-"""Promote: register a model, compare it with the base and the champion, and set an alias by the verdict."""
+"""Promote: register a model, compare it with the base and the champion, and set an alias by the gate."""
 
 from __future__ import annotations
 

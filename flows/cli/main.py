@@ -69,7 +69,7 @@ def prepare(recipe: Recipe, target: str | None) -> Prepared:
 
 @cli.command()
 @running(show.finetuned)
-@click.option("--promote", is_flag=True, help="Register the model; champion only if a verdict says it is better.")
+@click.option("--promote", is_flag=True, help="Register the model; it becomes champion only if the gate says so.")
 @click.option("--again", is_flag=True, help="Start a failed or cancelled job again.")
 @click.option("--wait/--no-wait", default=True, help="Watch the job to its end, or leave it to `shardtune sweep`.")
 def finetune(recipe: Recipe, again: bool, wait: bool, promote: bool) -> Finetuned:

@@ -27,7 +27,7 @@ def shown(result: Retrained) -> None:
 
 @click.command()
 @running(shown)
-@click.option("--promote", is_flag=True, help="Register the model; champion only if a verdict says it is better.")
+@click.option("--promote", is_flag=True, help="Register the model; it becomes champion only if the gate says so.")
 @click.option("--again", is_flag=True, help="Start a failed or cancelled job again.")
 @click.option("--wait/--no-wait", default=True, help="Watch the jobs to their end, or leave them to `shardtune sweep`.")
 def retrain(recipe: Recipe, promote: bool, again: bool, wait: bool) -> Retrained:

@@ -16,7 +16,7 @@ from flows.cli.options import AS_JSON, DEBUG, enter, tell
 @AS_JSON
 @DEBUG
 def explain(model: str, as_json: bool) -> None:
-    """Show the history of MODEL: shards, rows, exports, jobs, costs, metrics, verdicts, aliases."""
+    """Show the history of MODEL: shards, rows, exports, jobs, costs, metrics, outcomes, aliases."""
     enter(flows=False)
     from tasks.record import lineage
 

@@ -312,7 +312,7 @@ class Recipe(Frozen):
         Forgetting(), title="Forgetting", description="Of a chain; empty: it is not measured."
     )
     promote: bool = Field(
-        False, title="Promote", description="Register the model; it becomes champion if a verdict says it is better."
+        False, title="Promote", description="Register the model; it becomes champion only if the gate says so."
     )
     budget_usd: float | None = Field(
         None,
