@@ -7,6 +7,7 @@ consistent.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -17,10 +18,9 @@ from typing import Any, Literal, NamedTuple
 
 from tasks.answers import relevance
 from tasks.answers.alignment import ABOVE, DERIVED, SAME, Match, Row, aligned, row_of
-from tasks.answers.contradictions import Contradiction, contradictions, swap
+from tasks.answers.contradictions import Contradiction, contradictions, listed_as, swap
 from tasks.answers.sentences import sentences
 from tasks.answers.tokens import FUNCTION, Token, tokens
-from tasks.answers.words import listed
 from tasks.core.models import Frozen
 
 Verdict = Literal["verbatim", "consistent", "not shown", "contradicted"]
@@ -108,7 +108,7 @@ def check(question: str, answer: str, title: str, content: str) -> Checked:
 
 def split(answer: str) -> list[tuple[str, bool]]:
     """The claims of an answer without Markdown, citations and hedges; and whether "Yes" led each of them in."""
-    text = _HEADING.sub("", answer)
+    text = _HEADING.sub("", html.unescape(answer))
     text = _HEDGE.sub(" ", _MARKS.sub("", _CITED.sub("", text)))
     found = []
     for start, end in sentences(text):
@@ -156,7 +156,7 @@ def _features(
     return [
         1.0,
         *(min(count[pos], 4) for pos in "nvar"),
-        min(3, sum(t.name or t.code or _telling(t) for t in new)),
+        min(3, sum(bool(t.name or t.code or listed_as(t)) for t in new)),
         min(2, sum(t.value is not None and not t.weak for t in new)),
         min(3, sum(not t.meaning.pos for t in plain)),
         min(4, above),
@@ -169,13 +169,6 @@ def _features(
         float(any(t.text in ("only", "all", "every", "never", "always", "entire") for t in new)),
         min(spread, 4) / 2,
     ]
-
-
-def _telling(token: Token) -> bool:
-    """Whether a word names a colour or a material: then it is as much a fact as a name."""
-    return any(
-        lemma in listed(name) for lemma in (token.text, *token.meaning.lemmas) for name in ("colours", "materials")
-    )
 
 
 def _displaced(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> int:
@@ -226,7 +219,7 @@ def _claim(looked: Looked, row: Row, sentence: Quote | None) -> Claim:
     plain = (
         not new and all(m and m.score >= DERIVED for m in looked.found) and swap(looked.said, looked.found, row)[0] == 0
     )
-    stuff = any(_telling(t) for t in lacking)
+    stuff = any(listed_as(t) for t in lacking)
     shown = plain or (not stuff and doubt(looked.features) < CUT and len(new) <= NEW * len(looked.said))
     return Claim(text=looked.text, verdict="consistent" if shown else "not shown", reason=told, quote=sentence)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tasks.answers.alignment import DERIVED, SAME, Match, Row, wrong_unit
 from tasks.answers.tokens import Token
+from tasks.answers.words import listed
 
 _OPPOSITES = {
     frozenset(pair.split("/"))
@@ -23,7 +24,7 @@ _ROLES = {
     "introduction": "introduction foreword preface afterword", "editor": "edit editor edited",
     "producer": "produce producer", "reader": "narrate narrator",
 }  # fmt: skip
-_ROLE = {word: role for role, listed in _ROLES.items() for word in listed.split()}
+_ROLE = {word: role for role, known in _ROLES.items() for word in known.split()}
 _INCLUDES = re.compile(
     r"\b(?:includ(?:es?|ed|ing)|com(?:es?|ing) with|supplied|you get|consists? of|contains?|in the box|"
     r"provided|free of charge|comes? as)\b"
@@ -33,6 +34,12 @@ _LACKS = re.compile(
     r"purchased separately|available separately|separately|not part of|costs? extra|optional|requires?|required|"
     r"compatible|works? with|fits|use with|used with|no [a-z]+ included|recommended|without|shown)\b"
 )
+
+
+def listed_as(token: Token) -> set[str]:
+    """Whether a word names a colour or a material, or both: then it is as much a fact as a name."""
+    forms = {token.text, *token.meaning.lemmas}
+    return {kind for kind in ("colours", "materials") if forms & listed(kind)}
 
 
 class Contradiction(NamedTuple):
@@ -86,12 +93,12 @@ def _negation(said: Sequence[Token], found: Sequence[Match | None], row: Row, te
         if token.meaning.pos == "n" and held.sentence in agreed:  # "do not submerge the lantern": it is not denied
             continue
         against = held.text != token.text and bool(held.meaning.opposite & token.meaning.own)
-        if token.negated == held.negated or against:
+        if token.negated == held.negated or token.unsure or held.unsure or against:
             continue
         others = [
             o
             for o in row.by.get(token.text, ())
-            if row.tokens[o].negated == token.negated and row.tokens[o].sentence >= 0
+            if (row.tokens[o].negated == token.negated or row.tokens[o].unsure) and row.tokens[o].sentence >= 0
         ]
         if others:
             continue
@@ -137,8 +144,8 @@ def _opposites(said: Sequence[Token], found: Sequence[Match | None], row: Row, t
         for at, held in enumerate(row.tokens):
             if at in taken or held.value is not None or held.sentence < 0 or held.negated != token.negated:
                 continue
-            listed = frozenset((token.text, held.text)) in _OPPOSITES
-            if not (listed or token.meaning.opposite & held.meaning.own or held.meaning.opposite & token.meaning.own):
+            paired = frozenset((token.text, held.text)) in _OPPOSITES
+            if not (paired or token.meaning.opposite & held.meaning.own or held.meaning.opposite & token.meaning.own):
                 continue
             if held.text in texts or {"buy", "sell"} & {*token.meaning.lemmas, *held.meaning.lemmas}:
                 continue
@@ -155,10 +162,13 @@ def _counted(tokens: Sequence[Token], n: int) -> bool:
 
 
 def _replaced(said: Sequence[Token], found: Sequence[Match | None], row: Row, text: str) -> Iterator[Contradiction]:
-    """A word that the row lacks, beside one that it has, where the row has a sister word: oak for pine."""
+    """A colour or material that the row lacks, beside a word that it has, where the row has another: oak for pine.
+
+    Of other words, two of one kind are no rivals often enough: "ages" and "a year".
+    """
     taken = {m.at for m in found if m}
     for n, token in enumerate(said):
-        if found[n] is not None or token.value is not None or token.meaning.pos not in ("n", "a"):
+        if found[n] is not None or not listed_as(token):
             continue
         for side in (1, -1):
             match = found[n + side] if 0 <= n + side < len(said) else None
@@ -172,10 +182,8 @@ def _replaced(said: Sequence[Token], found: Sequence[Match | None], row: Row, te
                 or held.sentence < 0
             ):
                 continue
-            shared = held.meaning.above & token.meaning.above
             if (
-                shared
-                and held.value is None
+                listed_as(token) & listed_as(held)
                 and held.negated == token.negated
                 and abs(held.place - row.tokens[match.at].place) <= 2
             ):

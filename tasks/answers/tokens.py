@@ -28,10 +28,10 @@ FUNCTION = frozenset(
     across along among between within toward towards onto like but ok okay well now get gets got getting
     roughly nearly approximately almost least most as""".split()
 )
-NEGATORS = frozenset("not never neither nor no none without non cannot nothing nobody hardly rarely against".split())
+NEGATORS = frozenset("not never neither nor no none without non cannot nothing nobody hardly rarely".split())
 _NEGATING = frozenset("forbid prevent avoid refuse lack fail prohibit discourage".split())  # verbs
 _KEEPING = frozenset("keep stop protect".split())  # … from
-_NOUN_NEGATORS = frozenset("no without non against none".split())
+_NOUN_NEGATORS = frozenset("no without non none".split())
 _CLAUSE = frozenset("but so because since although though while whereas however yet".split())
 _VERBAL = frozenset(
     """is are was were has have had can could will would may might must do does did comes come it they he she you
@@ -46,12 +46,18 @@ _BOUNDING = frozenset(
     "more less fewer over under above below least most maximum minimum exceeding longer older".split()
 )
 _NEITHER = ("just over", "just under", "a little over", "slightly over")
+_THAN = re.compile(
+    r"(?P<denied>(?:\b(?:not|no|never)|n't)(?:\s+\w+)?)?\s+(?P<word>more|less|fewer|(?!other|rather)\w{3,}er) than$"
+)
+_FEWER = frozenset("less fewer shorter smaller lighter younger lower thinner narrower slower cheaper earlier".split())
+_IN_WHAT = re.compile(r"\s+(?:total|all|one|the|an?|each|every|this|that|its|their|your|stock|number|\d{4})\b")
+_BY = re.compile(r"(?<![a-wyz0-9.])(\d+(?:\.\d+)?[\"']?\s?)x(?=\s?\.?\d)")  # the x of 20x30
 
 _SMALL = {word: n for n, word in enumerate(
     """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen""".split())}  # fmt: skip
 _TENS = {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-_GREAT = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "dozen": 12}
+_GREAT = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000, "dozen": 12}
 _ORDINALS = {word: n for n, word in enumerate(
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 1)}  # fmt: skip
 _TIMES = {"half": 0.5, "twice": 2.0, "thrice": 3.0, "double": 2.0, "triple": 3.0}
@@ -119,6 +125,7 @@ class Token:
     about: bool = False
     bound: str = ""  # "<" or ">"
     negated: bool = False
+    unsure: bool = False  # whether a negation reaches it
     place: float = 0.0
     clause: int = 0
     order: int = -1  # among the content words
@@ -157,7 +164,7 @@ def tokens(text: str) -> list[Token]:
     """All tokens of `text`, in order."""
     plain, places = folded(text)
     spans = sentences(plain)
-    low, sentence = plain.lower(), 0
+    low, sentence = _BY.sub(r"\1 ", plain.lower()), 0
     found: list[Token] = []
     state = _Reading(plain)
     for match in _TOKEN.finditer(low):
@@ -179,7 +186,7 @@ class _Reading:
         self.plain, self.place, self.clause, self.at, self.order = plain, 0.0, 0, 0, 0
         self.first = True  # the next word begins a sentence
         self.from_: int = 0  # where this sentence's tokens begin
-        self.cuts: set[int] = set()  # tokens before which a comma or another sign stands
+        self.cuts: dict[int, str] = {}  # the sign before a token, by the token's number
 
     def sentence(self, number: int, found: list[Token]) -> None:
         self._finish(found)
@@ -197,7 +204,7 @@ class _Reading:
             if sign != "/":
                 self.place += 1 if sign == "," else 2
                 self.clause += 1
-                self.cuts.add(len(found))
+                self.cuts[len(found)] = sign
             return
         if match["number"] is not None:
             self._number(match, found)
@@ -267,6 +274,7 @@ class _Reading:
             and not last.unit
             and bare in _UNITS
             and len(bare) > (bare not in ("l", "g", "m", "w", "v"))
+            and not (bare == "in" and (last.text.isalpha() or _IN_WHAT.match(self.plain.lower(), match.end())))
         ):
             _measure(last, bare)
             last.end = match.end()
@@ -367,53 +375,103 @@ def _bounds(said: Sequence[Token], plain: str) -> None:
         token.about = bool(re.search(r"about|around|roughly|approx|nearly|almost|some|close to|circa", nearby))
         if before.endswith(_NEITHER):
             continue
-        for sign, listed in (("<", _UPPER), (">", _LOWER)):
-            tails = [w for w in listed if w[:3] in ("or ", "and")]
-            heads = tuple(f" {w}" for w in listed if w not in tails)
-            if f" {before}".endswith(heads) or any(re.match(rf"(?:\S+ )?{w}\b", after) for w in tails):
-                token.bound = sign
+        token.bound = _bound(before, after)
         if token.bound:
             for other in said:
-                if token.start - 16 < other.start < token.start and other.text in _BOUNDING:
+                if token.start - 16 < other.start < token.start and (other.text in _BOUNDING or _than(other, said)):
                     other.content = False
         if after.startswith("+") or plain[token.end - 1 : token.end + 1].endswith("+"):
             token.bound = ">"
 
 
-def _negations(said: Sequence[Token], cuts: set[int], offset: int) -> None:
+def _bound(before: str, after: str) -> str:
+    """The bound that the words around a number make of it: "<", ">" or none."""
+    if than := _THAN.search(f" {before}"):
+        return "<" if (than["word"] in _FEWER) != bool(than["denied"]) else ">"
+    found = ""
+    for sign, listed in (("<", _UPPER), (">", _LOWER)):
+        tails = [w for w in listed if w[:3] in ("or ", "and")]
+        heads = tuple(f" {w}" for w in listed if w not in tails)
+        if f" {before}".endswith(heads) or any(re.match(rf"(?:\S+ )?{w}\b", after) for w in tails):
+            found = sign
+    return found
+
+
+def _than(token: Token, said: Sequence[Token]) -> bool:
+    """Whether a word is a comparative before "than"."""
+    return token.text.endswith("er") and any(t.text == "than" and 0 < t.start - token.end < 3 for t in said)
+
+
+def _negations(said: Sequence[Token], cuts: dict[int, str], offset: int) -> None:
+    """Mark what a negation reaches as negated, and what it may reach (a list after a comma) as unsure."""
     for n, token in enumerate(said):
-        word = token.text
-        verb = bool(_NEGATING & set(token.meaning.lemmas))
-        apart = word == "instead" or (word == "rather" and n + 1 < len(said) and said[n + 1].text == "than")
-        if word in ("free", "proof") and n and said[n - 1].end + 1 >= token.start:
+        if token.text in ("free", "proof") and n and said[n - 1].end + 1 >= token.start:
             said[n - 1].negated ^= True
-            continue
-        kept = (
-            next((m for m in range(n + 1, min(n + 5, len(said))) if said[m].text == "from"), None)
-            if _KEEPING & set(token.meaning.lemmas)
-            else None
+        elif token.text == "against":
+            _reach(said, n + 1, 0, cuts, offset)
+        elif (start := _denies(said, n, cuts, offset)) is not None:
+            _reach(said, start, 4 if token.text in _NOUN_NEGATORS else 6, cuts, offset)
+
+
+def _denies(said: Sequence[Token], n: int, cuts: dict[int, str], offset: int) -> int | None:
+    """Where what the word `n` denies begins; None where it denies nothing."""
+    word, lemmas = said[n].text, set(said[n].meaning.lemmas)
+    after = [t.text for t in said[n + 1 : n + 3]] + ["", ""]
+    apart = word == "instead" or (word == "rather" and after[0] == "than")
+    if _KEEPING & lemmas:
+        near = range(n + 1, min(n + 6, len(said)))
+        return next(
+            (m + 1 for m in near if said[m].text == "from" or [t.text for t in said[m - 1 : m + 1]] == ["out", "of"]),
+            None,
         )
-        if not (word in NEGATORS or verb or apart or kept):
-            continue
-        after = said[n + 1].text if n + 1 < len(said) else ""
-        if (word in ("not", "no") and after in ("only", "matter", "doubt", "problem", "trouble")) or (
-            (n + offset + 1) in cuts and word == "no"
-        ):
-            continue
-        left = 4 if word in _NOUN_NEGATORS else 6
-        start = kept + 1 if kept else n + 1 + (said[n + 1].text == "than" if apart and n + 1 < len(said) else 0)
-        for m in range(start, len(said)):
-            other = said[m]
-            if (m + offset in cuts and m > n + 1) or other.text in _CLAUSE or left == 0:
-                break
-            if (
-                other.text == "and"
-                and m + 1 < len(said)
-                and (said[m + 1].text in _VERBAL or said[m + 1].text.endswith("ed"))
-            ):
-                break
-            if other.text in NEGATORS:
-                break
-            if other.content:
-                other.negated ^= True
-                left -= 1
+    if not (word in NEGATORS or _NEGATING & lemmas or apart):
+        return None
+    if word in ("not", "no") and (
+        after[0] in ("only", "matter", "doubt", "problem", "trouble") or after[1] == "than" or after[0] == "than"
+    ):
+        return None
+    if word == "no" and n + offset + 1 in cuts:
+        return None
+    return n + 1 + (apart and after[0] == "than")
+
+
+def _reach(said: Sequence[Token], start: int, left: int, cuts: dict[int, str], offset: int) -> None:
+    """Mark the tokens from `start` on as negated up to `left` words or a sign, and the rest of the clause as unsure.
+
+    A negation reaches all of a list: "not in the oven, microwave or dishwasher", "keep away from acid, oil and salt".
+    """
+    end = next((m for m in range(start, len(said)) if _stops(said, m, start, cuts, offset)), len(said))
+    sure = left > 0
+    first = next((m for m in range(start + 1, end) if m + offset in cuts), end)
+    whole = sure and _is_list(said[first:end], start > 0 and said[start - 1].text in ("from", "of"))
+    for m in range(start, end):
+        other = said[m]
+        after = said[m + 1].text if m + 1 < len(said) else ""
+        cut = m + offset in cuts and m > start
+        if (cut or left == 0) and not whole:
+            sure = False
+        if after == "than" and (other.text in _BOUNDING or other.text.endswith("er")):
+            sure = whole = False
+        if other.content and sure:
+            other.negated ^= True
+            left -= 1
+        elif other.content:
+            other.unsure = True
+
+
+def _stops(said: Sequence[Token], m: int, start: int, cuts: dict[int, str], offset: int) -> bool:
+    """Whether a negation that begins at `start` ends before the token `m`."""
+    word, sign = said[m].text, cuts.get(m + offset, "") if m > start else ""
+    after = said[m + 1].text if m + 1 < len(said) else ""
+    return (
+        word in _CLAUSE
+        or word in NEGATORS
+        or bool(sign and (sign not in ",:/" or word in _VERBAL))
+        or (word == "and" and (after in _VERBAL or after.endswith("ed")))
+    )
+
+
+def _is_list(said: Sequence[Token], of_from: bool) -> bool:
+    """Whether these tokens are a list that is denied as a whole."""
+    joined = {"or", "nor", "and"} if of_from else {"or", "nor"}
+    return any(t.text in joined for t in said) and not any(t.text in _VERBAL - {"the"} for t in said)
