@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Format = Literal["openai", "gemini", "chat", "alpaca"]
-StyleName = Literal["describe", "describe-with-source", "sales", "grounded"]
+StyleName = Literal["describe", "describe-with-source", "sales", "grounded", "facts"]
 
 WANTED = ("uid", "title", "content")
 """The fields of a row."""

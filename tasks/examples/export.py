@@ -15,7 +15,7 @@ import xxhash
 from tasks.core import store
 from tasks.core.errors import DamagedError, ExportError
 from tasks.core.models import CleanShard, Export, Format, Split
-from tasks.examples import lines
+from tasks.examples import facts, lines
 from tasks.examples.styles import STYLES
 from tasks.examples.templates import Rendering, load_tokenizer
 from tasks.examples.tokens import reader
@@ -41,6 +41,7 @@ def export(
     count = exporting.train_per_shard if split == "train" else exporting.holdout_per_shard
     named = [VERSION, shard.digest, exporting.style, format, split, count]
     named += [rendering.model_dump(mode="json"), LOCAL] if local and rendering else []
+    named += [facts.VERSION] if STYLES[exporting.style].facts else []
     key = store.digest_of(named)[:16]
     base = store.join(root, "exports", f"{shard.index:05d}-{format}-{exporting.style}-{split}-{key}")
     sidecar = f"{base}.json"

@@ -1,4 +1,4 @@
-"""Grounding: the rows put into a `grounded` prompt, the right one among others of its shard and split, or left out."""
+"""Grounding: the rows that a prompt shows, the right one among others of its shard and split, or left out."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Shelf:
 
     def missing(self, number: int) -> bool:
         """Whether this row is left out of its own prompt; a lonely one never is. Decided by its hash alone."""
-        return len(self._rows) > ROWS and _seed(self._rows[number]) % MISSING == 0
+        return len(self._rows) > ROWS and seed_of(self._rows[number]) % MISSING == 0
 
     def shown(self, number: int) -> list[Row]:
         """The rows shown with `rows[number]`: itself (unless `missing`), the one whose title is most like it, others.
 
         Chosen and ordered by the hash of the row. A shard with fewer rows shows fewer.
         """
-        seed, left_out = _seed(self._rows[number]), self.missing(number)
+        seed, left_out = seed_of(self._rows[number]), self.missing(number)
         shown = [like] if (like := self._like(number)) is not None else []
         step = 0
         while len(shown) < min(ROWS - (not left_out), len(self._rows) - 1):
@@ -59,7 +59,8 @@ class Shelf:
         return others[place - 1] if place else others[1]
 
 
-def _seed(row: Row) -> int:
+def seed_of(row: Row) -> int:
+    """A number that the row alone decides."""
     return xxhash.xxh3_64_intdigest(str(row["row_hash"]).encode())
 
 

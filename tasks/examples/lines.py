@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from tasks.core.errors import ExportError
 from tasks.core.models import Format, Message, StyleName
 from tasks.examples.grounding import Row, Shelf
-from tasks.examples.styles import STYLES, Style, answer, conversation
+from tasks.examples.styles import STYLES, Style, answer, conversation, example
 from tasks.examples.templates import Rendering, completion, load_tokenizer, render
 from tasks.examples.tokens import Text, lengths, reader
 
@@ -62,8 +62,8 @@ def grounded(all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, f
     shelf, written = Shelf(all_rows), []
     for number in numbers:
         row = all_rows[number]
-        turns = conversation(name, row["title"], shelf.shown(number))
-        written.append(_dumped(line(turns, answer(name, row, shelf.missing(number)), format)))
+        turns, said = example(name, row, shelf.shown(number), shelf.missing(number))
+        written.append(_dumped(line(turns, said, format)))
     return "".join(written).encode()
 
 
@@ -89,18 +89,23 @@ def rendered(
     """
     tokenizer = load_tokenizer(rendering)
     shelf = Shelf(all_rows) if STYLES[name].grounded else None
-    prompts = _prompts(all_rows, shelf, numbers, name, rendering, tokenizer)
-    said = [answer(name, all_rows[n], shelf is not None and shelf.missing(n)) for n in numbers]
+    if shelf:
+        both = [example(name, all_rows[n], shelf.shown(n), shelf.missing(n)) for n in numbers]
+        talks, said = [turns for turns, _ in both], [told for _, told in both]
+        prompts = [render(turns, rendering.template, tokenizer) for turns in talks]
+    else:
+        talks = [conversation(name, all_rows[n]["title"]) for n in numbers]
+        said = [answer(name, all_rows[n]) for n in numbers]
+        prompts = _prompts(all_rows, numbers, name, rendering, tokenizer)
     completions = [completion(text, rendering.template, tokenizer) for text in said]
     written = []
-    for at, (number, prompt, closed) in enumerate(zip(numbers, prompts, completions, strict=True)):
+    for turns, answered, prompt, closed in zip(talks, said, prompts, completions, strict=True):
         line: dict[str, Any] = {"prompt": prompt, "completion": closed}
         if prompt.literal or closed.literal:
             line["literal"] = {"prompt": prompt.literal, "completion": closed.literal}
         if format == "alpaca":
-            turns = conversation(name, all_rows[number]["title"], shelf.shown(number) if shelf else ())
             system, asked = (turns[0].content, turns[1].content) if len(turns) > 1 else (turns[0].content, "")
-            line |= {"instruction": system, "input": asked, "output": said[at]}
+            line |= {"instruction": system, "input": asked, "output": answered}
         written.append(_dumped(line))
     return "".join(written).encode(), lengths(prompts, completions, tokenizer)
 
@@ -113,21 +118,16 @@ def read(value: dict[str, Any]) -> tuple[Text, Text]:
 
 
 def _prompts(
-    all_rows: Sequence[Row],
-    shelf: Shelf | None,
-    numbers: Sequence[int],
-    name: StyleName,
-    rendering: Rendering,
-    tokenizer: Any,
+    all_rows: Sequence[Row], numbers: Sequence[int], name: StyleName, rendering: Rendering, tokenizer: Any
 ) -> list[Text]:
-    """Every prompt. The template runs once for all rows where the first of them prove that nothing is lost by it."""
+    """Every prompt of a style that shows no rows.
+
+    The template runs once for all rows where the first of them prove that nothing is lost by it.
+    """
 
     def real(number: int) -> Text:
-        shown = shelf.shown(number) if shelf else ()
-        return render(conversation(name, all_rows[number]["title"], shown), rendering.template, tokenizer)
+        return render(conversation(name, all_rows[number]["title"]), rendering.template, tokenizer)
 
-    if shelf:
-        return [real(n) for n in numbers]
     before, mark, after = render(conversation(name, MARK), rendering.template, tokenizer).partition(MARK)
     if not mark:
         raise ExportError(f"the template of {rendering.tokenizer!r} loses the question: choose tune.template = alpaca")

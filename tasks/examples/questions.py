@@ -12,14 +12,15 @@ from tasks.core import store
 from tasks.core.models import CleanShard, Export, Frozen, Message
 from tasks.examples.export import of_split, read_rows
 from tasks.examples.grounding import Shelf
-from tasks.examples.styles import ABSTAIN, STYLES, conversation
+from tasks.examples.styles import ABSTAIN, STYLES, conversation, example
 from tasks.examples.templates import prompt_hash
 
 
 class Question(Frozen):
     """One product asked about: its row, the turns before the answer, and the prompt as the export has it.
 
-    `content` is what an answer is measured by: the row's, or, where its prompt leaves the row out, that none fits.
+    `content` is what an answer is measured by: the row's, or what `facts` teaches to answer, or, where its prompt
+    leaves the row out, that none fits.
     """
 
     uid: str
@@ -66,13 +67,17 @@ def _read(export: Export, shard: CleanShard, numbers: list[int]) -> list[Questio
     found = []
     for number, line in zip(numbers, lines, strict=True):
         row, place = everything[at[line]], at[line]
-        left_out = shelf is not None and shelf.missing(place)
+        turns, content = conversation(export.style, row["title"]), row["content"]
+        if shelf is not None:
+            turns, said = example(export.style, row, shelf.shown(place), shelf.missing(place))
+            if STYLES[export.style].facts or said == ABSTAIN:
+                content = said
         found.append(
             Question(
                 shard=export.shard,
-                messages=conversation(export.style, row["title"], shelf.shown(place) if shelf else ()),
+                messages=turns,
                 prompt_hash=prompt_hash(prompts[number]),
-                content=ABSTAIN if left_out else row["content"],
+                content=content,
                 **{name: row[name] for name in ("uid", "line", "title")},
             )
         )

@@ -60,6 +60,15 @@ def test_the_exported_prompt_is_the_rendered_one(tmp_path, template):
         assert line["completion"] == f"{content}<|im_end|>"
 
 
+def test_a_style_that_shows_rows_is_rendered_by_the_same_template(tmp_path):
+    rendering = Rendering(template="chat", tokenizer=tokenizer_in(tmp_path / "tok", CHATML, "<s>"), max_length=64)
+    rows = [("Copper Kettle", "The kettle weighs 32 ounces and will not rust."), ("Iron Kettle", "It is black.")]
+    made = export(shard(tmp_path, rows), Exporting(style="facts"), "chat", "train", rendering, str(tmp_path))
+    line = json.loads(Path(made.uri).read_text().splitlines()[0])
+    assert "[U0] Copper Kettle\nThe kettle weighs" in line["prompt"] and "[U1] Iron Kettle" in line["prompt"]
+    assert line["completion"] == "[U0] The kettle weighs 32 ounces and will not rust.<|im_end|>"
+
+
 def test_a_refused_system_turn_is_folded_into_the_question(tmp_path):
     tokenizer = load_tokenizer(
         Rendering(template="chat", tokenizer=tokenizer_in(tmp_path, NO_SYSTEM, "<s>"), max_length=64)
