@@ -1,33 +1,32 @@
-"""Calibrating: the weights and cuts of finding, fitted on questions made from the catalogue itself.
+"""Calibrating: how sure finding must be in one catalogue, measured on questions made from the catalogue itself.
 
-Logistic regressions, drawn towards the weights that shardtune brings (`weights.yaml`): a small catalogue has those, a
-large one its own. The cuts are the lowest at which questions that a fit has not seen stay within the bounds.
+The weights are those that shardtune brings (`weights.yaml`), fitted on catalogues of several kinds and sizes. How far
+they can be trusted depends on the catalogue: more products share more words. So the cuts are its own, the lowest at
+which made questions stay within the bounds.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import yaml
 from filelock import FileLock
 from pydantic import Field
 
 from tasks.answers import practice
-from tasks.answers.index import Index, key_of
-from tasks.answers.matching import BESIDE, FEATURES, Match, matched
-from tasks.answers.reading import Asked, read
+from tasks.answers.index import Index
+from tasks.answers.matching import BESIDE, FEATURES, Match, Matches, matched
+from tasks.answers.reading import KINDS, Asked, read
 from tasks.answers.weighing import (
     LISTED,
     Cuts,
     Head,
     Judged,
     Weights,
-    chance,
     coded,
     decide,
     hits,
@@ -37,10 +36,10 @@ from tasks.answers.weighing import (
 from tasks.core import store
 from tasks.core.models import Frozen
 
-VERSION, SEED = 1, 20261126
-LEAST, MOST = 200, 1_000  # rows below which nothing is fitted, and from which questions are made
-GROWN = 1.5  # a catalogue that is so much larger or smaller is fitted anew
-DRAWN = 30.0  # how strongly weights are drawn towards those that shardtune brings
+VERSION, SEED = 2, 20261126
+LEAST, MOST = 200, 250  # rows below which nothing is measured, and from which questions are made
+STRANGE = ("elsewhere", "general")  # kinds of questions about nothing that a catalogue ever had
+GROWN = 1.5  # a catalogue that is so much larger or smaller is measured again
 
 
 class Bounds(Frozen):
@@ -103,119 +102,64 @@ class Example:
 
     of: practice.Practised
     asked: Asked
-    matches: tuple[Match, ...]
+    matches: Matches | None
     index: Index
 
     def right(self, match: Match) -> bool:
-        return key_of(match.row.title) in self.of.right
+        return match.row.key in self.of.right
 
 
 def examples(index: Index, rows: int = MOST, seed: int = SEED) -> list[Example]:
-    """Made questions with what the index finds for them."""
+    """Made questions with what the index finds for them, but for those that something else answers."""
     made = []
     for one in practice.practised(index, rows, seed):
         seen = index.without(one.hidden) if one.hidden else index
         asked = read(one.text, seen)
         found, exact = hits(asked, seen)
-        matches = tuple(matched(asked, found, exact, seen)) if found and (not asked.bare or exact) else ()
-        made.append(Example(one, asked, matches, seen))
+        matches = matched(asked, found, exact, seen) if found and (not asked.bare or exact) else None
+        if one.right or matches is None or not _told(one, asked, matches):
+            made.append(Example(one, asked, matches, seen))
     return made
 
 
-def fitted(index: Index, rows: int | None = None) -> Calibration:
-    """Weights and cuts for this index, from questions about `rows` of its rows."""
-    made = examples(index, rows or min(MOST, len(index) // 2))
-    return by(made, len(index), brought())
+def _told(one: practice.Practised, asked: Asked, matches: Matches) -> bool:
+    """Whether some title has all that a question tells, or some row what one of a description does.
+
+    Nobody could say that such a question has no row, wherever its words were taken from.
+    """
+    telling = [n for n, term in enumerate(asked.terms) if term.share > KINDS]
+    has = matches.whole if one.kind.endswith("described") else matches.title
+    return bool((has[:, telling] > 0).all(axis=1).any())
 
 
-def by(made: Sequence[Example], rows: int, start: Calibration, drawn: float = DRAWN) -> Calibration:
-    """Weights and cuts by these examples, drawn towards `start`. Cuts are of questions that a fit has not seen."""
-    rank = _ranking(made, start.weights.rank, drawn)
-    weights = start.weights.model_copy(update={"rank": rank})
-    halves = [made[0::2], made[1::2]]
-    trained = [heads(half, weights, drawn) for half in halves]
-    judged = [(e, j) for half, w in zip(halves, reversed(trained), strict=True) for e, j in judgements(half, w)]
-    cuts = cut(judged, start.bounds)
-    return Calibration(
-        rows=rows,
-        questions=len(made),
-        bounds=start.bounds,
-        features=start.features,
-        weights=heads(made, weights, drawn),
-        cuts=cuts,
-        measured=measured(judged, cuts),
-    )
-
-
-def _ranking(made: Sequence[Example], start: Head, drawn: float) -> Head:
-    told = [e for e in made if any(e.right(m) for m in e.matches)]
-    values = [m.values for e in told for m in e.matches]
-    right = [e.right(m) for e in told for m in e.matches]
-    return logistic(np.array(values), np.array(right, float), start, drawn) if told else start
-
-
-def heads(made: Sequence[Example], weights: Weights, drawn: float) -> Weights:
-    """The two heads fitted on these questions; the ranking stays."""
-    told = [(e, j) for e, j in judgements(made, weights) if j.values]
-    values = np.array([j.values for _, j in told])
-    answer = np.array([_first(e, j) for e, j in told], float)
-    listed = np.array([_among(e, j) for e, j in told], float)
-    return weights.model_copy(
-        update={
-            "answer": logistic(values, answer, weights.answer, drawn),
-            "listed": logistic(values, listed, weights.listed, drawn),
-        }
-    )
+def fitted(index: Index, rows: int = MOST) -> Calibration:
+    """Cuts for this index, from questions about `rows` of its rows; weights as shardtune brings them."""
+    held = brought()
+    judged = judgements(examples(index, min(rows, len(index) // 2)), held.weights)
+    cuts = cut(judged, held.bounds)
+    changed = {"rows": len(index), "questions": len(judged), "cuts": cuts, "measured": measured(judged, cuts)}
+    return held.model_copy(update=changed)
 
 
 def judgements(made: Sequence[Example], weights: Weights) -> list[tuple[Example, Judged]]:
     """Every question with what these weights make of it."""
-    found = []
-    for example in made:
-        ranked = [(m, chance(weights.rank.logit(m.values))) for m in example.matches]
-        ranked.sort(key=lambda pair: -pair[1])
-        judged = weighed(example.asked, ranked, weights) if ranked else Judged(example.asked, (), 0.0, 0.0)
-        found.append((example, judged))
-    return found
+    none = Judged(made[0].asked, (), 0.0, 0.0)
+    return [(e, weighed(e.asked, e.matches, weights) if e.matches else replace(none, asked=e.asked)) for e in made]
 
 
-def _first(example: Example, judged: Judged) -> bool:
+def first(example: Example, judged: Judged) -> bool:
     """Whether the first product is right. A category has no first one."""
     return bool(judged.products) and example.of.kind != "category" and example.right(judged.first)
 
 
-def _among(example: Example, judged: Judged) -> bool:
+def among(example: Example, judged: Judged) -> bool:
     return any(example.right(product[0][0]) for product in judged.products[:LISTED])
-
-
-def logistic(values: Any, right: Any, start: Head, drawn: float = DRAWN) -> Head:
-    """Logistic regression by Newton's method, its weights drawn towards `start` (`drawn`: how strongly).
-
-    `values` has a row an example and a column a feature; `right` is 0 or 1 for each.
-    """
-    mean, spread = values.mean(axis=0), values.std(axis=0)
-    spread[spread < 1e-6] = 1.0
-    x = np.column_stack([np.ones(len(values)), (values - mean) / spread])
-    old = np.array([start.start + float(mean @ np.array(start.weights)), *(np.array(start.weights) * spread)])
-    pull = np.full(x.shape[1], drawn)
-    pull[0] = 1e-3
-    w = old.copy()
-    for _ in range(30):
-        p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
-        slope = x.T @ (p - right) + pull * (w - old)
-        curve = (x * (p * (1 - p) + 1e-6)[:, None]).T @ x + np.diag(pull)
-        step = np.linalg.solve(curve, slope)
-        w -= step
-        if np.abs(step).max() < 1e-4:
-            break
-    plain = w[1:] / spread
-    return Head(start=round(float(w[0] - mean @ plain), 5), weights=tuple(round(float(v), 5) for v in plain))
 
 
 def cut(judged: Sequence[tuple[Example, Judged]], bounds: Bounds) -> Cuts:
     """The lowest cuts that keep within the bounds."""
-    told = [(j.answer, j.listed, _first(e, j), e) for e, j in judged]
-    sure = [bool(j.values) and (titled(j) or coded(j, e.index)) for e, j in judged]
+    told = [(j.answer, j.listed, first(e, j), e) for e, j in judged]
+    sure = [bool(len(j.values)) and (titled(j) or coded(j, e.index)) for e, j in judged]
     with_row = sum(bool(e.of.right) for *_, e in told) or 1
     without = len(told) - with_row or 1
     wrong = sorted(
@@ -228,7 +172,7 @@ def cut(judged: Sequence[tuple[Example, Judged]], bounds: Bounds) -> Cuts:
         group = [
             2.0 if a >= answer or s else li
             for (a, li, _, e), s in zip(told, sure, strict=True)
-            if not e.of.right and (e.of.kind in ("elsewhere", "general")) == strange
+            if not e.of.right and (e.of.kind in STRANGE) == strange
         ]
         listed = max(listed, _below(sorted(group, reverse=True), bound * len(group)))
     return Cuts(answer=round(min(answer, 0.995), 4), listed=round(min(listed, 0.995), 4))
@@ -242,23 +186,20 @@ def _below(chances: Sequence[float], allowed: float) -> float:
 
 def measured(judged: Sequence[tuple[Example, Judged]], cuts: Cuts) -> dict[str, float]:
     """Shares of made questions that go right and wrong."""
-    told: dict[str, list[bool]] = {}
+    marks: dict[str, list[bool]] = defaultdict(list)
     for example, j in judged:
         state = decide(j, cuts, example.index)
         if example.of.right:
-            first, among = _first(example, j) or example.of.kind == "category", _among(example, j)
-            told.setdefault("right", []).append(state == "one" and _first(example, j))
-            told.setdefault("right_or_first", []).append(
-                (state == "one" and _first(example, j)) or (state == "several" and first and among)
-            )
-            told.setdefault("in_it", []).append(
-                (state == "one" and _first(example, j)) or (state == "several" and among)
-            )
-            told.setdefault("wrong", []).append(state == "one" and not _first(example, j))
-            told.setdefault("found_first", []).append(_first(example, j))
-            told.setdefault("found_in_five", []).append(among)
+            category = example.of.kind == "category"  # any of its products may come first in a list
+            right, inside = state == "one" and first(example, j), state == "several" and among(example, j)
+            marks["right"].append(right)
+            marks["right_or_first"].append(right or (inside and (category or first(example, j))))
+            marks["in_it"].append(right or inside)
+            marks["wrong"].append(state == "one" and not right)
+            marks["found_first"].append(first(example, j))
+            marks["found_in_five"].append(among(example, j))
         else:
-            name = "strange_declined" if example.of.kind in ("elsewhere", "general") else "hidden_declined"
-            told.setdefault(name, []).append(state == "none")
-            told.setdefault("rowless_answered", []).append(state == "one")
-    return {name: round(sum(found) / len(found), 4) for name, found in told.items()}
+            strange = example.of.kind in STRANGE
+            marks["strange_declined" if strange else "hidden_declined"].append(state == "none")
+            marks["rowless_answered"].append(state == "one")
+    return {name: round(sum(found) / len(found), 4) for name, found in marks.items()}

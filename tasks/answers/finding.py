@@ -11,7 +11,7 @@ from typing import Literal
 
 from tasks.answers import calibrating
 from tasks.answers.calibrating import Calibration
-from tasks.answers.index import Index, IndexedRow, key_of
+from tasks.answers.index import Index, IndexedRow
 from tasks.answers.weighing import LISTED, Judged, decide, judge, titled
 from tasks.core.models import Frozen
 
@@ -97,16 +97,18 @@ def _product(matches: Sequence[tuple[object, float]]) -> Product:
 
 def _two(question: str, whole: Judged, index: Index, by: Calibration) -> Found | None:
     """Two products, where the question cut at a word that joins names one on either side."""
-    if whole.values and (titled(whole) or (whole.first.value("share_row") >= WHOLE and whole.answer >= by.cuts.answer)):
+    if len(whole.values) and (
+        titled(whole) or (whole.first.value("share_row") >= WHOLE and whole.answer >= by.cuts.answer)
+    ):
         return None
     best = None
     for place in list(_BETWEEN.finditer(question))[:CUTS]:
         sides = [
             judge(part, index, by.weights, part=True) for part in (question[: place.start()], question[place.end() :])
         ]
-        if any(not side.values or side.asked.bare for side in sides):
+        if any(not len(side.values) or side.asked.bare for side in sides):
             continue
-        if len({key_of(side.first.row.title) for side in sides}) < 2:
+        if len({side.first.row.key for side in sides}) < 2:
             continue
         if all(decide(side, by.cuts, index) == "one" for side in sides):
             sure = min(side.answer for side in sides)

@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -48,6 +49,11 @@ class IndexedRow(Frozen):
     digest: str  # of the clean shard it lies in
     also: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """By which rows of one title are one product."""
+        return key_of(self.title)
+
 
 class IndexRecord(Frozen):
     """What an index holds: the number of each clean shard, by its digest."""
@@ -67,6 +73,7 @@ def _schema() -> Any:
     return made.build()
 
 
+@lru_cache(4_096)
 def key_of(title: str) -> str:
     """16 hex digits by which titles that differ only in case and signs are one."""
     return xxhash.xxh3_64_hexdigest(normalised([title])[0])
@@ -248,4 +255,5 @@ class Index:
                 folded[row_hash] = first.model_copy(update={"also": (*first.also, values["uid"])}), best
             else:
                 folded[row_hash] = IndexedRow(**values), score
-        return list(folded.values())[:limit]
+        # Two threads write an index, so rows that score the same lie in any order: that of the catalogue is kept.
+        return sorted(folded.values(), key=lambda hit: (-hit[1], hit[0].shard, hit[0].line))[:limit]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import log, log1p
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from rapidfuzz.distance import LCSseq
 
 from tasks.answers.index import Index, IndexedRow
@@ -62,169 +63,218 @@ BESIDE = (
     "chance",
     "leans",
 )  # of the first, beside the others
+_PLACE = {name: n for n, name in enumerate(FEATURES)}
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A row beside a question: FEATURES in their order, and which of the question's words it has."""
+    """A row beside a question: FEATURES in their order, and which of the question's words its title has."""
 
     row: IndexedRow
-    values: tuple[float, ...]
-    title: tuple[float, ...]  # how well the title has each term, 0 to 1
-    whole: tuple[float, ...]  # how well the row has it
+    values: Any  # a number a feature
+    title: Any  # how well the title has each term, 0 to 1
 
     def value(self, name: str) -> float:
-        return self.values[FEATURES.index(name)]
+        return float(self.values[_PLACE[name]])
 
 
-def matched(asked: Asked, hits: Sequence[tuple[IndexedRow, float]], exact: frozenset[str], index: Index) -> list[Match]:
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Rows beside one question: `values` has a column a feature, `title` and `whole` (title or content) one a term."""
+
+    rows: tuple[IndexedRow, ...]
+    values: Any
+    title: Any
+    whole: Any
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, n: int) -> Match:
+        return Match(self.rows[n], self.values[n], self.title[n])
+
+
+def matched(asked: Asked, hits: Sequence[tuple[IndexedRow, float]], exact: frozenset[str], index: Index) -> Matches:
     """Every hit (a row and its BM25 score) beside the question. `exact`: uids of rows whose title is the question."""
-    best = max((score for _, score in hits), default=0.0) or 1.0
-    common, neighbours = _common(asked, index), _neighbours(asked.terms)
-    return [_match(asked, row, score, best, row.uid in exact, common, neighbours, index) for row, score in hits]
+    rows = tuple(row for row, _ in hits)
+    scores = np.array([score for _, score in hits])
+    has = [_has(asked, _words(row.title, row.content[:READ])) for row in rows]
+    seen = _Seen(*(np.array(part, float) for part in zip(*has, strict=True)))
+    told = _by_terms(asked, seen, scores, index) | _by_titles(asked, seen, rows, exact, index)
+    told["row_x_asked"] = told["share_row"] * told["title_asked"]
+    values = np.empty((len(rows), len(FEATURES)))
+    for n, name in enumerate(FEATURES):
+        values[:, n] = told[name]
+    return Matches(rows, values, seen.title, seen.row)
 
 
-def _common(asked: Asked, index: Index) -> dict[str, float]:
-    """The features that are of the question alone."""
-    whole = sum(term.weight for term in asked.terms) or 1.0
-    telling = asked.telling
-    return {
-        "unknown": sum(t.weight for t in asked.terms if t.unknown) / whole,
-        "slips": sum(t.weight for t in asked.terms if t.slip) / whole,
-        "foreign": sum(t.weight for t in asked.terms if t.foreign) / whole,
-        "few": 1 / max(1, len(telling)),
-        "telling": log1p(len(telling)),
-        "size": log(index.size),
-        "whole": whole,
-    }
+class _Seen(NamedTuple):
+    """What rows have of a question. `title`, `row`: how well, a column a term; the others a number a row."""
+
+    title: Any
+    row: Any
+    pairs_title: Any  # neighbours in the question that are neighbours in the title
+    pairs_row: Any
+    length: Any
 
 
-def _match(
-    asked: Asked,
-    row: IndexedRow,
-    score: float,
-    best: float,
-    exact: bool,
-    common: dict[str, float],
-    neighbours: Sequence[Sequence[tuple[str, str]]],
-    index: Index,
-) -> Match:
-    terms, size, whole = asked.terms, common["size"], common["whole"]
-    text, dull = _text(row.title, row.content[:READ]), languages()["en"].stop
-    title, in_title, in_row, pairs_title, pairs_row = text.title, text.in_title, text.in_row, text.pairs, text.all_pairs
-    by_title = tuple(_has(term, in_title, pairs_title) for term in terms)
-    by_row = tuple(_has(term, in_row, pairs_row) for term in terms)
-    title_w = sum(t.weight * h for t, h in zip(terms, by_title, strict=True))
-    row_w = sum(t.weight * h for t, h in zip(terms, by_row, strict=True))
-    asked_stems = {s for t, h in zip(terms, by_title, strict=True) if h for r, _ in t.readings for s in r}
-    named = [s for s in dict.fromkeys(title) if s not in dull] or title
-    order = LCSseq.similarity(asked.stems, title)
-    full = sum(index.weight(s) for s in named) or 1.0
-    title_asked = sum(index.weight(s) for s in named if s in asked_stems) / full
+def _by_terms(asked: Asked, seen: _Seen, scores: Any, index: Index) -> dict[str, Any]:
+    """The features that follow from which terms a row has."""
+    terms, size = asked.terms, log(index.size)
+    weights = np.array([t.weight for t in terms])
+    whole = float(weights.sum()) or 1.0
+    title_w, row_w = seen.title @ weights, seen.row @ weights
+    share_title, share_row, lacks = title_w / whole, row_w / whole, seen.row == 0
     rarest = sorted(range(len(terms)), key=lambda n: -terms[n].weight)
     rare = [n for n in rarest if not terms[n].foreign][:2] or rarest[:2]
-    numbers = [n for n, t in enumerate(terms) if t.number]
-    missing = [t for t, h in zip(terms, by_row, strict=True) if not h]
-    share_title, share_row = title_w / whole, row_w / whole
-    values = {
+    numbers = np.array([t.number for t in terms], bool)
+    few_rows = np.array([t.rows <= 2 for t in terms], bool)
+    foreign = sum(t.weight for t in terms if t.foreign) / whole
+    telling, pairs = len(asked.telling), max(1, len(terms) - 1)
+    return {
         "share_title": share_title,
         "share_row": share_row,
-        "title_asked": title_asked,
-        "rarest_title": by_title[rare[0]] if rare else 0.0,
-        "rarest_row": by_row[rare[0]] if rare else 0.0,
-        "second_row": by_row[rare[-1]] if rare else 0.0,
-        "numbers_missing": float(sum(not by_row[n] for n in numbers)),
-        "numbers_found": float(sum(by_row[n] > 0 for n in numbers)),
-        "numbers_rare": float(sum(by_row[n] > 0 and terms[n].rows <= 2 for n in numbers)),
+        "rarest_title": seen.title[:, rare[0]] if rare else 0.0,
+        "rarest_row": seen.row[:, rare[0]] if rare else 0.0,
+        "second_row": seen.row[:, rare[-1]] if rare else 0.0,
+        "numbers_missing": (lacks & numbers).sum(axis=1),
+        "numbers_found": (~lacks & numbers).sum(axis=1),
+        "numbers_rare": (~lacks & numbers & few_rows).sum(axis=1),
         "amount_title": title_w / size,
         "amount_row": row_w / size,
         "amount_left": (row_w - size) / 10,
-        "pairs_title": _adjacent(neighbours, pairs_title),
-        "pairs_row": _adjacent(neighbours, pairs_row),
-        "order_title": order / max(1, len(title)),
-        "order_asked": order / max(1, len(asked.stems)),
-        "missing_most": max((t.weight for t in missing), default=0.0) / size,
-        "missing_count": log1p(sum(t.share > 0.5 for t in missing)),
-        "over_ideal": score / (6.6 * whole),
-        "over_best": score / best,
-        "length": log1p(text.length) / 5,
-        "whole_title": float(title_asked > 0.999),
-        "exact": float(exact),
-        "row_x_asked": share_row * title_asked,
+        "pairs_title": seen.pairs_title / pairs,
+        "pairs_row": seen.pairs_row / pairs,
+        "unknown": sum(t.weight for t in terms if t.unknown) / whole,
+        "slips": sum(t.weight for t in terms if t.slip) / whole,
+        "foreign": foreign,
+        "missing_most": (lacks * weights).max(axis=1, initial=0.0) / size,
+        "missing_count": np.log1p((lacks & np.array([t.share > 0.5 for t in terms], bool)).sum(axis=1)),
+        "few": 1 / max(1, telling),
+        "telling": log1p(telling),
+        "over_ideal": scores / (6.6 * whole),
+        "over_best": scores / (scores.max() or 1.0),
+        "length": np.log1p(seen.length) / 5,
         "title_x_amount": share_title * title_w / size,
         "row_squared": share_row**2,
-        "nothing_missing": float(share_row > 0.999),
-        "foreign_x_row": common["foreign"] * share_row,
+        "nothing_missing": share_row > 0.999,
+        "foreign_x_row": foreign * share_row,
     }
-    return Match(row, tuple(values.get(name, common.get(name, 0.0)) for name in FEATURES), by_title, by_row)
 
 
-def _has(term: Term, held: set[str], pairs: set[tuple[str, str]]) -> float:
+def _by_titles(
+    asked: Asked, seen: _Seen, rows: Sequence[IndexedRow], exact: frozenset[str], index: Index
+) -> dict[str, Any]:
+    """The features that follow from how much of a title was asked, and in which order."""
+    dull = languages()["en"].stop
+    readings = [{s for reading, _ in term.readings for s in reading} for term in asked.terms]
+    shares, orders, lengths = [], [], []
+    for row, has in zip(rows, seen.title, strict=True):
+        title = stems(row.title)
+        named = [s for s in dict.fromkeys(title) if s not in dull] or title
+        held = {s for reading, h in zip(readings, has, strict=True) if h for s in reading}
+        full = sum(map(index.weight, named)) or 1.0
+        shares.append(sum(index.weight(s) for s in named if s in held) / full)
+        orders.append(LCSseq.similarity(asked.stems, title))
+        lengths.append(max(1, len(title)))
+    order, title_asked = np.array(orders, float), np.array(shares)
+    return {
+        "title_asked": title_asked,
+        "order_title": order / np.array(lengths),
+        "order_asked": order / max(1, len(asked.stems)),
+        "whole_title": title_asked > 0.999,
+        "exact": np.array([row.uid in exact for row in rows]),
+    }
+
+
+def _has(asked: Asked, words: _Words) -> tuple[list[float], list[float], int, int, int]:
+    """What one row has of a question: the fields of `_Seen`."""
+    places = _places({s for term in asked.terms for reading, _ in term.readings for s in reading}, words)
+    in_title = [_best(term, places, True) for term in asked.terms]
+    in_row = [_best(term, places, False) for term in asked.terms]
+    beside = beside_row = 0
+    for one, two in pairwise(asked.terms):
+        if not (one.readings and two.readings):
+            continue
+        met = [_meet(a, b, places) for r, _ in one.readings for a in r for q, _ in two.readings for b in q]
+        beside += 1 in met
+        beside_row += any(met)
+    return in_title, in_row, beside, beside_row, len(words.content)
+
+
+class _Words(NamedTuple):
+    """A row as stems."""
+
+    title: list[str]
+    content: list[str]
+
+
+@lru_cache(512)  # rows that one question finds are found by the next
+def _words(title: str, content: str) -> _Words:
+    return _Words(stems(title), stems(content))
+
+
+Places = dict[
+    str, tuple[list[int], list[int]]
+]  # of a stem: all places, and those where words that tell nothing are out
+_APART = 1_000_000  # title and content
+
+
+def _places(wanted: set[str], words: _Words) -> Places:
+    """Where the title (places below _APART) and the content have these stems."""
+    dull = languages()["en"].stop
+    found: Places = {}
+    for start, text in ((0, words.title), (_APART, words.content)):
+        skipped = 0
+        for n, stem in enumerate(text, start):
+            if stem in wanted:
+                every, telling = found.setdefault(stem, ([], []))
+                every.append(n)
+                telling.append(n - skipped)
+            elif stem in dull:
+                skipped += 1
+    return found
+
+
+def _best(term: Term, places: Places, title: bool) -> float:
     """How well a text has a term; a reading of two words counts only where they stand side by side."""
     for reading, worth in term.readings:
-        if reading[0] in held if len(reading) == 1 else reading in pairs:
+        if len(reading) == 1:
+            held = places.get(reading[0])
+            if held and (not title or held[0][0] < _APART):
+                return worth
+        elif (met := _meet(reading[0], reading[1], places)) and (not title or met == 1):
             return worth
     return 0.0
 
 
-class _Text(NamedTuple):
-    """A row as words."""
-
-    title: list[str]
-    in_title: set[str]
-    in_row: set[str]
-    pairs: set[tuple[str, str]]  # neighbours in the title
-    all_pairs: set[tuple[str, str]]
-    length: int
+def _meet(one: str, two: str, places: Places) -> int:
+    """Whether two stems are neighbours, `one` first: 1 in the title, 2 in the content only, 0 nowhere."""
+    if one not in places or two not in places:
+        return 0
+    where = [a for every, after in zip(places[one], places[two], strict=True) for a in every if a + 1 in after]
+    return 0 if not where else 1 if min(where) < _APART else 2
 
 
-@lru_cache(512)  # rows that one question finds are found by the next
-def _text(title: str, content: str) -> _Text:
-    named, told = stems(title), stems(content)
-    pairs = _pairs(named)
-    return _Text(named, set(named), {*named, *told}, pairs, pairs | _pairs(told), len(told))
-
-
-def _pairs(words: Sequence[str]) -> set[tuple[str, str]]:
-    """Neighbours in a text, with and without the words that every text has."""
-    dull = languages()["en"].stop
-    told = [w for w in words if w not in dull]
-    return {*pairwise(words), *pairwise(told)}
-
-
-def _neighbours(terms: Sequence[Term]) -> list[list[tuple[str, str]]]:
-    """Neighbours in a question, in all readings of each two."""
-    told = [[s for r, _ in t.readings for s in r] for t in terms]
-    return [[(a, b) for a in one for b in two] for one, two in pairwise(told)]
-
-
-def _adjacent(neighbours: Sequence[Sequence[tuple[str, str]]], pairs: set[tuple[str, str]]) -> float:
-    """Share of the question's neighbours that are neighbours in the text too."""
-    return sum(any(pair in pairs for pair in two) for two in neighbours) / max(1, len(neighbours))
-
-
-def beside(ranked: Sequence[tuple[Match, float]], others: Sequence[tuple[Match, float]], leans: bool) -> list[float]:
+def beside(chances: Any, values: Any, others: Sequence[int], leans: bool) -> list[float]:
     """The first product beside the others: BESIDE in its order.
 
-    `ranked` are all matches with their chances, best first; `others` those of them that are other products.
+    `chances` and `values` are of all matches, best first; `others` the places of the first row of each other product.
     """
-    first, chance = ranked[0]
-    second = others[0] if others else None
-    equal = sum(
-        match.value("share_row") >= first.value("share_row") - 0.02
-        and match.value("share_title") >= first.value("share_title") - 0.02
-        for match, _ in others
-    )
+    chance, best, rest = float(chances[0]), values[0], values[others]
+    row, title, asked, whole = (_PLACE[n] for n in ("share_row", "share_title", "title_asked", "nothing_missing"))
+    second = rest[0] if others else None
+    equal = ((rest[:, row] >= best[row] - 0.02) & (rest[:, title] >= best[title] - 0.02)).sum() if others else 0
     # Products that have every word asked, as those of a category do.
-    full = log1p(sum(m.value("nothing_missing") for m, _ in others)) if first.value("nothing_missing") else 0.0
+    full = log1p(rest[:, whole].sum()) if others and best[whole] else 0.0
     return [
-        chance - (second[1] if second else 0.0),
-        first.value("share_row") - (second[0].value("share_row") if second else 0.0),
-        first.value("title_asked") - (second[0].value("title_asked") if second else 0.0),
+        chance - (float(chances[others[0]]) if others else 0.0),
+        best[row] - (second[row] if others else 0.0),
+        best[asked] - (second[asked] if others else 0.0),
         log1p(equal),
         full,
-        full * first.value("few"),
-        sum(worth for _, worth in others[:4]),
+        full * best[_PLACE["few"]],
+        float(chances[others[:4]].sum()) if others else 0.0,
         chance,
         float(leans),
     ]

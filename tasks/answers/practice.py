@@ -14,11 +14,11 @@ from functools import cache
 from math import sqrt
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from tasks.answers.index import Index, IndexedRow, key_of
+from tasks.answers.index import Index, IndexedRow
 from tasks.answers.words import languages, stems
 
 TWIN, TWIN_TEXT, SAME = 0.45, 0.4, 0.6  # likeness of titles, of descriptions; of titles that are one product
@@ -48,14 +48,13 @@ def practised(index: Index, rows: int, seed: int) -> Iterator[Practised]:
         yield Practised("general", _typed(text, chance), frozenset())
     for number, row in enumerate(sampled):
         twins = alike(row, index)
-        right = frozenset({key_of(row.title), *(key_of(t.title) for t, title, _ in twins if title >= SAME)})
+        right = frozenset({row.key, *(twin.row.key for twin in twins if twin.same)})
         kind, text = _made(row, chance)
         if text:
             yield Practised(kind, text, right)
         kind, text = _made(row, chance)
-        hidden = (row, *(twin for twin, _, _ in twins))
-        if text and (kind == "title" or not _titled(text, index.without(hidden))):
-            yield Practised(f"hidden {kind}", text, frozenset(), hidden)
+        if text:
+            yield Practised(f"hidden {kind}", text, frozenset(), (row, *(twin.row for twin in twins)))
         if number % 2 == 0 and (text := _sibling(row, chance, index)):
             yield Practised("changed number", text, frozenset())
         if number % 6 == 1:
@@ -66,36 +65,47 @@ def practised(index: Index, rows: int, seed: int) -> Iterator[Practised]:
             yield Practised("mixed", text, frozenset())
 
 
-def alike(row: IndexedRow, index: Index) -> list[tuple[IndexedRow, float, float]]:
-    """Other rows that may be the same product, each with the likeness of title and of description.
+class Twin(NamedTuple):
+    """Another row that may be the same product; `same`: its title alone says that it is."""
 
-    Rows whose titles differ in a number are none: they are what a question must be kept apart from.
+    row: IndexedRow
+    same: bool
+
+
+def alike(row: IndexedRow, index: Index) -> list[Twin]:
+    """Other rows that may be the same product: titles or descriptions are alike, or one title holds the other.
+
+    Rows whose titles each have a number that the other lacks are none: a question must be kept apart from them.
     """
     title, content = set(stems(row.title)), set(stems(row.content[:1_500]))
     rarest = sorted({*title, *content}, key=index.weight, reverse=True)[:16]
     found = []
     for other, _ in index.nearest(dict.fromkeys(rarest, 1.0), 12):
-        if (other.uid, other.digest) == (row.uid, row.digest):
-            continue
         its = set(stems(other.title))
-        if _numbers(its) != _numbers(title):
+        if (other.uid, other.digest) == (row.uid, row.digest) or _apart(title, its):
             continue
-        titles, texts = _cosine(title, its, index), _cosine(content, set(stems(other.content[:1_500])), index)
-        if titles >= TWIN or texts >= TWIN_TEXT:
-            found.append((other, titles, texts))
+        titles, inside = _cosine(title, its, index), _inside(title, its, index)
+        equal = _numbers(title, str.isdigit) == _numbers(its, str.isdigit)
+        if max(titles, inside) >= TWIN or _cosine(content, set(stems(other.content[:1_500])), index) >= TWIN_TEXT:
+            found.append(Twin(other, equal and max(titles, inside) >= SAME))
     return found
 
 
-def _titled(text: str, index: Index) -> bool:
-    """Whether a title has every telling word of a question: it is about that product, as far as anybody can tell."""
-    held = languages().values()
-    dull = {s for language in held for part in language for s in part}
-    wanted = {s for s in stems(text) if s not in dull}
-    return any(wanted <= set(stems(row.title)) for row, _ in index.nearest(dict.fromkeys(wanted, 1.0), 5))
+def _apart(one: set[str], two: set[str]) -> bool:
+    """Whether each has a number, or each a code, that the other lacks."""
+    return any(
+        _numbers(one, kind) - two and _numbers(two, kind) - one for kind in (str.isdigit, lambda w: not w.isdigit())
+    )
 
 
-def _numbers(words: set[str]) -> set[str]:
-    return {word for word in words if any(c.isdigit() for c in word)}
+def _numbers(words: set[str], kind: Callable[[str], bool]) -> set[str]:
+    return {word for word in words if any(c.isdigit() for c in word) and kind(word)}
+
+
+def _inside(one: set[str], two: set[str], index: Index) -> float:
+    """1 where all but a tenth of what the shorter title tells, three words at least, stands in the other; else 0."""
+    short = min((one, two), key=len) - languages()["en"].stop
+    return float(len(short) > 2 and _norm(short & one & two, index) >= 0.9 * _norm(short, index))
 
 
 def _cosine(one: set[str], two: set[str], index: Index) -> float:
@@ -250,10 +260,10 @@ def _category(row: IndexedRow, chance: Random, index: Index) -> tuple[str, froze
     asked = chance.sample(told, min(len(told), chance.randint(1, 2)))
     hits = index.nearest(dict.fromkeys(asked, 1.0), 20)
     right = [hit for hit, _ in hits if set(asked) <= {*stems(hit.title), *stems(hit.content)}]
-    if len({key_of(hit.title) for hit in right}) < 3:
+    if len({hit.key for hit in right}) < 3:
         return None
     raw = {s: w for w in plain for s in stems(w)}
-    return _framed("category", " ".join(raw[s] for s in asked), chance), frozenset(key_of(hit.title) for hit in right)
+    return _framed("category", " ".join(raw[s] for s in asked), chance), frozenset(hit.key for hit in right)
 
 
 def _mixed(row: IndexedRow, other: IndexedRow, chance: Random, index: Index) -> str:

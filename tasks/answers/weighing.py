@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp
-from typing import Literal
+from typing import Any, Literal
 
-from tasks.answers.index import Index, IndexedRow, key_of
-from tasks.answers.matching import Match, beside, matched
+import numpy as np
+
+from tasks.answers.index import Index, IndexedRow
+from tasks.answers.matching import Match, Matches, beside, matched
 from tasks.answers.reading import ASKS, Asked, read
 from tasks.answers.words import subject
 from tasks.core.models import Frozen
@@ -24,8 +24,9 @@ class Head(Frozen):
     start: float
     weights: tuple[float, ...]
 
-    def logit(self, values: Sequence[float]) -> float:
-        return self.start + sum(w * v for w, v in zip(self.weights, values, strict=True))
+    def chances(self, values: Any) -> Any:
+        """The chance, 0 to 1, of each row of `values`, or of the one row that they are."""
+        return 1 / (1 + np.exp(-np.clip(self.start + values @ np.array(self.weights), -30, 30)))
 
 
 class Weights(Frozen):
@@ -43,11 +44,6 @@ class Cuts(Frozen):
     listed: float
 
 
-def chance(logit: float) -> float:
-    """A logit as a chance, 0 to 1."""
-    return 1 / (1 + exp(-max(-30.0, min(30.0, logit))))
-
-
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What a question found: its matches by product, best first, and how sure the first one and the list are."""
@@ -56,7 +52,7 @@ class Judged:
     products: tuple[tuple[tuple[Match, float], ...], ...]
     answer: float
     listed: float
-    values: tuple[float, ...] = ()
+    values: Any = ()
 
     @property
     def first(self) -> Match:
@@ -90,27 +86,31 @@ def judge(question: str, index: Index, weights: Weights, part: bool = False) -> 
     if part:
         asked = replace(asked, terms=tuple(term for term in asked.terms if term.share > ASKS))
     found, exact = hits(asked, index)
-    if not found or (asked.bare and not exact):
-        return Judged(asked, _grouped([(m, 0.0) for m in matched(asked, found, exact, index)]), 0.0, 0.0)
-    told = [(match, chance(weights.rank.logit(match.values))) for match in matched(asked, found, exact, index)]
-    told.sort(key=lambda pair: -pair[1])
-    return weighed(asked, told, weights)
+    if not found:
+        return Judged(asked, (), 0.0, 0.0)
+    judged = weighed(asked, matched(asked, found, exact, index), weights)
+    return replace(judged, answer=0.0, listed=0.0, values=()) if asked.bare and not exact else judged
 
 
-def weighed(asked: Asked, ranked: list[tuple[Match, float]], weights: Weights) -> Judged:
-    """Ranked matches with the chances of the two heads."""
-    products = _grouped(ranked)
-    others = [product[0] for product in products[1:]]
-    values = (*ranked[0][0].values, *beside(ranked, others, asked.leans))
-    return Judged(asked, products, chance(weights.answer.logit(values)), chance(weights.listed.logit(values)), values)
-
-
-def _grouped(ranked: Sequence[tuple[Match, float]]) -> tuple[tuple[tuple[Match, float], ...], ...]:
-    """Rows of one title are one product."""
-    found: dict[str, list[tuple[Match, float]]] = {}
-    for match, worth in ranked:
-        found.setdefault(key_of(match.row.title), []).append((match, worth))
-    return tuple(tuple(product) for product in found.values())
+def weighed(asked: Asked, matches: Matches, weights: Weights) -> Judged:
+    """Matches by product, best first, with the chances of the two heads. Of equals the earlier row comes first."""
+    chances = weights.rank.chances(matches.values)
+    places = [(row.shard, row.line) for row in matches.rows]
+    order = sorted(range(len(places)), key=lambda n: (-chances[n], places[n]))
+    products: dict[str, list[int]] = {}  # rows of one title are one product
+    for at, n in enumerate(order):
+        products.setdefault(matches.rows[n].key, []).append(at)
+    firsts = [product[0] for product in products.values()]
+    chances, ordered = chances[order], matches.values[order]
+    values = np.append(ordered[0], beside(chances, ordered, firsts[1:], asked.leans))
+    told = [(matches[n], float(chances[at])) for at, n in enumerate(order)]
+    return Judged(
+        asked,
+        tuple(tuple(told[at] for at in product) for product in products.values()),
+        float(weights.answer.chances(values)),
+        float(weights.listed.chances(values)),
+        values,
+    )
 
 
 def coded(judged: Judged, index: Index) -> bool:
@@ -134,7 +134,7 @@ def titled(judged: Judged) -> bool:
 
 def decide(judged: Judged, cuts: Cuts, index: Index) -> Decision:
     """What may be said: the product, a list, or nothing."""
-    if not judged.values:
+    if not len(judged.values):
         return "none"
     if judged.answer >= cuts.answer or titled(judged) or coded(judged, index):
         return "one"

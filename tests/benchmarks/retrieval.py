@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tasks.answers import calibrating, index, practice
+from tasks.answers import calibrating, index
 from tasks.answers.finding import Found, find
 from tasks.answers.words import STOP, words
 from tasks.core.models import CleanShard
@@ -90,11 +90,9 @@ def outcome(kind: str, question: str, opened: index.Index, keys: frozenset[str])
 
 def made(opened: index.Index, rows: int, seed: int = SEED) -> Iterator[Outcome]:
     """Questions made from the catalogue's rows, as calibrating makes them, by another seed."""
-    weighed_by = calibrating.of(opened)
-    for one in practice.practised(opened, rows, seed):
-        seen = opened.without(one.hidden) if one.hidden else opened
-        seen.calibration = weighed_by
-        yield outcome(one.kind, one.text, seen, one.right)
+    for one in calibrating.examples(opened, rows, seed):
+        one.index.calibration = opened.calibration
+        yield outcome(one.of.kind, one.of.text, one.index, one.of.right)
 
 
 def asked(path: str, opened: index.Index) -> Iterator[Outcome]:
@@ -156,7 +154,7 @@ def main() -> None:
         index.update(Path(folder), shards)
         built = time.process_time()
         opened = index.Index(folder)
-        held = calibrating.of(opened)
+        held = opened.calibration = calibrating.of(opened)
         fitted = time.process_time() - built
         print(f"{len(opened):,} rows; built in {built - began:.1f} CPU s, calibrated in {fitted:.1f}")
         print(f"cuts {held.cuts.answer:.3f} and {held.cuts.listed:.3f}; {held.questions:,} questions")
