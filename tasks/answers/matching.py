@@ -263,7 +263,7 @@ def beside(chances: Any, values: Any, others: Sequence[int], leans: bool) -> lis
     """
     chance, best, rest = float(chances[0]), values[0], values[others]
     row, title, asked, whole = (_PLACE[n] for n in ("share_row", "share_title", "title_asked", "nothing_missing"))
-    second = rest[0] if others else None
+    second = rest[0] if others else best
     equal = ((rest[:, row] >= best[row] - 0.02) & (rest[:, title] >= best[title] - 0.02)).sum() if others else 0
     # Products that have every word asked, as those of a category do.
     full = log1p(rest[:, whole].sum()) if others and best[whole] else 0.0
