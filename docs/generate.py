@@ -24,6 +24,7 @@ from tasks.answers.verify import Verified
 from tasks.core import models, quotes
 from tasks.evaluation.comparison import Compared
 from tasks.orchestrator.status import MachineStatus
+from tasks.portable.exporting import ExportedModel
 from tasks.recipe import tuning
 from tasks.recipe.model import Recipe
 from tasks.record import lineage
@@ -62,6 +63,7 @@ RESULTS: dict[str, Any] = {
     "explain": lineage.Explained,
     "who-trained-on": list[lineage.Trained],
     "reproduce": Reproduced,
+    "export": ExportedModel,
     "sweep": list[models.Swept],
     "status": MachineStatus,
     "recipes": "an object: name of a recipe to its description",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli import answers, backup, init, operate, schedule, serve, service, show, trace
+from flows.cli import answers, backup, export, init, operate, schedule, serve, service, show, trace
 from flows.cli.options import AS_JSON, DEBUG, enter, running
 from tasks.core import plain
 from tasks.core.errors import ShardtuneError
@@ -169,7 +169,7 @@ def listed(as_json: bool) -> None:
     show.echo(json.dumps(known) if as_json else "\n".join(lines))
 
 
-for module in (init, answers, trace, operate, schedule, service, serve, backup):
+for module in (init, answers, trace, operate, schedule, service, serve, export, backup):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -59,6 +59,20 @@ def target(spec: str, name: str | None = None) -> tuple[Target, Recipe]:
     return target_model, Recipe.model_validate(own)
 
 
+def result(run_id: str) -> Finetuned:
+    """What the run's job ended with; AnswerError where it has not ended."""
+    found = ledger.load(run_id, "result.json", Finetuned)
+    if found is None:
+        raise AnswerError(f"run {run_id!r} has no tuned model yet: finish it with `shardtune finetune`")
+    return found
+
+
+def base_digest(run_id: str) -> str | None:
+    """The digest of the base model's files that the run's link was tuned on; None where they lie on the hub."""
+    link = ledger.load(run_id, "link.json", Link)
+    return link.base_digest if link else None
+
+
 def _run(spec: str, name: str | None) -> tuple[Run, str | None]:
     """The run that `spec` names, and the registered version where `spec` is one."""
     from mlflow.exceptions import MlflowException

@@ -10,9 +10,11 @@ import mlflow
 import pytest
 from prefect.settings import PREFECT_API_URL
 
+from flows.export import export
 from flows.finetune import finetune
 from tasks.core import settings
 from tasks.core.models import Finetuned
+from tasks.portable.readback import PROMPTS
 from tasks.record import ledger
 from tests.kit.demo import STEPS, recipe, runs
 
@@ -67,6 +69,14 @@ def test_the_logged_model_answers_as_the_evidence_says(done):
 def test_the_adapter_that_mlflow_hands_out_answers_token_for_token_as_in_training(done):
     assert done.parity.holds and done.parity.asked == 4
     assert ledger.read(done.mlflow_run_id, "facts.json")["parity"]["same"] == 4
+
+
+def test_it_leaves_the_house_as_a_model_of_its_own(done, tmp_path):
+    out = export(done.key[:8], "merged", str(tmp_path / "out"))
+    assert out.key == done.key and out.checks[0].asked == PROMPTS and out.checks[0].moved < 0.001
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert f"{done.heldout_loss['after']:.4f} after" in page and "no comparison is recorded" in page
+    assert str(tmp_path) not in page and "/shared" not in page
 
 
 def shown(key: str) -> Any:

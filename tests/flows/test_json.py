@@ -31,6 +31,7 @@ REFUSED = {
     "restore": ("nowhere",),
     "schedule": ("--catalogue", "nowhere.json"),
     "init": ("nowhere.csv",),
+    "export": ("run:nobody", "merged"),
 }
 
 

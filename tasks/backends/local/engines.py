@@ -148,11 +148,11 @@ def _transformers(link: LocalLink, path: str) -> Any:
     return get_peft_model(model, shape)
 
 
-def base(path: str, load_in_4bit: bool, trust_remote_code: bool) -> Any:
-    """The bare base model, in NF4 or in the precision of this machine, on the GPU where there is one."""
+def base(path: str, load_in_4bit: bool, trust_remote_code: bool, dtype: Any = None) -> Any:
+    """The bare base model, in NF4 or in `dtype` (the precision of this machine), on the GPU where there is one."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    options: dict[str, Any] = {"dtype": precision(), "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"dtype": dtype or precision(), "trust_remote_code": trust_remote_code}
     plain(path, "model")
     if load_in_4bit:
         options["quantization_config"] = BitsAndBytesConfig(

@@ -37,11 +37,11 @@ def noted(model: Any, measured: rows.Rows) -> RecordedAnswers:
         learnt = next(n for n, label in enumerate(example["labels"].tolist()) if label != IGNORED)
         prompts.append(tuple(example["input_ids"].tolist()[:learnt]))
     with engines.evaluating(model):
-        return RecordedAnswers(prompts=tuple(prompts), answers=tuple(_likeliest(model, prompt) for prompt in prompts))
+        return RecordedAnswers(prompts=tuple(prompts), answers=tuple(likeliest(model, prompt) for prompt in prompts))
 
 
-def _likeliest(model: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:
-    """One prompt at a time: in a batch, padding may round a prediction the other way."""
+def likeliest(model: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:
+    """The likeliest tokens after a prompt. One at a time: in a batch, padding may round a prediction the other way."""
     import torch
     from transformers import GenerationConfig
 
@@ -61,21 +61,21 @@ def proved(link: LocalLink, adapter: str, recorded: RecordedAnswers) -> Parity:
     bare = engines.base(models.resolve(tune), tune.load_in_4bit, tune.trust_remote_code)
     model = PeftModel.from_pretrained(bare, adapter)
     with engines.evaluating(model):
-        answers = [_likeliest(model, prompt) for prompt in recorded.prompts]
-        apart = _predicted(model, recorded)
+        answers = [likeliest(model, prompt) for prompt in recorded.prompts]
+        apart = predicted(model, recorded)
         merged = model.merge_and_unload()
     with engines.evaluating(merged):
-        together = _predicted(merged, recorded)
+        together = predicted(merged, recorded)
     return Parity(
         asked=len(answers),
         same=sum(mine == theirs for mine, theirs in zip(answers, recorded.answers, strict=True)),
-        merged=_distance(apart, together),
+        merged=distance(apart, together),
         bound=BOUNDS[tune.load_in_4bit],
     )
 
 
-def _predicted(model: Any, recorded: RecordedAnswers) -> list[Any]:
-    """Log-probabilities of each token of the noted answers' places."""
+def predicted(model: Any, recorded: RecordedAnswers) -> list[Any]:
+    """Log-probabilities of every token at each place of the recorded answers: [tokens, vocabulary] an answer."""
     import torch
 
     predictions = []
@@ -87,7 +87,8 @@ def _predicted(model: Any, recorded: RecordedAnswers) -> list[Any]:
     return predictions
 
 
-def _distance(first: list[Any], second: list[Any]) -> float:
+def distance(first: list[Any], second: list[Any]) -> float:
+    """Mean Kullback-Leibler divergence of the second predictions from the first, in nats a token."""
     import torch
 
     both = zip(first, second, strict=True)

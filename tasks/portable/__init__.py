@@ -1,0 +1,1 @@
+"""Portable: a tuned model as files that other programs open, with a model card, read back before they are passed on."""
