@@ -21,7 +21,7 @@ import yaml
 from deployments import steps
 from tasks.core import settings
 from tasks.orchestrator import switches
-from tasks.recipe import loader
+from tasks.recipe import form, loader
 
 TOP = Path(__file__).parent.parent
 FILE = Path(__file__).parent / "prefect.yaml"
@@ -39,6 +39,7 @@ SOURCES = (
     "tasks/orchestrator/*.py",
     "tasks/recipe/*.py",
 )
+SCHEDULED = "scheduled"  # the tag of deployments that people made for recipes of their own
 TIMES = ("cron", "interval", "anchor_date", "timezone")
 
 
@@ -59,8 +60,10 @@ def register() -> list[str] | None:
         server.look(record)
         for name, wanted in declared()["pools"].items():
             server.pool(name, wanted)
-        for one in deployments():
+        made = deployments()
+        for one in made:
             server.deployment(one)
+        server.forms(made)
         server.write(state)
     return [f"{name}: {now}, the files say {files}" for name, (files, now) in server.kept.items()]
 
@@ -145,6 +148,15 @@ class Server:
         for spec in triggers:
             self.trigger(there["id"], spec)
 
+    def forms(self, made: list[dict[str, Any]]) -> None:
+        """Deployments that people made for recipes of their own (`shardtune schedule`) get the form of this version."""
+        ours = {one["name"] for one in made}
+        entries = {one["entrypoint"] for one in made}
+        for name, one in self.there.items():
+            if name not in ours and SCHEDULED in one["tags"] and one["entrypoint"] in entries:
+                body = {"parameter_openapi_schema": schema(one["entrypoint"], one["parameters"])}
+                self.ask("PATCH", f"/deployments/{one['id']}", json=body)
+
     def schedules(self, there: dict[str, Any], wanted: list[dict[str, Any]]) -> None:
         at = f"/deployments/{there['id']}/schedules"
         known = {switches.schedule(there["name"], one): one for one in there["schedules"]}
@@ -206,16 +218,25 @@ def deployments() -> list[dict[str, Any]]:
 
 def made(one: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """One deployment, as prefect.yaml writes it, as the server wants it: `values` put in, and the form made."""
-    from prefect.utilities.callables import parameter_schema
     from prefect.utilities.importtools import import_object
     from prefect.utilities.templating import apply_values
 
     given = dict(apply_values({name: value for name, value in one.items() if name != "build"}, values))
-    flow = import_object(given["entrypoint"])
-    schema = parameter_schema(flow).model_dump(mode="json")
-    given |= {"flow": flow.name, "parameter_openapi_schema": schema, "enforce_parameter_schema": True}
+    parameters = given.get("parameters", {})
+    shown = schema(given["entrypoint"], parameters)
+    given |= {"flow": import_object(given["entrypoint"]).name, "parameters": form.given(parameters, shown)}
+    given |= {"parameter_openapi_schema": shown, "enforce_parameter_schema": True}
     given["work_pool_name"] = given.pop("work_pool")["name"]
     return given | {"pull_steps": declared()["pull"], "job_variables": {}}
+
+
+def schema(entrypoint: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a flow's parameters, as its form shows it."""
+    from prefect.utilities.callables import parameter_schema
+    from prefect.utilities.importtools import import_object
+
+    flow = import_object(entrypoint)
+    return form.shown(parameter_schema(flow).model_dump(mode="json"), flow.name, parameters.get("recipe"))
 
 
 def template() -> dict[str, Any]:

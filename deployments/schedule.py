@@ -1,7 +1,7 @@
 """Schedule: a deployment that a person makes for a recipe of their own; no file holds it, the Prefect server does.
 
-It is made as those of prefect.yaml are and carries the tag `scheduled`. `register` neither deletes nor resets it: it
-looks after the deployments that prefect.yaml names.
+It is made as those of prefect.yaml are and carries the tag `scheduled`. `register` neither deletes nor resets it, and
+gives it the run form of the version that registers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tasks.orchestrator import api, switches
 from tasks.recipe import allowed
 from tasks.recipe.model import Recipe
 
-TAG, PREFIX, SLUG = "scheduled", "scheduled-", "scheduled"
+TAG, PREFIX, SLUG = register.SCHEDULED, "scheduled-", "scheduled"
 BAD = ["prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"]
 
 

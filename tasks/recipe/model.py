@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from tasks.core.models import Format, Frozen, StyleName
 from tasks.core.redaction import REFUSED_IN_FORMS
 from tasks.recipe.fields import Fields
+from tasks.recipe.form import folded
 from tasks.recipe.tuning import GeminiTune, LocalTune, OpenAITune
 
 
@@ -21,8 +22,8 @@ class Catalogue(Frozen):
 
     uri: str | None = Field(
         None,
-        title="Catalogue",
-        description="Path or URI of a file of JSON lines, a JSON array, Python dictionaries, CSV, TSV, Excel, Parquet "
+        title="Path or URI",
+        description="Of a file of JSON lines, a JSON array, Python dictionaries, CSV, TSV, Excel, Parquet "
         "or Arrow (also packed: .gz, .bz2, .xz, .zst, .zip, .tar; local, s3://, gs://, hf://), a folder or prefix of "
         "such files, a pattern (feed/*.json), a Hugging Face data set, or a database with a query. "
         "Required for prepare.",
@@ -341,6 +342,10 @@ class Recipe(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _local(cls, values: Any) -> Any:
-        """A tune that names no kind is local, whichever member of the union its keys would fit."""
+        """A tune that names no kind is local, whichever member of the union its keys would fit.
+
+        What the run form sends under "Advanced" has its place in the recipe.
+        """
+        values = folded(values) if isinstance(values, dict) else values
         tune = values.get("tune") if isinstance(values, dict) else None
         return {**values, "tune": {"kind": "local", **tune}} if isinstance(tune, dict) else values

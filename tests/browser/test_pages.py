@@ -49,22 +49,22 @@ def form(page: Page, service: Service, deployment: str) -> None:
     page.get_by_role("link", name=deployment, exact=True).click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Custom run").click()
-    page.get_by_text("Longest example (Optional)").wait_for()
+    page.get_by_label("Base model", exact=True).wait_for()
 
 
 def fill(page: Page, products: Path, steps: int) -> None:
-    within = page.get_by_text("Catalogue (Optional)", exact=True).nth(1).locator("xpath=ancestor::div[4]")
-    within.get_by_role("textbox").first.fill(str(products))
+    page.get_by_label("Path or URI", exact=True).fill(str(products))
     page.get_by_label("Base model", exact=True).fill(str(products.with_name("tiny")))
+    page.get_by_label("Steps (Optional)", exact=True).fill(str(steps))
+    advanced(page)
     for title, value in FIELDS.items():
         page.get_by_label(f"{title} (Optional)", exact=True).first.fill(str(value))
-    number(page, "Steps").fill(str(steps))
 
 
-def number(page: Page, title: str):  # type: ignore[no-untyped-def]
-    """The box of a number that may also be empty."""
-    label = page.get_by_text(f"{title} (Optional)", exact=True)
-    return label.locator("xpath=ancestor::div[.//fieldset][1]").get_by_role("spinbutton")
+def advanced(page: Page) -> None:
+    """Open what is not on the first screen."""
+    page.get_by_role("tab", name="Change").click()
+    expect(page.get_by_label("Rank (Optional)", exact=True)).to_have_value("16")  # of the recipe
 
 
 def submitted(page: Page) -> None:
@@ -101,12 +101,17 @@ def test_logging_in(page, service, picture):
     picture("deployments")
 
 
-def test_a_bad_value_is_told_at_its_field_and_starts_nothing(page, service, picture):
+def test_bad_values_are_refused_all_at_once_and_start_nothing(page, service, picture):
     form(page, service, "finetune-demo")
-    rank = page.get_by_label("Rank (Optional)", exact=True)
-    rank.fill("-3")
+    assert page.locator("form label").count() < 25, "what people change, and no more"
+    picture("form-first")
+    page.get_by_label("Learning rate (Optional)", exact=True).fill("7")
+    page.get_by_label("Budget (Optional)", exact=True).fill("-1")
+    advanced(page)
+    page.get_by_label("Rank (Optional)", exact=True).fill("-3")
     page.get_by_role("button", name="Submit").click()
-    assert rank.evaluate("field => field.validationMessage") == "Value must be greater than or equal to 1."
+    for reason in ("7 is greater than the maximum of 1", "-1 is less than the", "-3 is less than the minimum of 1"):
+        expect(page.get_by_text(reason)).to_be_visible()
     picture("bad-value")
     assert service.api("POST", "/flow_runs/count", {"deployments": {"name": {"any_": ["finetune-demo"]}}}).json() == 0
 

@@ -131,16 +131,3 @@ def test_every_number_of_the_form_has_a_bound():
         for one in (field, *field.get("anyOf", [])):
             if one.get("type") in ("integer", "number"):
                 assert {"minimum", "exclusiveMinimum", "maximum", "enum"} & set(one), (model, name)
-
-
-def test_the_form_begins_with_what_a_person_sets_most():
-    order = list(FORM["definitions"]["Recipe"]["properties"])
-    assert order[:3] == ["name", "description", "catalogue"] and order.index("tune") < order.index("seed")
-    assert [FORM["properties"][name]["position"] for name in ("recipe", "again", "wait")] == [0, 1, 2]
-
-
-def test_each_backend_is_a_tab_and_no_box_of_json():
-    tune = FORM["definitions"]["Recipe"]["properties"]["tune"]
-    assert "discriminator" not in tune and "oneOf" not in tune
-    titles = [FORM["definitions"][o["$ref"].rpartition("/")[2]]["title"] for o in tune["anyOf"] if "$ref" in o]
-    assert titles == ["Local", "OpenAI", "Gemini"]

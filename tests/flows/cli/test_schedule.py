@@ -77,8 +77,11 @@ def test_a_schedule_is_made_stays_when_the_files_change_and_is_removed(server, s
     assert waits == f"shardtune.catalogue:{shop.with_suffix('.json').resolve()}", "of this catalogue alone"
     (record,) = api.ask("POST", "/variables/filter", {"variables": {"name": {"any_": [switches.RECORD]}}})
     api.ask("PATCH", f"/variables/{record['id']}", {"value": record["value"] | {"state": "of other files"}})
+    old = {"parameter_openapi_schema": {"type": "object", "properties": {}}, "enforce_parameter_schema": True}
+    api.ask("PATCH", f"/deployments/{made['id']}", old)
     assert register.register() is not None, "as after an update"
-    assert there() == made and automations(made["id"]) == [trigger]
+    assert there() | {"updated": None} == made | {"updated": None}, "with the form of this version again"
+    assert automations(made["id"]) == [trigger]
 
     assert "paused" in well("pause", "shop").stdout
     assert there()["paused"] and not automations(made["id"])[0]["enabled"]
