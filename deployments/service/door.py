@@ -46,7 +46,7 @@ class Door:
                 await _refuse(scope["type"], send, 403, refusal, self.bearer)
                 return
             if scope["path"] != HEALTH and not self.logged_in(headers):
-                told = "log in: `shardtune status --login` shows the password"
+                told = "log in as admin: `shardtune status --login` shows the password, or .env has it"
                 await _refuse(scope["type"], send, 401, told, self.bearer)
                 return
         await self.app(scope, receive, send)
@@ -127,6 +127,9 @@ def mlflow() -> App:
 
 def models(model: str = "champion", recipe: Any = None, rate: float | None = None) -> App:
     """The models of this root, and their page; see `flows.serve`."""
+    from tasks.core import settings
+
+    settings.enter()
     from flows.serve import application
     from tasks.serving.limits import Limits
 

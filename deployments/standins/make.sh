@@ -19,9 +19,9 @@ fi
 # What the two files name: the tags are theirs.
 python=$(sed -n 's/^ARG PYTHON=//p' "$here/../Dockerfile" | head -n 1)
 gateway=$(sed -n 's/^ARG GATEWAY=//p' "$here/../Dockerfile")
-postgres=$(sed -n 's/^ *image: \(postgres:.*\)/\1/p' "$here/../../docker-compose.yml")
+postgres=$(sed -n 's/^ *image: \(.*\/postgres:.*\)/\1/p' "$here/../../docker-compose.yml")
 set -- --build-arg "BASE=$base" --file "$here/Dockerfile" "$@" "$here"
-for one in "python docker.io/library/$python" "postgres docker.io/library/$postgres" "store docker.io/$gateway"; do
+for one in "python $python" "postgres $postgres" "store $gateway"; do
   "$engine" build --target "${one%% *}" --tag "${one#* }" "$@" >&2
   echo "STAND-IN ${one#* }: $("$engine" image inspect --format '{{index .Labels "shardtune.standin"}}' "${one#* }")"
 done

@@ -40,7 +40,7 @@ def test_every_variable_is_explained_and_none_has_a_value_that_works():
     given_on = compose.given_on()
     assert set(told) == set(used) | given_on
     secret = {name for name, rest in used.items() if rest.startswith(":?")}
-    assert {name for name in used if SECRET.search(name)} == secret and len(secret) == 8
+    assert {name for name in used if SECRET.search(name)} == secret and len(secret) == 9
     assert all(rest == f":?set {name} in .env" for name, rest in used.items() if name in secret)
     assert {told[name] for name in secret | {n for n in given_on if SECRET.search(n)}} == {""}
 
@@ -108,7 +108,7 @@ def test_a_compiler_can_load_what_it_wrote_to_tmp(name):
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_is_reached_from_this_machine_only(name):
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
-    assert ("ports" in SERVICES[name]) == (name in {"prefect", "mlflow", "store"})
+    assert ("ports" in SERVICES[name]) == (name in {"prefect", "mlflow", "store", "serve"})
     assert compose.declared()["networks"]["inside"] == {"internal": True}
     alone = {"postgres", "buckets", "simulators", "worker-rehearsal"}
     assert (SERVICES[name]["networks"] == ["inside"]) == (name in alone)
@@ -137,7 +137,7 @@ def test_services_start_in_an_order_that_ends():
 
 
 def test_results_are_json_and_both_servers_ask_for_a_password():
-    for name in ("prefect", "deploy", "deploy-rehearsal", *WORKERS):
+    for name in ("prefect", "deploy", "deploy-rehearsal", "serve", *WORKERS):
         assert SERVICES[name]["environment"]["PREFECT_RESULTS_DEFAULT_SERIALIZER"] == "json"
     assert "PREFECT_SERVER_API_AUTH_STRING" in SERVICES["prefect"]["environment"]
     assert {"--app-name=basic-auth", "--serve-artifacts"} <= set(SERVICES["mlflow"]["command"])

@@ -56,8 +56,8 @@ def test_images_end_as_somebody_and_their_bases_are_pinned_arguments():
     for name in ("shardtune", "store"):
         assert re.findall(r"(?m)^USER (\S+)", STAGES[name])[-1] == "10001:10001"
     bases = dict(re.findall(r"(?m)^ARG (PYTHON|GATEWAY)=(\S+)", DOCKERFILE.split("\nFROM ")[0]))
-    assert re.fullmatch(r"python:3\.11\.\d+-[\w-]+", bases["PYTHON"])
-    assert re.fullmatch(r"versity/versitygw:v\d+\.\d+\.\d+", bases["GATEWAY"])
+    assert re.fullmatch(r"docker\.io/library/python:3\.11\.\d+-[\w-]+", bases["PYTHON"])
+    assert re.fullmatch(r"docker\.io/versity/versitygw:v\d+\.\d+\.\d+", bases["GATEWAY"])
     known = {"${PYTHON}", "${GATEWAY}", *STAGES}
     assert all(part.split(" AS ")[0] in known for part in STAGES.values())
 

@@ -36,6 +36,7 @@ WHERE = {
     "mlflow": ("mlflow", "mlflow"),
     "deploy": ("worker", "deploy"),  # before the worker, from the code that it runs
     "worker": ("worker", "worker"),
+    "serve": ("serve", "serve"),
 }
 ELSEWHERE = {
     "worker-gpu": "runs are Jobs of pools/kubernetes.json; worker-kubernetes makes them",
@@ -58,7 +59,13 @@ SECRETS = {
     },
     "shardtune-servers": {
         name: f"<{name}>"
-        for name in ("POSTGRES_PASSWORD", "PREFECT_DATABASE_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "MLFLOW_SECRET_KEY")
+        for name in (
+            "POSTGRES_PASSWORD",
+            "PREFECT_DATABASE_PASSWORD",
+            "MLFLOW_DATABASE_PASSWORD",
+            "MLFLOW_SECRET_KEY",
+            "SERVE_PASSWORD",
+        )
     },
     "shardtune-providers": {name: f"<{name}>" for name in sorted(compose.given_on())},
 }
@@ -336,7 +343,7 @@ def test_who_may_talk_to_whom():
         and lets(ways("Ingress", "from", pods[other]), pods[one], port)
     }
     servers = {("prefect", "postgres"), ("mlflow", "postgres"), ("mlflow", "store"), ("worker-kubernetes", "prefect")}
-    assert talk == servers | {*itertools.product(("worker", "run"), ("prefect", "mlflow", "store"))}
+    assert talk == servers | {*itertools.product(("worker", "serve", "run"), ("prefect", "mlflow", "store"))}
     for d in ALL:
         if d["kind"] == "Service":
             assert [n for n, its in pods.items() if selected({"matchLabels": d["spec"]["selector"]}, its)] == [
@@ -358,6 +365,7 @@ def test_only_what_runs_flows_or_makes_jobs_has_a_way_out():
     }
     assert {name: found for name, found in out.items() if found} == {
         "worker": [443],
+        "serve": [443],
         "run": [443],
         "worker-kubernetes": [443, 6443],
     }

@@ -9,7 +9,7 @@ import pytest
 
 from deployments.demo import catalogue
 from tasks.recipe import loader
-from tests.kit.stack import Running, stack
+from tests.kit.stack import Running, end, stack
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,18 @@ def test_mlflow_refuses_a_stranger_for_reads_and_writes(running, auth):
     assert told == dict.fromkeys(asked, 401)
     assert running.mlflow("POST", f"{api}/experiments/search", json={"max_results": 5}).status_code == 200
     assert not running.objects("mlflow")
+
+
+def test_the_models_wait_for_a_champion_and_refuse_a_stranger(running):
+    running.up("serve")
+    for auth in STRANGERS:
+        asked = [("POST", "/v1/ask"), ("POST", "/v1/chat/completions"), ("GET", "/v1/models"), ("GET", "/")]
+        codes = {way: running.models(*way, auth).status_code for way in asked}
+        assert codes == dict.fromkeys(asked, 401)
+    assert running.models("GET", "/v1/models").json()["data"] == []
+    told = running.models("GET", "/health", None).json()
+    assert told["status"] == "ok" and told["models"] != "ready"
+    end(running.started["serve"])
 
 
 def test_the_worker_prepares_a_catalogue_from_and_into_the_object_store(running, source):

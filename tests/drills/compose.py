@@ -7,6 +7,7 @@ runs in MLflow behind its password. tests/deployments/test_stack.py has what eve
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ import httpx
 from deployments.demo import catalogue
 from tasks.catalogue import arrival
 from tasks.recipe import loader
+from tasks.record import names
 from tests.kit import compose
 from tests.kit.contained import Contained, engine
 from tests.kit.demo import SHORT
@@ -34,9 +36,10 @@ PAID = (
     "evaluate={seen: 2, unseen: 1, heldout_rows: 5, max_new_tokens: 20}",
 )
 LONGEST = 1_200  # seconds for one run
-SOURCE = "s3://shardtune/incoming/catalogue.json"
+KEY = "incoming/catalogue.json"
+SOURCE = f"s3://shardtune/{KEY}"
 FIRST, GROWN = 600, 800  # lines of the catalogue; a shard has 200
-ALWAYS = ("postgres", "store", "buckets", "prefect", "mlflow", "deploy", "worker")
+ALWAYS = ("postgres", "store", "buckets", "prefect", "mlflow", "deploy", "worker", "serve")
 REHEARSAL = ("simulators", "deploy-rehearsal", "worker-rehearsal")
 Stack = Running | Contained
 
@@ -48,11 +51,14 @@ def main() -> int:
     with contained(words) if words else stack() as running:
         if isinstance(running, Contained):
             walls(running)
+        else:
+            running.up("serve")
         strangers(running)
         for bucket in ("shardtune", "rehearsal"):
             upload(running, bucket, FIRST)
         demo(running)
         ask(running)
+        served(running)
         retrain(running)
         before = running.objects("shardtune")
         running.up(*REHEARSAL)
@@ -128,8 +134,9 @@ def strangers(running: Stack) -> None:
     told = {
         "prefect": running.prefect("POST", "/flows/filter", None, json={}).status_code,
         "mlflow": running.mlflow("POST", "/api/2.0/mlflow/experiments/search", None, json={}).status_code,
+        "serve": running.models("POST", "/v1/ask", None, json={"question": "What is the tent?"}).status_code,
     }
-    wanted = {"prefect": 401, "mlflow": 401}
+    wanted = {"prefect": 401, "mlflow": 401, "serve": 401}
     if isinstance(running, Contained):  # as processes moto stands for the store, and lets everybody in
         told["store"] = httpx.get(f"http://127.0.0.1:{running.port('7070')}/shardtune").status_code
         wanted["store"] = 403
@@ -198,7 +205,7 @@ def upload(running: Stack, bucket: str, lines: int) -> None:
         path = Path(folder) / "catalogue.json"
         catalogue.write(str(path), GROWN)
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:lines]))  # it grows at its end
-        running.bucket().upload_file(str(path), bucket, "incoming/catalogue.json")
+        running.bucket().upload_file(str(path), bucket, KEY)
 
 
 def demo(running: Stack) -> None:
@@ -222,6 +229,32 @@ def ask(running: Stack) -> None:
     finished(running, "ask/ask", asked)
     must(running.has("worker", "/var/lib/shardtune/local/index/*/shards.json"), "the worker has no index")
     print("asked", flush=True)
+
+
+def served(running: Stack) -> None:
+    """The demo's model is made champion, as a person does it in MLflow, and answers over HTTP with its source."""
+    began, (link,), api = time.monotonic(), links(running, "demo"), "/api/2.0/mlflow"
+    version = {"name": "demo", "source": tags(link)[names.KEPT], "run_id": link["info"]["run_id"]}
+    for path, body in (
+        ("registered-models/create", {"name": "demo"}),
+        ("model-versions/create", version),
+        ("registered-models/alias", {"name": "demo", "alias": "champion", "version": "1"}),
+    ):
+        running.mlflow("POST", f"{api}/{path}", json=body).raise_for_status()
+    while running.models("GET", "/health", None).json()["models"] != "ready":
+        must(time.monotonic() - began < LONGEST, f"no champion is served: {running.output('serve')[-4000:]}")
+        time.sleep(1)
+    ready = time.monotonic() - began
+    row = json.loads(running.bucket().get_object(Bucket="shardtune", Key=KEY)["Body"].readline())
+    reply = (
+        running.models("POST", "/v1/ask", json={"question": f"What is the {row['title']}?"}).raise_for_status().json()
+    )
+    source = (reply["source"] or {}).get("uid")
+    must(reply["model"] == "champion" and source == row["uid"], f"asked about {row}, the champion said {reply}")
+    print(
+        f"served: champion after {ready:.0f} s; asked about {row['title']!r}: {reply['state']} from {source}",
+        flush=True,
+    )
 
 
 def rehearsal(running: Stack, name: str, wanted: int) -> None:

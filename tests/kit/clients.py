@@ -13,7 +13,7 @@ PATIENCE = 300  # seconds for one run
 
 
 class Clients:
-    """Clients of Prefect, MLflow and the object store, with the passwords of .env."""
+    """Clients of Prefect, MLflow, the served models and the object store, with the passwords of .env."""
 
     values: Mapping[str, str]
 
@@ -28,6 +28,10 @@ class Clients:
     def mlflow(self, method: str, path: str, auth: Any = "own", **more: Any) -> httpx.Response:
         """A request to MLflow, as the admin unless said otherwise."""
         return self._asked(method, "5000", path, "MLFLOW_PASSWORD", auth, more)
+
+    def models(self, method: str, path: str, auth: Any = "own", **more: Any) -> httpx.Response:
+        """A request to the served models, as the admin unless said otherwise."""
+        return self._asked(method, "8000", path, "SERVE_PASSWORD", auth, more)
 
     def _asked(self, method: str, port: str, path: str, word: str, auth: Any, more: dict[str, Any]) -> httpx.Response:
         who = ("admin", self.values[word]) if auth == "own" else auth

@@ -21,7 +21,7 @@ TOP = Path(__file__).parent.parent.parent
 FILE = TOP / "docker-compose.yml"
 EXAMPLE = TOP / ".env.example"
 # What services listen on in their containers.
-PORTS = ("4200", "5000", "5432", "7070", "8080", "8700", "8701")
+PORTS = ("4200", "5000", "5432", "7070", "8000", "8080", "8700", "8701")
 VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?:(:[?-])([^}]*))?\})")
 
 

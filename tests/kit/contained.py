@@ -50,9 +50,9 @@ class Contained(Clients):
         told = compose.example()
         secret = {name for name, value in told.items() if value == "" and name not in compose.given_on()}
         self.values = {name: (passwords or {}).get(name) or secrets.token_hex(12) for name in secret}
-        self.ports = {"4200": "PREFECT_PORT", "5000": "MLFLOW_PORT", "7070": "STORE_PORT"}
+        self.ports = {"4200": "PREFECT_PORT", "5000": "MLFLOW_PORT", "7070": "STORE_PORT", "8000": "SERVE_PORT"}
         self.values |= {name: str(compose.free_port()) for name in self.ports.values()}
-        self.values |= {"WORKER_CPUS": "2", "WORKER_MEMORY": "6g", "GPU_WORKER_MEMORY": "6g"}
+        self.values |= {"WORKER_CPUS": "2", "WORKER_MEMORY": "6g", "GPU_WORKER_MEMORY": "6g", "SERVE_MEMORY": "4g"}
         (place / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.values.items()))
         self.services: dict[str, Any] = compose.interpolated(compose.declared()["services"], self.values)
         changes: dict[str, dict[str, Any]] = {

@@ -34,10 +34,8 @@ class Running(compose.Stack, Clients):
     """A stack whose services are started by name."""
 
     def __init__(self, place: Path) -> None:
-        names = [name for name in compose.example() if name.isupper() and not name.endswith(("PORT", "CPUS", "MEMORY"))]
-        keys = {name: secrets.token_hex(12) for name in names if name not in compose.given_on()}
-        public = {"PREFECT_PUBLIC_URL": "http://127.0.0.1:4200", "MLFLOW_PUBLIC_HOST": "localhost"}
-        super().__init__(keys | public, place)
+        empty = {name for name, value in compose.example().items() if not value} - compose.given_on()
+        super().__init__({name: secrets.token_hex(12) for name in empty}, place)
         self.behind: int | None = None  # the object store's own port, where something stands in front of it
         self._ends = ExitStack()
         self.started: dict[str, subprocess.Popen[bytes]] = {}
