@@ -47,6 +47,7 @@ def one_round(look: Look, before: list[Done], wait: bool, again: bool) -> Done:
     """One round: every link that the budget allows, then the gate."""
     recipe, prepared = ready(look.recipe, shards=look.found.end)
     look = verbs.usable(look._replace(recipe=recipe), prepared)
+    verbs.like_before(look, prepared)
     remembered = resume.recalled(look.past, prepared)
     state = resume.resumed(recipe, look.past, remembered)._replace(spent=before[-1].spent if before else 0.0)
     chosen = verbs.steps(look, prepared, state, first=not before)

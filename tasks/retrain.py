@@ -11,7 +11,7 @@ from typing import NamedTuple
 from prefect.artifacts import create_markdown_artifact
 
 from tasks import check, links, prepare, resume, train
-from tasks.catalogue import growth
+from tasks.catalogue import drift, growth
 from tasks.catalogue.growth import Growth
 from tasks.core import settings, store
 from tasks.core.errors import BackendError
@@ -75,6 +75,16 @@ def usable(look: Look, prepared: Prepared) -> Look:
     why = f"its {last.lines:,} lines give too few rows to train on or to hold out"
     waiting = Waiting(shard=last.index, lines=last.lines, why=why, until=None)
     return look._replace(found=look.found._replace(new=new[:-1], waiting=waiting))
+
+
+def like_before(look: Look, prepared: Prepared) -> None:
+    """Raise CatalogueError where the new shards drift too far from those that the chain has learned."""
+    most, known = look.recipe.catalogue.max_drift, {s.index for s in look.past.shards}
+    new = [s for s in prepared.shards if s.index in look.found.new]
+    before = [s for s in prepared.shards if s.index in known]
+    if most is not None and new and before:
+        found = drift.check(most, new, before, prepared.catalogue)
+        log.info("drift of the new shards: %s", found.summary if found else "too few lines to say")
 
 
 def _too_few(recipe: Recipe, prepared: Prepared, shard: int) -> bool:

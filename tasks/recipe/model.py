@@ -71,6 +71,14 @@ class Catalogue(Frozen):
         title="Largest share in quarantine",
         description="prepare fails where more of the lines than this share are no rows.",
     )
+    max_drift: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        title="Largest drift",
+        description="retrain fails before it starts a job where new shards are further than this from those before "
+        "them, in words, lengths or the share that is left out; 0.2 suits most. Empty: it is not looked at.",
+    )
     lines_per_shard: int = Field(
         32_124,
         ge=1,

@@ -134,8 +134,17 @@ def test_a_folder_that_grows_is_learned_once_in_order_whatever_else_has_changed(
     assert (nothing.new, nothing.results, nothing.last.key, len(jobs(simulators))) == ((), (), first.last.key, 1)
     assert nothing.detail == "nothing new: chain 'grows' has learned shard 0" and nothing.detail[1:] in artifact()
 
+    other = [
+        b'{"uid": "F%d", "title": "Table %d", "content": "La table en ch\\u00eane p\\u00e8se %d kilos."}\n' % (n, n, n)
+        for n in range(PER)
+    ]
+    written(folder / "part-10.json", other)
+    with pytest.raises(CatalogueError, match=r"shards \[1\] .* drift from those before them: .*max_drift = 0.2"):
+        retrain(recipe(folder, "grows", "catalogue.max_drift=0.2"))
+    assert len(jobs(simulators)) == 1, "before anything is spent"
+
     written(folder / "part-10.json", lines[PER : 2 * PER + 90])  # and the hyperparameters are others
-    second = retrain(recipe(folder, "grows", "tune.epochs=2"))
+    second = retrain(recipe(folder, "grows", "tune.epochs=2", "catalogue.max_drift=0.2"))
     assert (second.new, second.waiting.shard, second.waiting.lines) == ((1,), 2, 90)
     assert second.waiting.until in second.detail
     link, tags = linked(second.last.key)
