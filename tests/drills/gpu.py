@@ -31,6 +31,10 @@ from tests.kit import models as tiny
 STEPS, KILLED_AT, PATIENCE = 60, 25, 420.0
 BASE = {"hidden_size": 1_024, "num_hidden_layers": 8, "num_attention_heads": 16, "max_position_embeddings": 2_048}
 GATED = BASE | {"intermediate_size": 2_816, "num_key_value_heads": 4, "vocab_size": 32_000}
+SHRUNKEN = {
+    "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
+    "intermediate_size": 256, "ffn_dim": 256, "word_embed_proj_dim": 128, "vocab_size": 320,
+}  # fmt: skip
 QUESTIONS = ("What is the Drum 3?", "What is the Tent 2?", "Tell me about the Drum 11.")
 ASKED: tuple[tuple[Message, ...], ...] = tuple((Message(role="user", content=text),) for text in QUESTIONS)
 # The tokens of one answer moves by 4 bits and by batching, so the losses of one model may differ by this much.
@@ -63,13 +67,13 @@ def config(shape: str) -> Any:
 
 
 def made(folder: Path, shape: str, shrunken: bool) -> str:
-    """A model of this shape, or of the tests' own, with the tests' small tokenizer; returns its folder."""
-    if shrunken:
-        return tiny.build(folder, shape)
+    """A model of this shape, or shrunken to some thousand parameters, with the tests' small tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM
 
     tokenizer, drawn = tiny.tokenizer(True, False), config(shape)
+    if shrunken:
+        drawn.update({name: size for name, size in SHRUNKEN.items() if hasattr(drawn, name)})
     drawn.update({name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")})
     torch.manual_seed(0)
     with torch.device("cuda" if engines.has_gpu() else "cpu"):
@@ -145,7 +149,7 @@ def run(case: Case, place: Path, shrunken: bool) -> tuple[str, list[str]]:
         [] if gap <= SAME_LOSS else [f"the second link began at {later.heldout_before}, the first ended at {after}"]
     )
     peak, foretold = facts["peak_memory_bytes"], facts["memory_estimate_bytes"]
-    wrong += [] if 0.67 <= peak / foretold <= 1.33 else [f"peak is {peak / foretold:.2f} of the estimate"]
+    wrong += [] if shrunken or 0.67 <= peak / foretold <= 1.33 else [f"peak is {peak / foretold:.2f} of the estimate"]
     if parity is None or parity.same < parity.asked or parity.merged > parity.bound:
         wrong.append(f"parity: {parity!r}")
     losses = f"{before:.3f} -> {after:.3f}  {later.heldout_before or 0:.3f} -> {later.heldout_after or 0:.3f}"
@@ -164,6 +168,8 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [case for case in CASES if not options.cases or "-".join(case) in options.cases]
     device = "rehearsal, no numbers to quote" if options.rehearse else gpu.gpu()
+    import transformers  # noqa: F401  here, for two threads that import it at once meet half of it
+
     os.environ["HF_HUB_OFFLINE"] = "1"  # or Unsloth asks the hub for two minutes whether it is there
     with tempfile.TemporaryDirectory() as name:
         os.environ[settings.ROOT_VARIABLE] = name
