@@ -135,11 +135,14 @@ def run(case: Case, place: Path, shrunken: bool) -> tuple[str, list[str]]:
     _, status, wrong = trained(link, kill=True)
     if status.state != "succeeded" or status.model is None:
         return f"{case.engine:<13}{case.shape:<11}", wrong
+    _say(case, f"first link {status.heldout_before} -> {status.heldout_after}, {_measured(status.facts)}")
     before, after, facts = status.heldout_before or 0.0, status.heldout_after or 0.0, status.facts
     wrong += [] if after < before else [f"held-out loss {before:.3f} -> {after:.3f}"]
     parity = local.parity(link, status.model)
+    _say(case, f"parity {parity!r}")
     answers = local.answer(status.model, link.tune, ASKED, Decoding(temperature=0, max_new_tokens=24))[0]
     wrong += [] if all(answer.answer_tokens for answer in answers) else ["an empty answer"]
+    _say(case, f"answers {[answer.text[:60] for answer in answers]!r}")
     child = {"parent": status.model, "parent_model": status.model, "parent_digest": status.model_digest}
     second = link.model_copy(update=child | {"parent_key": link.key, "seed": 8})
     _, later, amiss = trained(second, kill=False)
@@ -184,6 +187,16 @@ def main() -> None:
 
 def versions() -> list[str]:
     return [f"{name} {version}" for name, version in engines.versions().items()]
+
+
+def _say(case: Case, text: str) -> None:
+    """What is known so far: a run that is cut off has said something."""
+    print(f"    {case.engine} {case.shape}: {text}", flush=True)
+
+
+def _measured(facts: dict[str, Any]) -> str:
+    kept = ("device", "precision", "attention", "seconds", "tokens_per_second", "peak_memory_bytes")
+    return ", ".join(f"{name} {facts.get(name)}" for name in (*kept, "memory_estimate_bytes"))
 
 
 def _tried(case: Case, place: Path, shrunken: bool) -> bool:
