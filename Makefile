@@ -94,7 +94,8 @@ container-faults: $(STAMP)  ## each container killed, cut off and remade in the 
 audit: $(STAMP)  ## known vulnerabilities of the pinned packages; fails where it cannot look every one of them up
 	@$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
 
-gpu-check: $(STAMP)  ## the tinyllama-unsloth recipe's shape in 4 bits on a CUDA GPU, both engines
+gpu-check: $(STAMP)  ## links in 4 bits on a CUDA GPU, killed and compared, as a table; then the speed of both engines
+	@$(BIN)/python -m tests.drills.gpu
 	@$(BIN)/python -m tests.benchmarks.gpu
 
 clean:  ## forget the environment and all state

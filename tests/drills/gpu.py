@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.backends.contract import Decoding, Job, JobStatus, Link
-from tasks.backends.local import backend, engines, jobs
+from tasks.backends.local import backend, engines, jobs, memory
 from tasks.core import settings
 from tasks.core.models import Message
 from tasks.recipe.tuning import LocalTune, Lora
@@ -151,7 +151,8 @@ def run(case: Case, place: Path, shrunken: bool) -> tuple[str, list[str]]:
     wrong += (
         [] if gap <= SAME_LOSS else [f"the second link began at {later.heldout_before}, the first ended at {after}"]
     )
-    peak, foretold = facts["peak_memory_bytes"], facts["memory_estimate_bytes"]
+    # The runtime lies in the machine's memory and in the driver's part of the GPU's; torch counts its tensors alone.
+    peak, foretold = facts["peak_memory_bytes"], facts["memory_estimate_bytes"] - memory.RUNTIME
     wrong += [] if shrunken or 0.67 <= peak / foretold <= 1.33 else [f"peak is {peak / foretold:.2f} of the estimate"]
     if parity is None or parity.same < parity.asked or parity.merged > parity.bound:
         wrong.append(f"parity: {parity!r}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tasks.backends.local import parity
+from tasks.backends.local import engines, models, parity
 from tasks.backends.local.jobs import Folder
 from tasks.backends.local.training import trainer
 from tasks.core.errors import BackendError
@@ -35,6 +35,21 @@ def test_an_adapter_read_back_answers_as_in_training_and_merging_moves_little(do
     assert 0 <= found.merged <= found.bound
     said = parity.RecordedAnswers.model_validate(done.read("said.json"))
     assert all(len(answer) == parity.TOKENS for answer in said.answers)
+
+
+def test_a_base_in_4_bits_is_not_rounded_again(done):
+    from peft import PeftModel
+
+    tune, recorded = done.link.tune, done.read("said.json", parity.RecordedAnswers)
+    if not tune.load_in_4bit:
+        pytest.skip("a base in 16 bits")
+    model = PeftModel.from_pretrained(engines.base(models.resolve(tune), True, False), str(done.adapter))
+    with engines.evaluating(model):
+        apart = parity.predicted(model, recorded)
+    again = model.merge_and_unload()  # peft rounds the sum to 4 bits
+    with engines.evaluating(again):
+        rounded = parity.distance(apart, parity.predicted(again, recorded))
+    assert parity.asked(done, str(done.adapter)).merged < rounded / 4
 
 
 def test_an_adapter_that_was_changed_on_the_way_is_told(done, tmp_path):
