@@ -103,16 +103,16 @@ def _two(question: str, whole: Judged, index: Index, by: Calibration) -> Found |
         return None
     best = None
     for place in list(_BETWEEN.finditer(question))[:CUTS]:
-        sides = [
-            judge(part, index, by.weights, part=True) for part in (question[: place.start()], question[place.end() :])
-        ]
-        if any(not len(side.values) or side.asked.bare for side in sides):
+        sides: list[Judged] = []
+        for part in (question[: place.start()], question[place.end() :]):
+            side = judge(part, index, by.weights, part=True)
+            if side.asked.bare or decide(side, by.cuts, index) != "one":
+                break  # the other side need not be looked at
+            sides.append(side)
+        if len(sides) < 2 or sides[0].first.row.key == sides[1].first.row.key:
             continue
-        if len({side.first.row.key for side in sides}) < 2:
-            continue
-        if all(decide(side, by.cuts, index) == "one" for side in sides):
-            sure = min(side.answer for side in sides)
-            if best is None or sure > best.probability:
-                both = tuple(_product(side.products[0]) for side in sides)
-                best = Found(question=question, state="each", probability=round(sure, 4), products=both)
+        sure = min(side.answer for side in sides)
+        if best is None or sure > best.probability:
+            both = tuple(_product(side.products[0]) for side in sides)
+            best = Found(question=question, state="each", probability=round(sure, 4), products=both)
     return best

@@ -30,7 +30,7 @@ from tasks.core.errors import AnswerError
 from tasks.core.models import CleanShard, Frozen
 from tasks.recipe.model import Catalogue, Cleaning, Splitting
 
-VERSION = 3  # bump when the schema, or what is put into it, changes: the folder's name has it, so old ones are not read
+VERSION = 4  # bump when the schema, or what is put into it, changes: the folder's name has it, so old ones are not read
 COLUMNS = ["uid", "title", "content", "line", "row_hash"]
 HEAP = 256 * 2**20  # bytes that a writer fills before it writes a segment
 LOOKED_AT, AT_ONCE, LOTS = 32, 4_096, 1_024
@@ -59,6 +59,7 @@ class IndexRecord(Frozen):
     """What an index holds: the number of each clean shard, by its digest."""
 
     shards: dict[str, int]
+    version: int = 0
 
 
 def _schema() -> Any:
@@ -103,8 +104,23 @@ def update(folder: Path, shards: Sequence[CleanShard]) -> int:
                 shutil.rmtree(folder / "rows", ignore_errors=True)
             _write(folder / "rows", missing, gone)
             files = [str(p) for p in (folder / "rows").iterdir() if p.is_file() and p.suffix != ".lock"]
-            store.keep(listed, IndexRecord(shards={digest: s.index for digest, s in wanted.items()}), *files)
+            store.keep(
+                listed, IndexRecord(shards={digest: s.index for digest, s in wanted.items()}, version=VERSION), *files
+            )
+            if not held:
+                _tidy(folder, wanted)
     return len(missing)
+
+
+def _tidy(folder: Path, shards: Mapping[str, CleanShard]) -> None:
+    """Remove what earlier versions of shardtune made of the same shards: nothing reads it any more."""
+    for other in folder.parent.iterdir():
+        listed = other / "shards.json"
+        if other == folder or not listed.exists():
+            continue
+        record = store.kept(str(listed), IndexRecord)
+        if record and record.version < VERSION and record.shards.keys() & shards.keys():
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _write(place: Path, missing: Sequence[CleanShard], gone: Sequence[str]) -> None:

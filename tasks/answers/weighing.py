@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -9,11 +10,12 @@ import numpy as np
 
 from tasks.answers.index import Index, IndexedRow
 from tasks.answers.matching import Match, Matches, beside, matched
-from tasks.answers.reading import ASKS, Asked, read
+from tasks.answers.reading import ASKS, Asked, Term, read
 from tasks.answers.words import subject
 from tasks.core.models import Frozen
 
-LOOKED, DESCRIBED, WORDS, LISTED = 20, 6, 12, 5  # rows looked at, by description, words looked for, products listed
+LOOKED, DESCRIBED, LISTED = 20, 6, 5  # rows looked at, by description, products listed
+WORDS, TELLING = 8, 5  # words looked for, by description: in a million rows the commonest cost most and tell least
 CODE, CODED, CODE_SHARE = 5, 2, 0.6  # signs of a model number, rows that may have it, share of the question beside it
 Decision = Literal["one", "several", "none"]
 
@@ -61,20 +63,27 @@ class Judged:
 
 def hits(asked: Asked, index: Index) -> tuple[list[tuple[IndexedRow, float]], frozenset[str]]:
     """Rows that may be meant, with their BM25 scores; and uids of those whose title the question is."""
-    wanted: dict[str, float] = {}
-    for term in sorted(asked.terms, key=lambda t: -t.weight)[:WORDS]:
-        for reading, worth in term.readings:
-            for stem in reading:
-                wanted[stem] = max(wanted.get(stem, 0.0), worth * term.share)
+    terms = sorted(asked.terms, key=lambda t: -t.weight)
     named = index.by_title(subject(asked.text))
-    found = index.nearest(wanted, LOOKED)
+    found = index.nearest(_boosts(terms[:WORDS]), LOOKED)
     held, best = {row.uid for row, _ in found}, found[0][1] if found else 1.0
-    told = [row for row, _ in index.nearest(wanted, DESCRIBED, title=0.5)] if len(asked.telling) > 2 else []
-    for row in (*named, *told):
+    describes = len(asked.telling) > 2
+    by_content = [row for row, _ in index.nearest(_boosts(terms[:TELLING]), DESCRIBED, title=0.5)] if describes else []
+    for row in (*named, *by_content):
         if row.uid not in held:
             held.add(row.uid)
             found.append((row, best if row in named else found[-1][1]))
     return found, frozenset(row.uid for row in named)
+
+
+def _boosts(terms: Sequence[Term]) -> dict[str, float]:
+    """How much each stem counts in a search."""
+    wanted: dict[str, float] = {}
+    for term in terms:
+        for reading, worth in term.readings:
+            for stem in reading:
+                wanted[stem] = max(wanted.get(stem, 0.0), worth * term.share)
+    return wanted
 
 
 def judge(question: str, index: Index, weights: Weights, part: bool = False) -> Judged:

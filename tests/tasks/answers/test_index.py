@@ -118,6 +118,17 @@ def test_an_update_that_died_after_its_commit_doubles_nothing(tmp_path, made):
     assert index.update(folder, whole) == 0
 
 
+def test_an_index_of_an_earlier_version_is_removed_and_others_stay(tmp_path, made, monkeypatch):
+    _, whole = made
+    with monkeypatch.context() as before:
+        before.setattr(index, "VERSION", index.VERSION - 1)
+        index.update(tmp_path / "old", whole)
+        index.update(tmp_path / "old-of-another", whole[:1])
+    index.update(tmp_path / "same", whole[1:])
+    index.update(tmp_path / "new", whole[1:])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old-of-another", "same"]
+
+
 def test_an_index_that_is_not_there_or_broken_says_what_to_do(tmp_path, made):
     with pytest.raises(AnswerError, match="no index at"):
         index.Index(tmp_path / "nowhere")
