@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tasks.answers import relevance
+from tasks.answers import quoting
 from tasks.answers.alignment import ABOVE, DERIVED, SAME, Match, Row, aligned, row_of
 from tasks.answers.contradictions import Contradiction, contradictions, listed_as, swap
 from tasks.answers.sentences import sentences
-from tasks.answers.tokens import FUNCTION, Token, tokens
+from tasks.answers.tokens import Token, tokens
 from tasks.core.models import Frozen
 
 Verdict = Literal["verbatim", "consistent", "not shown", "contradicted"]
@@ -281,37 +281,9 @@ def _sentence(looked: Looked, row: Row) -> Quote | None:
 
 
 def quoted(question: str, answer: str, row: Row, claimed: Sequence[Quote] = ()) -> tuple[Quote, ...]:
-    """At most two sentences of the row: what holds most of question and answer, then what covers most of the rest.
-
-    Sentences that a claim was held to come first in worth. Without an answer they are chosen by the question alone.
-    """
-    title = {t.text for t in tokens(row.title)}
-    wanted = [t for t in tokens(answer) if t.content]
-    wanted += [t for t in tokens(question) if t.content and t.text not in title and t.text not in FUNCTION]
-    held: dict[int, dict[int, float]] = {}
-    for n, (_, match) in enumerate(zip(wanted, aligned(wanted, row), strict=True)):
-        if match and row.tokens[match.at].sentence >= 0:
-            held.setdefault(row.tokens[match.at].sentence, {})[n] = match.score
-    chosen: list[int] = []
-    covered: set[int] = set()
-    kinds = relevance.wanted(question)
-    for sentence in {t.sentence for t in row.all if t.value is not None and ("*" in kinds or t.kind in kinds)} - {-1}:
-        held.setdefault(sentence, {})[-1 - sentence] = 1.5  # a measure of the kind that is asked for
-    extra = {row.sentences.index((q.start, q.end)): 1.0 for q in claimed if (q.start, q.end) in row.sentences}
-    while held and len(chosen) < 2:
-        worth = {
-            s: sum(v for n, v in found.items() if n not in covered) + extra.get(s, 0.0)
-            for s, found in held.items()
-            if s not in chosen
-        }
-        best = max(worth, key=lambda s: (worth[s], -s), default=None)
-        if best is None or worth[best] < 0.8:
-            break
-        chosen.append(best)
-        covered |= set(held[best])
-    if not chosen and row.sentences:
-        chosen = [0]
-    return tuple(q for s in sorted(chosen) if (q := _quote(row, s)) is not None)
+    """At most two sentences of the row that answer the question; see `quoting`."""
+    held = {row.sentences.index((q.start, q.end)) for q in claimed if (q.start, q.end) in row.sentences}
+    return tuple(q for n in quoting.chosen(question, answer, row, held) if (q := _quote(row, n)) is not None)
 
 
 def told(checked: Checked) -> list[dict[str, Any]]:
