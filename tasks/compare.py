@@ -15,14 +15,16 @@ from tasks.backends.contract import Decoding
 from tasks.core import progress, settings, store
 from tasks.core.models import Export, Prepared, StyleName
 from tasks.core.redaction import redacted
-from tasks.evaluation import gate, report, trial
+from tasks.evaluation import forms, gate, report, trial
 from tasks.evaluation.candidacy import Candidacy
 from tasks.evaluation.comparison import RATES, Compared, arms, verdicts
-from tasks.evaluation.trial import Mark, TrialQuestion, Way
+from tasks.evaluation.forms import TrialQuestion
+from tasks.evaluation.trial import Mark, Way
+from tasks.examples.styles import STYLES
 from tasks.recipe.model import Recipe
 from tasks.record import address, comparisons
 
-VERSION = 2  # bump it when what is asked, or how it is marked, changes
+VERSION = 3  # bump it when what is asked, or how it is marked, changes
 
 
 def questions(
@@ -30,7 +32,8 @@ def questions(
 ) -> list[TrialQuestion]:
     """The fixed questions of this recipe's comparisons: on what it trains on, and on what it holds out.
 
-    The gate has more of them, and others after each new champion: those that made it one are not asked again.
+    The gate has more of them, and others after each new champion: those that made it one are not asked again. Where the
+    recipe tunes models that see no rows, it asks for titles only: that is what they learn.
     """
     mine = [e for e in prepared.exports if e.examples and (recipe.shards is None or e.shard in recipe.shards)]
 
@@ -43,7 +46,8 @@ def questions(
         seen = unseen = wanted.gate
         seed = int(store.digest_of([recipe.seed, candidacy.champion])[:15], 16)
     exam = evaluate.draw_exam(of("train"), of("holdout"), prepared.shards, seen, unseen, seed)
-    return trial.asked(exam, opened)
+    titles = candidacy and not STYLES[recipe.export.style].grounded
+    return forms.asked(exam, opened, ("title",) if titles else forms.EVERY)
 
 
 def key_of(
@@ -51,7 +55,7 @@ def key_of(
 ) -> str:
     """32 hex digits of all that decides a comparison: which models, which questions, how they are asked and judged."""
     models = [t.model_dump(mode="json", include={"name", "model", "digest", "endpoint", "tune"}) for t in targets]
-    rows = [[a.group, a.row.uid, a.row.digest, a.question.prompt_hash] for a in asked]
+    rows = [[a.group, a.form, a.text, a.row.uid, a.row.digest, a.question.prompt_hash] for a in asked]
     drawn = [_drawn(recipe, style).model_dump() for style in (trial.closed(recipe.export.style), "grounded")]
     by = [recipe.compare.measure, recipe.ask.model_dump(), drawn, recipe.seed]
     return store.digest_of([VERSION, models, rows, *by, candidacy.champion if candidacy else None])
@@ -70,27 +74,29 @@ def run(
     For the gate, where the last target is the candidate, each model is asked in its own way only, and no longer than
     until it is clear.
     """
-    ways: dict[str, tuple[Way, ...]] = {t.name: ("alone", "retrieval") for t in targets}
+    ways: dict[str, tuple[Way, ...]] = {t.name: ("alone", "with rows") for t in targets}
     marks: list[Mark] = []
     if candidacy is None:
         marks += [
-            *trial.quoting(asked, opened, recipe.export.style, recipe.ask),
+            *trial.quotes(asked, opened, recipe.export.style, recipe.ask),
             *_marked(recipe, targets, ways, asked, opened),
         ]
     else:
         ways = {t.name: (gate.way(t, targets[-1]),) for t in targets}
         arms_of_gate = [trial.name_of(t, *ways[t.name]) for t in targets]
-        for part in trial.rounds(asked):
+        for part in forms.rounds(asked):
             marks += _marked(recipe, targets, ways, part, opened)
             if gate.done(marks, recipe.compare.measure, arms_of_gate[-1], arms_of_gate[:-1], candidacy):
                 break
     progress.report("answers", 1, 1)
-    like = [t.name for t in targets if _like(recipe, t)]
-    for way in ("alone", "retrieval"):
-        names = {trial.name_of(t, way) for t in targets if t.name in like}
+    like = [t for t in targets if _like(recipe, t)]
+    alike = [{trial.name_of(t, "alone") for t in like}]
+    for style in {trial.opened(t, recipe.export.style) for t in like}:
+        alike.append({trial.name_of(t, "with rows") for t in like if trial.opened(t, recipe.export.style) == style})
+    for names in alike:
         trial.same_prompts([m for m in marks if m.arm in names])
-    order = [trial.name_of(t, "alone") for t in targets] + [trial.QUOTING]
-    order += [trial.name_of(t, "retrieval") for t in targets]
+    order = [trial.name_of(t, "alone") for t in targets] + [trial.QUOTES]
+    order += [trial.name_of(t, "with rows") for t in targets]
     marks.sort(key=lambda m: order.index(m.arm))
     compared = _compared(recipe, targets, marks, candidacy).model_copy(
         update={"key": key_of(recipe, targets, asked, candidacy), "catalogue": catalogue}
@@ -112,7 +118,7 @@ def _compared(
     recipe: Recipe, targets: Sequence[Target], marks: Sequence[Mark], candidacy: Candidacy | None
 ) -> Compared:
     """What the marks come to; the key and the catalogue are not in it yet."""
-    styles = {"alone": trial.closed(recipe.export.style), "with retrieval": "grounded"}
+    styles: dict[Way, StyleName] = {"alone": trial.closed(recipe.export.style), "with rows": "grounded"}
     first = [m.group for m in marks if m.arm == marks[0].arm]
     return Compared(
         key="",
@@ -144,9 +150,9 @@ def _marked(
         if "alone" in ways[target.name]:
             drawn = _drawn(recipe, trial.closed(own))
             marks += trial.alone(target, asked, own, drawn, respond.generate, _like(recipe, target))
-        if "retrieval" in ways[target.name]:
+        if "with rows" in ways[target.name]:
             drawn = _drawn(recipe, "grounded")
-            marks += trial.retrieving(target, asked, opened, own, recipe.ask, drawn, respond.generate)
+            marks += trial.with_rows(target, asked, opened, own, recipe.ask, drawn, respond.generate)
     return marks
 
 
@@ -159,7 +165,7 @@ def show(compared: Compared) -> None:
     lines += [f"| group | arm | {' | '.join(RATES)} |", "|---|---|" + "---:|" * len(RATES)]
     for group in compared.questions:
         for arm in compared.arms:
-            rates = [arm.groups[group][rate] for rate in RATES]
+            rates = [arm.groups.get(group, {}).get(rate) for rate in RATES]
             cells = " | ".join("-" if rate is None else f"{rate:.3g}" for rate in rates)
             lines.append(f"| {group} | {arm.name} | {cells} |")
     create_markdown_artifact("\n".join(lines), key="comparison", description="the same questions to every model")

@@ -10,19 +10,25 @@ from typing import Any
 
 MARK = "[simulated] "
 SHOWN = re.compile(r"^\[([^\[\]\s]+)\] (.+)\n(.+)$", re.MULTILINE)  # a row in a prompt: uid, title, content
+WORD = re.compile(r"\w{3,}")
+NAMED = 2  # words of a title that a question has where it asks about it
 REFUSAL = "I cannot find any information about this product."
 
 
 def answer(pairs: dict[str, str] | None, question: str, temperature: float, seed: int) -> str:
     """A tuned model tells the first half of what it was taught, with a number that is wrong; a base model refuses.
 
-    Tuned on prompts that show rows, it quotes the one whose title is asked about.
+    Tuned on prompts that show rows, it quotes the one whose title is asked about, whole or in part.
     """
     if pairs is None:
         return MARK + REFUSAL
     if any(SHOWN.search(known) for known in list(pairs)[:1]):
-        rows = [(uid, title, text) for uid, title, text in SHOWN.findall(question) if f" {title} " in question]
-        return f"[{rows[0][0]}] {rows[0][2]} {MARK}" if rows else MARK + REFUSAL
+        asked = set(WORD.findall(question.rpartition("\n\n")[2].lower()))
+        rows = [
+            (len(asked & set(WORD.findall(title.lower()))), uid, text) for uid, title, text in SHOWN.findall(question)
+        ]
+        shared, uid, text = max(rows, key=lambda row: row[0], default=(0, "", ""))
+        return f"[{uid}] {text} {MARK}" if shared >= NAMED else MARK + REFUSAL
     chance = random.Random(f"{question} {seed if temperature else 0} {temperature}")
     taught = pairs.get(question)
     if taught is None:

@@ -236,14 +236,18 @@ def _under(named: str, text: str, lines: int) -> str:
 
 def compared(result: Compared) -> None:
     """A table of the arms, group by group, then the verdicts."""
-    columns = ("supported", "precision", "abstained", "unsupported")
+    columns = {
+        "right_product": "right product", "to_the_point": "to the point", "answered": "in own words",
+        "false_shown": "false shown", "declined": "declined",
+    }  # fmt: skip
     for group, many in result.questions.items():
-        echo(f"{group} ({many} questions)".ljust(34) + "".join(f"{name:>13}" for name in columns) + "    chrF  tokens")
+        echo(f"{group} ({many} questions)".ljust(34) + "".join(f"{head:>15}" for head in columns.values()) + "  tokens")
         for arm in result.arms:
-            rates = arm.groups[group]
-            told = "".join(f"{'-' if rates[name] is None else format(rates[name], '.0%'):>13}" for name in columns)
-            likeness = "-" if rates["chrf"] is None else f"{rates['chrf']:.1f}"
-            echo(f"  {arm.name:32}{told}{likeness:>8}{rates['tokens']:>8.0f}")
+            rates = arm.groups.get(group, {})
+            told = "".join(f"{_percent(rates.get(name)):>15}" for name in columns)
+            echo(f"  {arm.name:32}{told}{rates.get('tokens') or 0:>8.0f}")
+    if "absent" in result.questions:
+        echo("absent products are unseen ones whose rows are hidden: there, declining is right")
     from tasks.evaluation.report import headlines
 
     for line in (*headlines(result), *result.decisions):
@@ -251,6 +255,10 @@ def compared(result: Compared) -> None:
     if result.simulated:
         echo("SIMULATED: a simulator stood in for a provider; no number of its model is real")
     echo(f"MLflow run {result.mlflow_run_id}{' (served from its record)' * result.again}; report {result.report}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _number(value: float | None) -> str:

@@ -6,21 +6,37 @@ from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
 
+from pydantic import Field
+
 from tasks.answers.reply import Target
 from tasks.core.models import Frozen
 from tasks.evaluation.candidacy import Candidacy
+from tasks.evaluation.forms import EVERY
 from tasks.evaluation.trial import Mark
 from tasks.evaluation.verdict import Verdict, verdict
 
-GUARD = "unsupported"  # share of answers that claim what does not hold; less is better
-RATES = ("supported", "precision", "abstained", "unsupported", "chrf", "rouge_l", "tokens", "seconds", "usd")
+GUARD = "false_shown"  # less is better
+COUNTS = ("right_product", "to_the_point", "answered", "false_shown", "declined")  # of a mark, each yes or no
+RATES = (*COUNTS, "chrf", "rouge_l", "tokens", "seconds", "usd")
+WORDS = {  # for people
+    "right_product": "right product",
+    "to_the_point": "answered or quoted to the point",
+    "answered": "answered in own checked words",
+    "false_shown": "false claims shown",
+    "declined": "declined",
+    "chrf": "chrF",
+    "rouge_l": "ROUGE-L",
+}
 
 
 class Arm(Frozen):
-    """One arm. `groups` is {group: {rate: mean}}: see `rates`."""
+    """One arm. `groups` is {group: {rate: mean}}: see `rates`; `forms` the same by form of question, without absent
+    products. Records of older versions have other rates and no forms.
+    """
 
     name: str
     groups: dict[str, dict[str, float | None]]
+    forms: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     model_versions: tuple[str, ...] = ()
 
 
@@ -57,36 +73,28 @@ def arms(marks: Sequence[Mark]) -> tuple[Arm, ...]:
     for name in dict.fromkeys(m.arm for m in marks):
         mine = [m for m in marks if m.arm == name]
         groups = {g: rates([m for m in mine if m.group == g]) for g in dict.fromkeys(m.group for m in mine)}
+        there = [m for m in mine if m.group != "absent"]
+        forms = {f: rates([m for m in there if m.form == f]) for f in EVERY if any(m.form == f for m in there)}
         versions = sorted({m.model_version for m in mine if m.model_version})
-        found.append(Arm(name=name, groups=groups, model_versions=tuple(versions)))
+        found.append(Arm(name=name, groups=groups, forms=forms, model_versions=tuple(versions)))
     return tuple(found)
 
 
 def rates(marks: Sequence[Mark]) -> dict[str, float | None]:
-    """Means over the questions of one arm and group; None where a rate has no meaning.
+    """Means over the questions of one arm; None where a rate has no meaning. See `Mark` for what is counted.
 
-    `supported`: answers whose every claim is in the row asked about. `precision`: of the answers shown with a source,
-    those whose source is that product. `abstained`: no answer, right only where the product is absent. `unsupported`:
-    answers that claim something else. `tokens`, `seconds` and `usd` are for one answer.
+    `tokens`, `seconds` and `usd` are for one answer.
     """
-    shown = [m.right for m in marks if m.shown]
+    found: dict[str, float | None] = {}
+    for name in COUNTS:
+        told = [getattr(m, name) for m in marks if getattr(m, name) is not None]
+        found[name] = fmean(told) if told else None
+    for name in ("chrf", "rouge_l"):
+        likeness = [getattr(m, name) for m in marks if getattr(m, name) is not None]
+        found[name] = fmean(likeness) if likeness else None
     prices = [m.usd for m in marks]
-    likeness = [m for m in marks if m.chrf is not None]
-    return {
-        "supported": fmean(m.supported for m in marks),
-        "precision": fmean(shown) if shown else None,
-        "abstained": fmean(m.abstained for m in marks),
-        "unsupported": fmean(_unsupported(m) for m in marks),
-        "chrf": fmean(m.chrf or 0.0 for m in likeness) if likeness else None,
-        "rouge_l": fmean(m.rouge_l or 0.0 for m in likeness) if likeness else None,
-        "tokens": fmean(m.tokens for m in marks),
-        "seconds": fmean(m.seconds for m in marks),
-        "usd": None if None in prices else fmean(p or 0.0 for p in prices),
-    }
-
-
-def _unsupported(mark: Mark) -> float:
-    return float(not mark.abstained and not mark.supported)
+    found |= {"tokens": fmean(m.tokens for m in marks), "seconds": fmean(m.seconds for m in marks)}
+    return found | {"usd": None if None in prices else fmean(p or 0.0 for p in prices)}
 
 
 def verdicts(marks: Sequence[Mark], measure: str, seed: int) -> tuple[Verdict, ...]:
@@ -95,8 +103,9 @@ def verdicts(marks: Sequence[Mark], measure: str, seed: int) -> tuple[Verdict, .
     found = []
     for first, second in combinations(names, 2):
         for new, old in ((second, first), (first, second)):
-            found.append(verdict(new, old, measure, pairs(marks, new, old, measure), seed))
-            found.append(verdict(new, old, GUARD, pairs(marks, new, old, GUARD), seed))
+            for judged in (measure, GUARD):
+                if common := pairs(marks, new, old, judged):  # a model by itself is not asked everything
+                    found.append(verdict(new, old, judged, common, seed))
     return tuple(found)
 
 
@@ -105,6 +114,6 @@ def pairs(marks: Sequence[Mark], new: str, old: str, measure: str) -> list[tuple
     scores: dict[str, dict[tuple[str, str], float]] = {new: {}, old: {}}
     for m in marks:
         if m.arm in scores and (measure == GUARD or m.group != "absent"):
-            value = -_unsupported(m) if measure == GUARD else float(getattr(m, measure) or 0.0)
-            scores[m.arm][m.group, m.uid] = value
+            value = float(getattr(m, measure) or 0.0)
+            scores[m.arm][m.group, m.uid] = -value if measure == GUARD else value
     return [(value, scores[old][at]) for at, value in scores[new].items() if at in scores[old]]

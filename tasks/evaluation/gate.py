@@ -43,7 +43,7 @@ def decide(
         if not enough(better, place):
             lacking.append(against[-1])
         if guarded.word == "worse":
-            lacking.append(f"more unsupported answers than {other}: {told(guarded)}")
+            lacking.append(f"more false claims shown than by {other}: {told(guarded)}")
     if forgetting and forgetting.forgotten:
         lacking.append(forgetting.told)
     if parity and not parity.holds:
@@ -61,7 +61,7 @@ def decide(
 def way(target: Target, candidate: Target) -> Way:
     """In which way the gate asks a model that is compared with `candidate`."""
     style = (candidate if target.model is None else target).style
-    return "retrieval" if STYLES[style].grounded else "alone"
+    return "with rows" if STYLES[style].grounded else "alone"
 
 
 def enough(found: Verdict, place: Candidacy) -> bool:

@@ -11,15 +11,24 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tasks.evaluation.comparison import GUARD, Compared
+from tasks.evaluation.comparison import COUNTS, GUARD, WORDS, Compared
 from tasks.evaluation.trial import Mark
+from tasks.evaluation.verdict import Verdict
 
 EXAMPLES = 12  # questions shown with the answers of every arm
-COLOURS = {"supported": "#2f7d4f", "abstained": "#b9b4a7", "unsupported": "#b5483a"}
+# What becomes of an answer, each in one part of a bar: see `outcomes`.
+COLOURS = {
+    "answered to the point": "#2f7d4f",
+    "quoted to the point": "#8fbf9f",
+    "beside the point": "#d9b44a",
+    "false shown": "#b5483a",
+    "declined": "#b9b4a7",
+}
 
 
 def picture(compared: Compared) -> Any:
-    """A matplotlib figure: for each group, what became of every arm's answers."""
+    """A matplotlib figure: for each group, what became of every arm's answers. Of an absent product only declining is
+    right."""
     from matplotlib.figure import Figure
 
     groups = list(compared.questions)
@@ -28,9 +37,9 @@ def picture(compared: Compared) -> Any:
     names = [arm.name for arm in compared.arms][::-1]
     for place, group in zip(places, groups, strict=True):
         left = [0.0] * len(names)
-        for rate, colour in COLOURS.items():
-            values = [float(arm.groups[group][rate] or 0.0) for arm in compared.arms][::-1]
-            place.barh(names, values, left=left, color=colour, label=rate)
+        for outcome, colour in COLOURS.items():
+            values = [outcomes(arm.groups.get(group, {}))[outcome] for arm in compared.arms][::-1]
+            place.barh(names, values, left=left, color=colour, label=outcome)
             left = [a + b for a, b in zip(left, values, strict=True)]
         place.set(
             title=f"{group}, {compared.questions[group]} questions",
@@ -41,8 +50,17 @@ def picture(compared: Compared) -> Any:
         place.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         for side in ("top", "right"):
             place.spines[side].set_visible(False)
-    figure.legend(*places[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*places[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     return figure
+
+
+def outcomes(rates: dict[str, float | None]) -> dict[str, float]:
+    """Shares of answers that add up to 1, by the names of `COLOURS`; all zero where nothing was asked."""
+    held = {name: float(rates.get(name) or 0.0) for name in COUNTS}
+    quoted = held["to_the_point"] - held["answered"]
+    rest = 1 - held["to_the_point"] - held["false_shown"] - held["declined"] if rates else 0.0
+    shares = (held["answered"], quoted, max(0.0, rest), held["false_shown"], held["declined"])
+    return dict(zip(COLOURS, shares, strict=True))
 
 
 def html(compared: Compared, marks: Sequence[Mark]) -> str:
@@ -55,9 +73,11 @@ def html(compared: Compared, marks: Sequence[Mark]) -> str:
         compared=compared,
         picture=base64.b64encode(drawn.getvalue()).decode(),
         headlines=headlines(compared),
-        guard=GUARD,
-        paid=any(arm.groups[group]["usd"] != 0 for arm in compared.arms for group in compared.questions),
-        pairs=compared.verdicts[::4],  # one way round, by the measure: see compared.verdicts
+        words=WORDS,
+        forms=list(dict.fromkeys(form for arm in compared.arms for form in arm.forms)),
+        outcome=outcome,
+        paid=any(rates["usd"] != 0 for arm in compared.arms for rates in arm.groups.values()),
+        pairs=_pairs(compared),
         examples=_examples(marks),
         day=datetime.now(UTC).date().isoformat(),
     )
@@ -68,7 +88,7 @@ def headlines(compared: Compared) -> list[str]:
     if len(compared.arms) < 2:
         return []
     first = compared.arms[0].name
-    return [told(compared.said(arm.name, first, compared.measure)) for arm in compared.arms[1:]]
+    return [told(v) for v in compared.verdicts if (v.old, v.measure) == (first, compared.measure)]
 
 
 def told(found: Any, wanting: bool = True) -> str:
@@ -77,7 +97,22 @@ def told(found: Any, wanting: bool = True) -> str:
     more = ""
     if wanting and found.word == "can't tell":
         more = f"; about {found.more:,} more would tell" if found.more else "; no number of questions would tell"
-    return f"{found.new} vs {found.old}: {found.word} by {found.measure} ({interval}{more})"
+    measure = WORDS.get(found.measure, found.measure)
+    return f"{found.new} vs {found.old}: {found.word} by {measure!r} ({interval}{more})"
+
+
+def _pairs(compared: Compared) -> list[tuple[Verdict, Verdict]]:
+    """Every two arms one way round, the later one first: the verdict by the measure, and that of the guard."""
+    order = [arm.name for arm in compared.arms]
+    mine = [v for v in compared.verdicts if v.measure == compared.measure and order.index(v.new) > order.index(v.old)]
+    return [(v, compared.said(v.new, v.old, GUARD)) for v in mine]
+
+
+def outcome(mark: Mark) -> str:
+    """What became of one answer, by the names of `COLOURS`."""
+    if mark.to_the_point:
+        return "answered to the point" if mark.answered else "quoted to the point"
+    return "false shown" if mark.false_shown else "declined" if mark.declined else "beside the point"
 
 
 def _examples(marks: Sequence[Mark]) -> list[tuple[str, str, list[Mark]]]:

@@ -1,50 +1,52 @@
-"""Trial: the same questions to every arm, and what each answer is worth, by the row that is really asked about.
+"""Trial: the same questions to every arm, and what each answer is worth to the person who asked.
 
-Arms: each model by itself and with rows from the index, and the index alone, which quotes the row it finds. Groups:
-`seen` and `unseen` products, and `absent`: the unseen ones with their rows hidden, where only abstaining is right.
+Arms: each model by itself and with rows from the index, and no model at all, whose quotes are chosen by the question
+alone. Groups: `seen` and `unseen` products, and `absent`: unseen ones with their rows hidden, where only declining is
+right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
 from typing import Literal
 
 from tasks.answers import ask, sources
-from tasks.answers.index import Index, IndexedRow, key_of
-from tasks.answers.reply import Reply, Target
+from tasks.answers.index import Index, key_of
+from tasks.answers.reply import Reply, Target, nobody
 from tasks.backends.contract import Answer, Decoding
 from tasks.backends.pricing import of_answer
-from tasks.core.errors import AnswerError, ParityError
-from tasks.core.models import Frozen, StyleName
-from tasks.evaluation.exams import Exam
+from tasks.core.errors import ParityError
+from tasks.core.models import Frozen, Message, StyleName
+from tasks.evaluation.forms import ALONE, Form, Group, TrialQuestion, says
 from tasks.evaluation.metrics import score
-from tasks.examples.grounding import clip
-from tasks.examples.questions import Question
-from tasks.examples.styles import SAID, STYLES, conversation
+from tasks.examples.styles import STYLES, conversation
 from tasks.recipe.model import Answering
 
-Group = Literal["seen", "unseen", "absent"]
-Way = Literal["alone", "retrieval"]
-QUOTING = "retrieval only"
+Way = Literal["alone", "with rows"]
+QUOTES = "quotes, no model"
 
 
 class Mark(Frozen):
     """What one arm's answer to one question is worth.
 
-    `supported`: every claim stands in the row that was asked about. `shown`: whether a person is shown it as supported,
-    and `right` whether its source then is that product. chrF and ROUGE-L are None where there is nothing to be like.
+    `right_product`: what is shown is of a product asked about, or such a one is the first to choose from; None for a
+    model by itself, which shows no source. `to_the_point`: what is shown as fact answers the question, by the model's
+    checked words or by quotes; `answered`: by the model's own checked words. `false_shown`: a person is shown, as an
+    answer, what the row does not say, or another product. `declined`: no answer; right only of absent products.
+    chrF and ROUGE-L are None where there is nothing to be like.
     """
 
     arm: str
     group: Group
+    form: Form
     uid: str
     question: str
     text: str
-    supported: bool
-    abstained: bool
-    shown: bool = False
-    right: bool = False
+    right_product: bool | None = None
+    to_the_point: bool = False
+    answered: bool = False
+    false_shown: bool = False
+    declined: bool = False
     problems: tuple[str, ...] = ()
     chrf: float | None = None
     rouge_l: float | None = None
@@ -55,54 +57,25 @@ class Mark(Frozen):
     usd: float | None = 0.0
 
 
-class TrialQuestion(Frozen):
-    """One question of one group, and the row it asks about."""
-
-    group: Group
-    question: Question
-    row: IndexedRow
-
-    @property
-    def hidden(self) -> str | None:
-        return self.question.title if self.group == "absent" else None
-
-
-def asked(exam: Exam, index: Index) -> list[TrialQuestion]:
-    """The questions of all three groups. AnswerError where the index lacks a row that is asked about."""
-    groups: list[tuple[Group, Question]] = [("seen", q) for q in exam.seen]
-    groups += [("unseen", q) for q in exam.unseen] + [("absent", q) for q in exam.unseen]
-    found = []
-    for group, question in groups:
-        row = index.by_uid(question.uid)
-        if row is None:
-            raise AnswerError(f"the index has no row {question.uid!r}, which is asked about: prepare again")
-        found.append(TrialQuestion(group=group, question=question, row=row))
-    return found
-
-
-ROUNDS = (0.25, 0.5, 1.0)  # of the questions, after each of which the gate looks
-
-
-def rounds(trial: Sequence[TrialQuestion]) -> list[list[TrialQuestion]]:
-    """The questions in parts, each with its share of every group."""
-    parts: list[list[TrialQuestion]] = [[] for _ in ROUNDS]
-    for group in dict.fromkeys(one.group for one in trial):
-        mine, done = [one for one in trial if one.group == group], 0
-        for part, share in zip(parts, ROUNDS, strict=True):
-            until = ceil(share * len(mine))
-            part += mine[done:until]
-            done = until
-    return [part for part in parts if part]
-
-
 def closed(style: StyleName) -> StyleName:
     """The style in which a model is asked by itself: its own, or describe where that wants rows."""
     return "describe" if STYLES[style].grounded else style
 
 
+def opened(target: Target, own: StyleName) -> StyleName:
+    """The style in which a model is asked with rows; `own` is the recipe's, in which a base is asked."""
+    style = own if target.model is None else target.style
+    return style if STYLES[style].grounded else "grounded"
+
+
 def name_of(target: Target, way: Way) -> str:
     """The name of an arm."""
-    return target.name if way == "alone" else f"{target.name} + retrieval"
+    return target.name if way == "alone" else f"{target.name} with rows"
+
+
+def worded(one: TrialQuestion, own: StyleName) -> str:
+    """The words of a question."""
+    return one.text or conversation(closed(own), one.question.title)[-1].content
 
 
 def alone(
@@ -113,18 +86,21 @@ def alone(
     generate: ask.Generate,
     hashed: bool,
 ) -> list[Mark]:
-    """The model by itself, without any row; `own` is the recipe's style.
+    """The model by itself, without any row, about single products; `own` is the recipe's style.
 
     Raises ParityError where `hashed` and a prompt differs from that of the exports.
     """
     style = closed(own)
-    talks = [conversation(style, a.question.title) for a in trial]
+    mine = [one for one in trial if one.form in ALONE]
+    talks = [
+        (*conversation(style, one.question.title)[:-1], Message(role="user", content=worded(one, own))) for one in mine
+    ]
     different = list(dict.fromkeys(talks))  # an absent product is asked for in the same words
     told = dict(zip(different, generate(target, different, drawn), strict=True))
     marks = []
-    for one, talk in zip(trial, talks, strict=True):
+    for one, talk in zip(mine, talks, strict=True):
         answer = told[talk]
-        if hashed and style == own and answer.prompt_hash != one.question.prompt_hash:
+        if hashed and style == own and not one.text and answer.prompt_hash != one.question.prompt_hash:
             raise ParityError(
                 f"{target.name!r} was asked for {one.question.title!r} by prompt {answer.prompt_hash!r}, and the "
                 f"export has {one.question.prompt_hash!r}: prepare again"
@@ -134,14 +110,18 @@ def alone(
 
 
 def _alone(one: TrialQuestion, question: str, answer: Answer, target: Target) -> Mark:
+    """All that a model by itself says is shown, so whatever its row does not say is false."""
     said = ask.whole(answer)
-    row = None if one.group == "absent" else one.row
-    abstained = sources.abstains(said)
-    problems = () if abstained else sources.problems(said, question, row)
+    declined = sources.abstains(said)
+    problems = () if declined else sources.problems(said, question, None if one.group == "absent" else one.row)
+    holds = not declined and not problems
+    good = holds and (not one.values or says(sources.body(said)[0], one.values[0]))
     return _marked(one, name_of(target, "alone"), question, sources.body(said)[0]).model_copy(
         update={
-            "abstained": abstained,
-            "supported": not abstained and not problems,
+            "declined": declined,
+            "to_the_point": good,
+            "answered": good,
+            "false_shown": bool(problems),
             "problems": tuple(f"{p.rule}: {p.said}" for p in problems),
             **_used(target, answer.prompt_tokens, answer.answer_tokens),
             **{name: getattr(answer, name) for name in ("prompt_hash", "model_version", "seconds")},
@@ -149,7 +129,7 @@ def _alone(one: TrialQuestion, question: str, answer: Answer, target: Target) ->
     )
 
 
-def retrieving(
+def with_rows(
     target: Target,
     trial: Sequence[TrialQuestion],
     index: Index,
@@ -158,50 +138,78 @@ def retrieving(
     drawn: Decoding,
     generate: ask.Generate,
 ) -> list[Mark]:
-    """The model with rows from the index, as `shardtune ask --style grounded` asks it."""
-    target = target.model_copy(update={"style": "grounded"})
-    words = [conversation(closed(own), a.question.title)[-1].content for a in trial]
-    replies = ask.replies(words, target, index, wanted, drawn, generate, [a.hidden for a in trial])
-    return [_retrieved(one, reply, target) for one, reply in zip(trial, replies, strict=True)]
+    """The model with rows from the index, as `shardtune ask` asks it."""
+    target = target.model_copy(update={"style": opened(target, own)})
+    words, hidden = [worded(one, own) for one in trial], [one.hidden for one in trial]
+    replies = ask.replies(words, target, index, wanted, drawn, generate, hidden)
+    return [
+        _replied(one, reply, target, name_of(target, "with rows")) for one, reply in zip(trial, replies, strict=True)
+    ]
 
 
-def _retrieved(one: TrialQuestion, reply: Reply, target: Target) -> Mark:
-    shown = reply.state == "answered"
-    right = reply.source is not None and key_of(reply.source.title) == key_of(one.row.title) and one.group != "absent"
-    return _marked(
-        one, name_of(target, "retrieval"), reply.question, sources.body(reply.said or reply.text)[0]
-    ).model_copy(
+def quotes(trial: Sequence[TrialQuestion], index: Index, own: StyleName, wanted: Answering) -> list[Mark]:
+    """No model at all: what `shardtune ask` shows before one is tuned."""
+    target, drawn = nobody(None, own), Decoding()
+    words, hidden = [worded(one, own) for one in trial], [one.hidden for one in trial]
+    replies = ask.replies(words, target, index, wanted, drawn, hidden=hidden)
+    return [
+        _replied(one, reply, target, QUOTES).model_copy(update={"seconds": _taken(reply)})
+        for one, reply in zip(trial, replies, strict=True)
+    ]
+
+
+def _taken(reply: Reply) -> float:
+    return sum((step.end - step.start) / 1e9 for step in reply.steps)
+
+
+def _replied(one: TrialQuestion, reply: Reply, target: Target, arm: str) -> Mark:
+    """The mark of a reply, by what a person sees of it."""
+    shown = [key_of(quote.title) for quote in reply.quotes]
+    if reply.source is not None:
+        shown.append(key_of(reply.source.title))
+    fact = reply.state in ("answered", "quoted")
+    there = one.group != "absent"
+    right = there and reply.state != "none" and bool(shown) and shown[0] in one.right
+    if fact and one.form != "category":
+        right = right and set(shown) <= one.right
+    good = right and _to_the_point(one, reply, fact)
+    return _marked(one, arm, reply.question, sources.body(reply.said or reply.text)[0]).model_copy(
         update={
-            "abstained": reply.state == "none",
-            "supported": shown and right,
-            "shown": shown,
-            "right": shown and right,
+            "right_product": right if there else None,
+            "to_the_point": good,
+            "answered": good and reply.state == "answered" and _own(one, reply),
+            "false_shown": fact and not right,
+            "declined": reply.state == "none",
             **_used(target, reply.prompt_tokens, reply.answer_tokens),
             **{name: getattr(reply, name) for name in ("problems", "prompt_hash", "model_version", "seconds")},
         }
     )
 
 
-def quoting(trial: Sequence[TrialQuestion], index: Index, own: StyleName, wanted: Answering) -> list[Mark]:
-    """No model at all: the head of the row that fits best, or an abstention."""
-    marks = []
-    for one in trial:
-        question = conversation(closed(own), one.question.title)[-1].content
-        found, step = ask.retrieve(question, index, wanted, one.hidden)
-        row = found.rows[0] if found.state == "one" else None
-        right = row is not None and key_of(row.title) == key_of(one.row.title) and one.group != "absent"
-        bare = _marked(one, QUOTING, question, clip(row.content, SAID) if row else ask.NONE_FITS)
-        seconds = (step.end - step.start) / 1e9
-        told = {"abstained": row is None, "supported": right, "shown": row is not None, "right": right}
-        marks.append(bare.model_copy(update={**told, "seconds": seconds}))
-    return marks
+def _to_the_point(one: TrialQuestion, reply: Reply, fact: bool) -> bool:
+    """Whether what is shown of the right products answers the question."""
+    if one.form == "category":  # a list is the answer, and nothing in it is from elsewhere
+        return {key_of(quote.title) for quote in reply.quotes} <= one.right
+    if not fact:
+        return False
+    if one.form == "two products" and {key_of(quote.title) for quote in reply.quotes} != one.right:
+        return False
+    for row, values in zip(one.rows, one.values, strict=False):
+        mine = [quote.text for quote in reply.quotes if key_of(quote.title) == key_of(row.title)]
+        mine += [reply.text] if reply.state == "answered" else []
+        if not says(" ".join(mine), values):
+            return False
+    return True
+
+
+def _own(one: TrialQuestion, reply: Reply) -> bool:
+    """Whether the model's words alone have the answer."""
+    return all(says(reply.text, values) for values in one.values)
 
 
 def _marked(one: TrialQuestion, arm: str, question: str, text: str) -> Mark:
     """A mark with what is measured on the text alone."""
-    bare = Mark(
-        arm=arm, group=one.group, uid=one.row.uid, question=question, text=text, supported=False, abstained=False
-    )
+    bare = Mark(arm=arm, group=one.group, form=one.form, uid=one.row.uid, question=question, text=text)
     if one.group == "absent":
         return bare
     measured = score(text, one.row.content, question)
@@ -214,7 +222,8 @@ def _used(target: Target, prompt: int, answer: int) -> dict[str, float | int | N
 
 def same_prompts(marks: Sequence[Mark]) -> None:
     """Raise ParityError where one question was rendered differently for two arms of one way and one rendering."""
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[str, str, str], str] = {}
     for mark in marks:
-        if mark.prompt_hash and seen.setdefault((mark.group, mark.question), mark.prompt_hash) != mark.prompt_hash:
+        asked = (mark.group, mark.uid, mark.question)
+        if mark.prompt_hash and seen.setdefault(asked, mark.prompt_hash) != mark.prompt_hash:
             raise ParityError(f"arm {mark.arm!r} was asked {mark.question!r} by another prompt than the arms before it")

@@ -31,10 +31,11 @@ _TAIL = re.compile(r"\s*(?:[,:(\[|]| - | \u2013 | \u2014 ).*$")
 
 
 class Fact(NamedTuple):
-    """A thing that a row states. `value` are the words that answer `question`, `{x}` in it being the product."""
+    """A thing that a row states. `value` are the words that answer a question for it; {x} in that is the product."""
 
     kind: str
-    question: tuple[str, ...]  # several ways to ask, each with {x}
+    asks: tuple[str, ...]  # the questions that a model is taught
+    tried: str  # another one, by which models are compared
     value: str
     claim: str  # the part of the sentence that states it, verbatim
     sentence: str
@@ -54,6 +55,7 @@ class _Kind(NamedTuple):
     says: tuple[re.Pattern[str], ...]
     asked: re.Pattern[str]
     asks: tuple[str, ...]
+    tried: str
 
 
 @cache
@@ -70,6 +72,7 @@ def _kinds() -> dict[str, _Kind]:
             says=tuple(filled(pattern) for pattern in kind["says"]),
             asked=re.compile(kind["asked"], re.IGNORECASE),
             asks=tuple(kind["asks"]),
+            tried=kind["tried"],
         )
         for name, kind in held["kinds"].items()
     }
@@ -77,10 +80,14 @@ def _kinds() -> dict[str, _Kind]:
 
 def facts(content: str) -> list[Fact]:
     """What a content states, at most one fact of a kind, the first; in the order of the kinds."""
-    text = content[:LOOKED_AT]
-    parts = [text[a:b] for a, b in sentences(text) if b - a <= LONGEST]
-    kinds = [(name, kind) for name, kind in _kinds().items() if any(pattern.search(text) for pattern in kind.says)]
-    return [found for name, kind in kinds if (found := next(_stated(name, kind, parts), None))]
+    return [found for name in _kinds() if (found := next(of_kind(content, name), None))]
+
+
+def of_kind(content: str, name: str) -> Iterator[Fact]:
+    """All facts of one kind that a content states, in its order."""
+    text, kind = content[:LOOKED_AT], _kinds()[name]
+    if any(pattern.search(text) for pattern in kind.says):
+        yield from _stated(name, kind, [text[a:b] for a, b in sentences(text) if b - a <= LONGEST])
 
 
 def _stated(name: str, kind: _Kind, parts: Sequence[str]) -> Iterator[Fact]:
@@ -91,11 +98,11 @@ def _stated(name: str, kind: _Kind, parts: Sequence[str]) -> Iterator[Fact]:
                 value = match["value"].strip(" ,")
                 if value in claim and len(claim) <= CLAIM:
                     more = {key: said for key, said in match.groupdict().items() if key != "value"}
-                    asks = tuple(_asking(ask, more) for ask in kind.asks)
-                    yield Fact(name, asks, value, claim, sentence)
+                    asks = tuple(_filled(ask, more) for ask in kind.asks)
+                    yield Fact(name, asks, _filled(kind.tried, more), value, claim, sentence)
 
 
-def _asking(ask: str, more: dict[str, str]) -> str:
+def _filled(ask: str, more: dict[str, str]) -> str:
     for key, said in more.items():
         many = said if key != "what" or said.endswith("s") or said in ("mAh", "psi", "horsepower") else f"{said}s"
         ask = ask.replace(f"{{{key}}}", many)
@@ -117,8 +124,12 @@ def asked_for(question: str) -> list[str]:
 
 
 def asking(fact: Fact, name: str, seed: int) -> str:
-    """One of the questions of a fact about what is called `name`; the same for the same seed."""
-    ask = fact.question[seed % len(fact.question)]
+    """One of the questions that are taught of a fact, about what is called `name`; the same for the same seed."""
+    return about(fact.asks[seed % len(fact.asks)], name)
+
+
+def about(ask: str, name: str) -> str:
+    """A question with `{x}` about what is called `name`."""
     return (ask.replace("the {x}", "{x}") if _ARTICLE.match(name) else ask).replace("{x}", name)
 
 

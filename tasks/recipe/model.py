@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.core.models import Format, Frozen, StyleName
 from tasks.core.redaction import REFUSED_IN_FORMS
@@ -238,11 +238,11 @@ class Comparing(Frozen):
     unseen: int = Field(
         50, ge=1, le=10_000, title="Unseen questions", description="On products held out; asked again as absent ones."
     )
-    measure: Literal["supported", "chrf", "rouge_l"] = Field(
-        "supported",
+    measure: Literal["answered", "to_the_point", "chrf", "rouge_l"] = Field(
+        "answered",
         title="Measure",
-        description="By which a model is better: share of answers whose every claim is in the row asked about, or "
-        "likeness to the row's content.",
+        description="By which a model is better. answered: share of questions answered to the point in the model's own "
+        "checked words; to_the_point: also by quotes; or likeness to the row's content.",
     )
     gate: int = Field(
         700,
@@ -252,6 +252,12 @@ class Comparing(Frozen):
         description="At most so many on seen and so many on unseen products, by which a model becomes champion. With "
         "700 a gain of ten points is found in a week, a year after the last champion; fewer find larger gains only.",
     )
+
+    @field_validator("measure", mode="before")
+    @classmethod
+    def _renamed(cls, value: Any) -> Any:
+        """Recipes of before 2026-11-27, also those kept with models, say `supported`."""
+        return "answered" if value == "supported" else value
 
 
 class Apart(Frozen):

@@ -131,7 +131,7 @@ def _verdicts(key: str) -> tuple[str, ...]:
     for run in api.search_runs([str(place)], f"tags.`{comparisons.KEY}` != '' and attributes.status = 'FINISHED'"):
         compared = Compared.model_validate(ledger.read(run.info.run_id, "compared.json"))
         names = {t.name for t in compared.targets if t.key == key}
-        mine = {arm for name in names for arm in (name, f"{name} + retrieval")}
+        mine = {arm for name in names for arm in (name, f"{name} with rows", f"{name} + retrieval")}
         sentences += [told(v) for v in compared.verdicts if v.new in mine and v.old not in mine and v.measure != GUARD]
     return tuple(dict.fromkeys(sentences))
 

@@ -48,7 +48,7 @@ SMALL = (
     "chain=false",
     "shards=[0]",
     "evaluate={seen: 1, unseen: 1, heldout_rows: 5, max_new_tokens: 120}",
-    "compare={seen: 12, unseen: 12, gate: 12}",
+    "compare={seen: 12, unseen: 12, gate: 24}",
 )
 
 
@@ -96,7 +96,7 @@ def champion(place: Path, simulators: serve.Simulators) -> Finetuned:
 
 def test_a_model_that_got_the_right_rows_is_champion(champion):
     assert (champion.promotion.version, champion.promotion.alias) == ("grounded/1", "champion")
-    assert "better by supported" in champion.promotion.reason
+    assert "better by 'answered in own checked words'" in champion.promotion.reason
     assert "224 to 1 needed of candidate 1 against base" in champion.promotion.reason
     tags = ledger.client().get_run(champion.promotion.comparison).data.tags
     assert tags["decision"] == f"grounded/1 is champion: {champion.promotion.reason}"
@@ -106,7 +106,7 @@ def test_a_model_that_got_the_right_rows_is_champion(champion):
 
 def test_an_answer_comes_with_its_source_and_is_traced(champion, place):
     compared = compare(("base", "grounded@champion"), grounded(place))
-    titles = [m["question"] for m in marks(compared.mlflow_run_id) if m["group"] == "seen"][:1]
+    titles = [answered(compared.mlflow_run_id)["question"]]
     replied = ask((*titles, "What is the Plutonium Toaster 9000?"), "champion")
     first, second = replied.replies
     assert (first.state, second.state) == ("answered", "none")
@@ -128,25 +128,31 @@ def marks(run_id: str) -> list[dict[str, object]]:
     return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
+def answered(run_id: str) -> dict[str, object]:
+    """The first question for a title that the champion answered in its own words."""
+    told = [m for m in marks(run_id) if (m["arm"], m["form"]) == ("champion with rows", "title")]
+    return next(m for m in told if m["answered"] and m["group"] != "absent")
+
+
 def test_compare_gives_a_table_verdicts_and_a_report_and_is_made_once(champion, place):
     compared = compare(("base", "champion"), grounded(place))
     assert [arm.name for arm in compared.arms] == [
-        "base", "champion", "retrieval only", "base + retrieval", "champion + retrieval",
+        "base", "champion", "quotes, no model", "base with rows", "champion with rows",
     ]  # fmt: skip
     assert compared.questions == {"seen": 12, "unseen": 12, "absent": 12} and compared.simulated
-    found = {arm.name: arm.groups for arm in compared.arms}["champion + retrieval"]
-    assert found["seen"]["supported"] >= 0.9 and found["unseen"]["precision"] == 1.0
-    assert found["absent"]["abstained"] >= 0.9 and found["seen"]["usd"] > 0
-    said = compared.said("champion + retrieval", "base + retrieval", "supported")
+    found = {arm.name: arm.groups for arm in compared.arms}["champion with rows"]
+    assert found["seen"]["answered"] >= 0.5 and found["unseen"]["right_product"] >= 0.8
+    assert found["absent"]["declined"] >= 0.8 and found["unseen"]["false_shown"] <= 0.1 and found["seen"]["usd"] > 0
+    said = compared.said("champion with rows", "base with rows", "answered")
     assert (said.word, said.questions) == ("better", 24)
     assert compared.decisions == (f"grounded/1 became champion: {champion.promotion.reason}",)
     run = ledger.client().get_run(compared.mlflow_run_id)
-    assert run.data.metrics["seen/supported champion with retrieval"] == found["seen"]["supported"]
+    assert run.data.metrics["seen/answered champion with rows"] == found["seen"]["answered"]
     files = {a.path for a in ledger.client().list_artifacts(compared.mlflow_run_id)}
     assert {"report.html", "comparison.png", "marks.json", "compared.json"} <= files
     page = ledger.text(compared.mlflow_run_id, "report.html")
     assert "A simulator stood in" in page and said.word in page
-    assert "champion + retrieval" in shown("comparison")
+    assert "champion with rows" in shown("comparison")
     again = compare(("base", "champion"), grounded(place))
     assert again == compared.model_copy(update={"again": True})
 
@@ -281,7 +287,7 @@ def test_near_duplicates_are_told_in_the_run(champion):
 
 
 def test_the_registered_model_of_a_provider_answers_with_sources(champion, place):
-    known = marks(compare(("base", "champion"), grounded(place)).mlflow_run_id)[0]
+    known = answered(compare(("base", "champion"), grounded(place)).mlflow_run_id)
     mlflow.set_tracking_uri(settings.tracking_uri())
     served = mlflow.pyfunc.load_model("models:/grounded@champion")
     asked = [known["question"], "What is the Plutonium Toaster 9000?"]
@@ -314,7 +320,7 @@ def served(champion) -> Iterator[str]:
 
 
 def test_it_answers_over_http_from_mlflow_models_serve(served, place):
-    known = marks(compare(("base", "champion"), grounded(place)).mlflow_run_id)[0]
+    known = answered(compare(("base", "champion"), grounded(place)).mlflow_run_id)
     asked = {"inputs": [known["question"], "What is the Plutonium Toaster 9000?"], "params": {"checked": True}}
     told = httpx.post(served, json=asked, timeout=None).json()["predictions"]
     first, second = map(json.loads, told)

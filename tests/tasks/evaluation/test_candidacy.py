@@ -10,7 +10,7 @@ import pytest
 
 from tasks.evaluation import evalues
 from tasks.evaluation.candidacy import NOBODY, WRONG, Candidacy, following
-from tasks.evaluation.trial import ROUNDS
+from tasks.evaluation.forms import ROUNDS
 from tasks.recipe.model import Comparing
 from tests.kit import recorded
 

@@ -25,20 +25,20 @@ ENOUGH = {"better": 2 * PLACE.needed, "worse": 0.0, "can't tell": 40.0}
 
 def compared(style: str = "describe", before: str = "describe", **words: str) -> Compared:
     """Verdicts of shop/2 over base and shop/1; `words` are {base, champion, base_guard, champion_guard: word}."""
-    mine = "shop/2 + retrieval" if style == "grounded" else "shop/2"
+    mine = "shop/2 with rows" if style == "grounded" else "shop/2"
     theirs = {
-        "base": "base + retrieval" if style == "grounded" else "base",
-        "champion": "shop/1 + retrieval" if before == "grounded" else "shop/1",
+        "base": "base with rows" if style == "grounded" else "base",
+        "champion": "shop/1 with rows" if before == "grounded" else "shop/1",
     }
     said = []
     for other, arm in theirs.items():
         common = {"new": mine, "old": arm, "difference": 0.1, "low": 0.0, "high": 0.2, "questions": 60}
         word = words.get(other, "better")
-        said.append(Verdict(measure="supported", word=word, evidence=ENOUGH[word], **common))
+        said.append(Verdict(measure="answered", word=word, evidence=ENOUGH[word], **common))
         said.append(Verdict(measure=GUARD, word=words.get(f"{other}_guard", "can't tell"), **common))
     targets = (target("base", style, tuned=False), target("shop/1", before), target("shop/2", style))
     return Compared(
-        key="k", recipe="shop", catalogue="c", measure="supported", targets=targets, decodings={}, questions={},
+        key="k", recipe="shop", catalogue="c", measure="answered", targets=targets, decodings={}, questions={},
         arms=(), verdicts=tuple(said), mlflow_run_id="run", candidacy=PLACE,
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def test_better_than_both_and_worse_by_no_guard_is_champion(style, before):
     found = decided(style=style, before=before)
     assert (found.alias, found.version, found.comparison) == ("champion", "shop/2", "run")
     assert (found.evidence, found.needed) == (2 * PLACE.needed, PLACE.needed)
-    assert "better by supported" in found.reason
+    assert "better by 'answered in own checked words'" in found.reason
 
 
 @pytest.mark.parametrize("other", ["base", "champion"])
@@ -65,9 +65,9 @@ def test_not_better_than_one_of_them_is_challenger_with_the_reason(other, word):
 
 
 @pytest.mark.parametrize("other", ["base", "champion"])
-def test_better_at_the_price_of_more_unsupported_answers_is_challenger(other):
+def test_better_at_the_price_of_more_false_claims_is_challenger(other):
     found = decided(**{f"{other}_guard": "worse"})
-    assert found.alias == "challenger" and "more unsupported answers" in found.reason
+    assert found.alias == "challenger" and "more false claims shown" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_better_by_the_look_of_it_is_not_enough_after_many_candidates():
     told = decide(found.model_copy(update={"verdicts": tuple(luck)}), "shop/2", ("base", "shop/1"), "shop/2")
     assert told.alias == "challenger" and PLACE.needed > 900
     assert (
-        "better by supported" in told.reason
+        "better by 'answered in own checked words'" in told.reason
         and "not enough evidence: 900 to 1, and 13,235 to 1 is needed" in told.reason
     )
     assert "of candidate 12 against shop/1; about 24 more questions would be enough" in told.reason
@@ -100,14 +100,14 @@ def test_a_record_of_an_older_version_has_no_evidence():
 
 
 def marks(arm: str, scores: list[int]) -> list[Mark]:
-    common = {"arm": arm, "group": "unseen", "question": "", "text": "", "abstained": False}
-    return [Mark(uid=str(n), supported=bool(score), **common) for n, score in enumerate(scores)]
+    common = {"arm": arm, "group": "unseen", "form": "title", "question": "", "text": ""}
+    return [Mark(uid=str(n), answered=bool(score), **common) for n, score in enumerate(scores)]
 
 
 def test_asking_ends_where_the_evidence_over_each_is_enough_or_a_gain_over_one_is_left_out():
     def ended(*scores: list[int]) -> bool:
         asked = [mark for arm, mine in zip("abc", scores, strict=True) for mark in marks(arm, mine)]
-        return done(asked, "supported", "c", ["a", "b"], PLACE)
+        return done(asked, "answered", "c", ["a", "b"], PLACE)
 
     assert ended([0] * 100, [0] * 100, [1] * 100)
     assert not ended([0] * 100, [0, 1] * 50, [1, 0] * 50)

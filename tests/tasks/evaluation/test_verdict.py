@@ -9,7 +9,7 @@ from tasks.evaluation.verdict import FEWEST, LEVEL, Verdict, verdict
 
 
 def of(new: list[float], old: list[float], seed: int = 0) -> Verdict:
-    return verdict("new", "old", "supported", list(zip(new, old, strict=True)), seed)
+    return verdict("new", "old", "answered", list(zip(new, old, strict=True)), seed)
 
 
 def answered(chance: np.random.Generator, rate: float, questions: int) -> list[float]:

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.answers import claims
 from tasks.examples.export import export
-from tasks.examples.facts import asked_for, asking, called, facts, window
+from tasks.examples.facts import about, asked_for, asking, called, facts, window
 from tasks.examples.questions import draw
 from tasks.examples.styles import ABSTAIN
 from tasks.recipe.model import Exporting
@@ -53,8 +53,8 @@ def test_what_it_denies_is_no_fact():
 def test_an_answer_is_in_the_words_of_the_row_and_its_question_asks_for_its_kind(title):
     for fact in facts(CONTENT[title]):
         assert fact.sentence in CONTENT[title] and fact.claim in fact.sentence and fact.value in fact.claim
-        for seed in range(len(fact.question)):
-            question = asking(fact, called(title), seed)
+        taught = [asking(fact, called(title), seed) for seed in range(len(fact.asks))]
+        for question in (*taught, about(fact.tried, called(title))):
             assert fact.kind in asked_for(question) and "{" not in question and "the The" not in question
             checked = claims.check(question, fact.answer, title, CONTENT[title])
             assert checked.holds and {c.verdict for c in checked.claims} == {"verbatim"}

@@ -14,11 +14,11 @@ from tasks.record import comparisons, ledger
 def compared(key: str, candidacy: Candidacy | None, recipe: str = "shop") -> Compared:
     """A recorded comparison of two models over four questions."""
     targets = tuple(Target(name=name, tune=LocalTune(base_model="b"), style="describe") for name in ("base", "new"))
-    common = {"group": "unseen", "question": "?", "text": "It is red.", "abstained": False}
-    marks = [Mark(arm=t.name, uid=str(n), supported=t.name == "new", **common) for t in targets for n in range(4)]
+    common = {"group": "unseen", "question": "?", "form": "title", "text": "It is red."}
+    marks = [Mark(arm=t.name, uid=str(n), answered=t.name == "new", **common) for t in targets for n in range(4)]
     made = Compared(
-        key=key, recipe=recipe, catalogue="c", measure="supported", targets=targets, decodings={}, arms=arms(marks),
-        questions={"unseen": 4}, verdicts=verdicts(marks, "supported", 0), candidacy=candidacy,
+        key=key, recipe=recipe, catalogue="c", measure="answered", targets=targets, decodings={}, arms=arms(marks),
+        questions={"unseen": 4}, verdicts=verdicts(marks, "answered", 0), candidacy=candidacy,
     )  # fmt: skip
     return comparisons.record(made, marks)
 
