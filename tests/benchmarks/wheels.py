@@ -23,7 +23,10 @@ ENGINES = (
     "charset-normalizer urllib3 bitsandbytes"
 )
 # What our own modules import besides.
-OURS = "pydantic pydantic-core annotated-types typing-inspection typing-extensions msgspec cloudpickle ftfy wcwidth selectolax"
+OURS = (
+    "pydantic pydantic-core annotated-types typing-inspection typing-extensions msgspec cloudpickle ftfy wcwidth "
+    "selectolax"
+)
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_24_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
