@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+import mlflow
 import pytest
 
 from tasks.answers.reply import Reply, ReplyStep
 from tasks.core.errors import AnswerError
-from tasks.record import feedback, traces
+from tasks.record import feedback, ledger, traces
 
 NAMES = [f"chatcmpl-{n:032x}" for n in range(4)]
 
@@ -16,6 +17,25 @@ NAMES = [f"chatcmpl-{n:032x}" for n in range(4)]
 def reply(question: str, state: str = "quoted") -> Reply:
     step = ReplyStep(name="retrieve", start=time.time_ns(), end=time.time_ns())
     return Reply(question=question, state=state, text=f"of {question}", style="grounded", model="m", steps=(step,))
+
+
+def test_the_check_says_of_every_answer_what_comparisons_count():
+    heavy = reply("How heavy is it?", "quoted").model_copy(
+        update={"text": "It has handles.", "problems": ("nothing: x",)}
+    )
+    traces.write([heavy, reply("What is it?", "answered"), reply("Who?", "none"), reply("Which?", "which")])
+    place = ledger.experiment(ledger.client())
+    held = mlflow.search_traces(locations=[place], return_type="list")
+    told = {
+        trace.data.spans[0].inputs["question"]: {a.name: a.feedback.value for a in trace.info.assessments}
+        for trace in held
+    }
+    assert told["How heavy is it?"] == {"answered": False, "declined": False, "to_the_point": False}
+    assert told["What is it?"] == {"answered": True, "declined": False, "to_the_point": True}
+    assert told["Who?"] == {"answered": False, "declined": True}
+    assert told["Which?"] == {"answered": False, "declined": False}
+    (why,) = {a.rationale for t in held for a in t.info.assessments if t.data.spans[0].inputs["question"][:3] == "How"}
+    assert why == "nothing: x" and feedback.disliked() == []
 
 
 def test_what_people_think_is_kept_listed_and_forgotten():
