@@ -30,6 +30,7 @@ HALVES = ("what is the {x}", "tell me about the {x}", "do you have the {x}?", "{
 CATEGORIES = ("which {x} do you have?", "show me {x}")
 BOTH = ("what is the difference between the {x} and the {y}?", "{x} vs {y}")
 FEW, NEAR = 5, 40  # products that a half title or a category may mean; rows looked at for them
+TELLS = 4  # words beside the title that make a description; fewer where the row has fewer
 SAID = 0.6  # share of the words of an answer that makes it said
 
 
@@ -94,6 +95,12 @@ def says(text: str, values: Sequence[str]) -> bool:
         if words and numbers <= held and len(held & set(words)) >= SAID * len(set(words)):
             return True
     return False
+
+
+def describes(text: str, row: IndexedRow) -> bool:
+    """Whether `text` tells something of the product beside its title: "Product description" does not."""
+    told, title = set(_telling(text)), set(_telling(row.title))
+    return len(told - title) >= min(TELLS, len(set(_telling(row.content)) - title))
 
 
 def _row(question: Question, index: Index) -> IndexedRow:

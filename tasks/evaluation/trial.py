@@ -17,7 +17,7 @@ from tasks.backends.contract import Answer, Decoding
 from tasks.backends.pricing import of_answer
 from tasks.core.errors import ParityError
 from tasks.core.models import Frozen, Message, StyleName
-from tasks.evaluation.forms import ALONE, Form, Group, TrialQuestion, says
+from tasks.evaluation.forms import ALONE, Form, Group, TrialQuestion, describes, says
 from tasks.evaluation.metrics import score
 from tasks.examples.styles import STYLES, conversation
 from tasks.recipe.model import Answering
@@ -194,10 +194,13 @@ def _to_the_point(one: TrialQuestion, reply: Reply, fact: bool) -> bool:
         return False
     if one.form == "two products" and {key_of(quote.title) for quote in reply.quotes} != one.right:
         return False
-    for row, values in zip(one.rows, one.values, strict=False):
-        mine = [quote.text for quote in reply.quotes if key_of(quote.title) == key_of(row.title)]
+    asked = dict(zip(one.rows, one.values, strict=False))
+    for row in one.rows:
+        meant = {key_of(row.title)} if len(one.rows) > 1 else one.right
+        mine = [quote.text for quote in reply.quotes if key_of(quote.title) in meant]
         mine += [reply.text] if reply.state == "answered" else []
-        if not says(" ".join(mine), values):
+        text = " ".join(mine)
+        if not (says(text, asked[row]) if row in asked else describes(text, row)):
             return False
     return True
 

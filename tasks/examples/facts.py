@@ -13,7 +13,7 @@ import yaml
 from tasks.answers.sentences import sentences
 from tasks.examples.grounding import clip
 
-VERSION = 1  # bump it when a row may state something else, or is asked about otherwise
+VERSION = 2  # bump it when a row may state something else, or is asked about otherwise
 LOOKED_AT = 3_000  # characters of a content in which facts are looked for
 LONGEST, CLAIM = 300, 200  # characters of a sentence that states a fact, and of the claim that is cut from it
 NAMED = 70  # characters of a title that is said whole in a question

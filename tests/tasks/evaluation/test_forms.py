@@ -90,6 +90,12 @@ def test_a_question_whose_row_is_gone_is_an_error(opened):
         forms.asked(Exam(seen=(lost,), unseen=()), opened)
 
 
+def test_a_description_tells_something_beside_the_title(opened):
+    row = opened.by_uid("B001")
+    assert forms.describes("It is made of oak and weighs 3 pounds.", row)
+    assert not forms.describes("Product description", row) and not forms.describes(row.title, row)
+
+
 @pytest.mark.parametrize(
     ("text", "value", "said"),
     [("It weighs 12 ounces.", "12 ounces", True), ("It weighs 120 ounces.", "12 ounces", False),

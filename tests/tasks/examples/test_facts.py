@@ -47,6 +47,7 @@ def test_what_a_row_states_is_found_by_kind():
 def test_what_it_denies_is_no_fact():
     assert facts("It is not compatible with older chargers. It does not weigh anything you would notice.") == []
     assert facts("Batteries are not included. It is not recommended for children.") == []
+    assert facts("It contains no acids. The screen shows 800 x 600, the thread is 18 X 1.5.") == []  # no measures
 
 
 @pytest.mark.parametrize("title", [title for title, _ in ROWS])
