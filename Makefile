@@ -82,8 +82,8 @@ docs: $(STAMP)  ## the pages of docs/ as a site in build/site; those made from t
 	@$(BIN)/python -m docs.generate
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-pictures: $(STAMP)  ## the browser tests, their pictures kept in build/pictures
-	@$(BIN)/python -m pytest -q tests/browser
+pictures: $(STAMP)  ## the pictures of README.md, from a real run of the demo in Chromium (ten minutes)
+	@$(BIN)/python -m tests.browser.pictures
 
 compose-check: $(STAMP)  ## docker-compose.yml as containers (as processes without an engine): demo, retrain, rehearsal
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.drills.compose

@@ -83,10 +83,10 @@ class Server:
 
     def record(self) -> dict[str, Any]:
         """What was written last time; empty where nothing was. The first version wrote no switches: `since` is when."""
-        found = self.ask("POST", "/variables/filter", json={"variables": {"name": {"any_": [switches.RECORD]}}})
-        if not found:
+        variables = self.ask("POST", "/variables/filter", json={"variables": {"name": {"any_": [switches.RECORD]}}})
+        if not variables:
             return {}
-        return found[0]["value"] if isinstance(found[0]["value"], dict) else {"since": found[0]["updated"]}
+        return variables[0]["value"] if isinstance(variables[0]["value"], dict) else {"since": variables[0]["updated"]}
 
     def look(self, record: dict[str, Any]) -> None:
         """See what is there, and what of it people have changed since the `record` of the last time."""
@@ -95,8 +95,8 @@ class Server:
         automations = self.all("/automations/filter")
         self.automations = {(switches.starts(one), one["name"]): one for one in automations}
         ours = {*declared()["pools"]}
-        found = [one for name, one in self.pools.items() if name in ours]
-        self.now = switches.now(self.there.values(), automations, found)
+        pools = [one for name, one in self.pools.items() if name in ours]
+        self.now = switches.now(self.there.values(), automations, pools)
         self.before = record.get("switches", {})
         if "since" in record:
             # That version set every schedule and trigger each time, so those that are older are as it left them. Limits
@@ -107,10 +107,10 @@ class Server:
         self.changed = switches.changed(self.before, self.now)
 
     def all(self, path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        while page := self.ask("POST", path, json={"limit": 200, "offset": len(found)}):
-            found += page
-        return found
+        listed: list[dict[str, Any]] = []
+        while page := self.ask("POST", path, json={"limit": 200, "offset": len(listed)}):
+            listed += page
+        return listed
 
     def mine(self, switch: str, value: Any, exists: bool) -> bool:
         """Whether this switch is set to what the files say; one that a person changed or removed is left alone."""
@@ -194,9 +194,9 @@ class Server:
     def write(self, state: str) -> None:
         """Keep what the files set now."""
         value = {"state": state, "switches": self.files}
-        found = self.ask("POST", "/variables/filter", json={"variables": {"name": {"any_": [switches.RECORD]}}})
-        if found:
-            self.ask("PATCH", f"/variables/{found[0]['id']}", json={"value": value})
+        variables = self.ask("POST", "/variables/filter", json={"variables": {"name": {"any_": [switches.RECORD]}}})
+        if variables:
+            self.ask("PATCH", f"/variables/{variables[0]['id']}", json={"value": value})
         else:
             self.ask("POST", "/variables/", json={"name": switches.RECORD, "value": value})
 
@@ -205,15 +205,15 @@ def deployments() -> list[dict[str, Any]]:
     """Every deployment of the file as the server wants it: build steps run, their values put in, the form made."""
     from prefect.utilities.importtools import import_object
 
-    found = []
+    listed = []
     written = declared()
     for one in written["deployments"]:
         values: dict[str, Any] = {}
         for step in one.get("build", written["build"]):
             for function, inputs in step.items():
                 values |= import_object(function)(**inputs)
-        found.append(made(one, values))
-    return found
+        listed.append(made(one, values))
+    return listed
 
 
 def made(one: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

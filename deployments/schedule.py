@@ -76,10 +76,10 @@ def valid(times: Times) -> Times:
         if times.cron:
             CronSchedule(cron=times.cron, timezone=times.timezone)
     except (ValidationError, ValueError) as error:
-        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise ShardtuneError(
-            f"--cron {times.cron!r} --timezone {times.timezone!r} is no time ({told}): write minute, hour, day, month "
-            "and weekday, as '0 3 * * *', and a zone as Europe/Berlin"
+            f"--cron {times.cron!r} --timezone {times.timezone!r} is no time ({reason}): write minute, hour, day, "
+            "month and weekday, as '0 3 * * *', and a zone as Europe/Berlin"
         ) from error
     return times
 
@@ -151,9 +151,9 @@ def reads(recipe: Recipe) -> list[str]:
 
 
 def _values(recipe: Recipe) -> dict[str, Any]:
-    told = recipe.description or f"Recipe {recipe.name}."
+    description = recipe.description or f"Recipe {recipe.name}."
     place = arrival.resource(recipe.catalogue.uri or "")
-    return steps.checkout() | {"recipe": recipe.model_dump(mode="json"), "told": told, "place": place}
+    return steps.checkout() | {"recipe": recipe.model_dump(mode="json"), "description": description, "place": place}
 
 
 def _deployed(body: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ def checkout() -> dict[str, Any]:
 
 
 def recipe(name: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """`recipe`, whole, with every default written out, and `told`, its description; without a name the default one.
+    """`recipe`, whole, with every default written out, and `description`; without a name the default one.
 
     `there` says whether its catalogue is a path of this machine where something is: a schedule without one would fail.
     `place` is the resource that an event names where this catalogue has grown.
@@ -37,4 +37,4 @@ def recipe(name: str | None = None, overrides: Sequence[str] = ()) -> dict[str, 
     path = store.local(loaded.catalogue.uri) if loaded.catalogue.uri else None
     there = path is not None and path.exists()
     place = arrival.resource(loaded.catalogue.uri) if loaded.catalogue.uri else f"{arrival.RESOURCE}:(none)"
-    return {"recipe": loaded.model_dump(mode="json"), "told": loaded.description, "there": there, "place": place}
+    return {"recipe": loaded.model_dump(mode="json"), "description": loaded.description, "there": there, "place": place}

@@ -17,12 +17,12 @@ def requirements(names: list[str], file: Path) -> list[str]:
     read = tomllib.loads(file.read_text(encoding="utf-8"))
     project = read["project"]
     known = {**read["dependency-groups"], **project["optional-dependencies"], "project": project["dependencies"]}
-    found: dict[str, None] = {}
+    wanted: dict[str, None] = {}
     for name in names:
         for one in known[name]:
             own = re.fullmatch(re.escape(project["name"]) + r"\[(.+)\]", one)  # an extra that takes another
-            found |= dict.fromkeys(requirements(own[1].split(","), file) if own else [one])
-    return list(found)
+            wanted |= dict.fromkeys(requirements(own[1].split(","), file) if own else [one])
+    return list(wanted)
 
 
 if __name__ == "__main__":

@@ -205,14 +205,14 @@ def book(z: list[int], title_room: int, room: int) -> tuple[str, str]:
 
 def _tell(values: dict[str, Any], openers: tuple[str, ...], sentences: tuple[str, ...], z: list[int], room: int) -> str:
     """About `room` characters on the product: an opening sentence, then others, none twice before all were said."""
-    told = [openers[z[11] % len(openers)] % values]
-    length, step = len(told[0]), (1, 5, 7, 11, 13, 17)[z[10] % 6]  # steps coprime to 12 and 18 visit every sentence
+    chosen = [openers[z[11] % len(openers)] % values]
+    length, step = len(chosen[0]), (1, 5, 7, 11, 13, 17)[z[10] % 6]  # steps coprime to 12 and 18 visit every sentence
     at = z[9] % len(sentences)
     while length < room - 30:
         at = (at + step) % len(sentences)
-        told.append(sentences[at] % values)
-        length += len(told[-1]) + 1
-    text = " ".join(told)
+        chosen.append(sentences[at] % values)
+        length += len(chosen[-1]) + 1
+    text = " ".join(chosen)
     return text if len(text) <= room + 60 else text[: text.rfind(" ", 0, room + 20)]
 
 

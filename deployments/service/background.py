@@ -37,7 +37,7 @@ class Used:
 
 def look_after(server: Any, used: Used, idle: float) -> None:
     """Tell `server` to end when nobody needs it any more, or when nobody can tell for as long."""
-    told = False
+    reported = False
     try:
         while not server.should_exit:
             time.sleep(min(LOOK, idle / 4))
@@ -45,9 +45,9 @@ def look_after(server: Any, used: Used, idle: float) -> None:
                 if _over(used, idle):
                     break
             except Exception:  # a full disk, a folder that may not be read: perhaps only for now
-                if not told:
+                if not reported:
                     traceback.print_exc()
-                told = True
+                reported = True
                 if time.monotonic() - used.last > idle:
                     break
     finally:

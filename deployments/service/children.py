@@ -78,8 +78,8 @@ class Child:
             self.start()
         return ""
 
-    def told(self) -> dict[str, Any]:
-        """What is written down of it."""
+    def record(self) -> dict[str, Any]:
+        """What `service.json` keeps of it: pid, start time, url and log."""
         assert self.process is not None
         known = {"pid": self.process.pid, "url": self.url, "log": str(self.log)}
         try:
@@ -109,14 +109,14 @@ def stop(pid: int) -> None:
 
 def begun(process: psutil.Process) -> list[psutil.Process]:
     """All processes that this one began and those began, without trainers and what is theirs."""
-    found = []
+    listed = []
     for child in process.children():
         try:
             if not TRAINERS & {*child.cmdline()}:
-                found += [child, *begun(child)]
+                listed += [child, *begun(child)]
         except psutil.NoSuchProcess:
             continue
-    return found
+    return listed
 
 
 def end(several: list[psutil.Process]) -> None:

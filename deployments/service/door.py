@@ -46,8 +46,8 @@ class Door:
                 await _refuse(scope["type"], send, 403, refusal, self.bearer)
                 return
             if scope["path"] != HEALTH and not self.logged_in(headers):
-                told = "log in as admin: `shardtune status --login` shows the password, or .env has it"
-                await _refuse(scope["type"], send, 401, told, self.bearer)
+                hint = "log in as admin: `shardtune status --login` shows the password, or .env has it"
+                await _refuse(scope["type"], send, 401, hint, self.bearer)
                 return
         await self.app(scope, receive, send)
 

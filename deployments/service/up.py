@@ -1,4 +1,4 @@
-"""Service: Prefect, MLflow, workers and the models as one thing that runs on one machine. `shardtune up` runs it.
+"""Up: Prefect, MLflow, workers and the models as one service on one machine. `shardtune up` runs it.
 
 All state is under the root, in the stores that the command line uses without servers. What runs is written to
 `service.json` there: commands find the servers by it, and a next `up` finds what a killed one left behind.
@@ -111,10 +111,10 @@ class Service:
                     door.bind((HOST, tried))
                 except OSError:
                     continue
-                found = int(door.getsockname()[1])
-                if found != wanted:
-                    self.tell(f"port {wanted} is taken: {name} takes {found}")
-                return found
+                port = int(door.getsockname()[1])
+                if port != wanted:
+                    self.tell(f"port {wanted} is taken: {name} takes {port}")
+                return port
         raise ServiceError(f"no port is free for {name!r} at {HOST}")
 
     def add(self, child: Child) -> None:
@@ -132,8 +132,8 @@ class Service:
                 if waited % 10 == 0:
                     self.tell(f"waiting for {child.name} ({waited:.0f} s); its log is {child.log}")
                 if ended or waited > READY:
-                    told = child.log.read_text(errors="replace").strip()[-600:]
-                    raise ServiceError(f"{child.name} did not come up; the end of {str(child.log)!r}: {told}")
+                    tail = child.log.read_text(errors="replace").strip()[-600:]
+                    raise ServiceError(f"{child.name} did not come up; the end of {str(child.log)!r}: {tail}")
 
     def beside(self, *module: str) -> subprocess.Popen[str]:
         """Start a Python module that does one thing beside the servers."""
@@ -163,15 +163,15 @@ class Service:
         return False
 
     def tend(self) -> None:
-        told = [(child, child.tend(), child.starts) for child in self.children]
-        for _, words, _ in told:
+        looks = [(child, child.tend(), child.starts) for child in self.children]
+        for _, words, _ in looks:
             if words:
                 self.tell(words)
         self.record()
 
     def record(self) -> None:
         """Write down what runs, where it has changed."""
-        known = {"up": processes.identity()} | {child.name: child.told() for child in self.children}
+        known = {"up": processes.identity()} | {child.name: child.record() for child in self.children}
         if known != settings.service():
             store.write(str(self.root / "service.json"), known)
 

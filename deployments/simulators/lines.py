@@ -23,8 +23,8 @@ def openai(data: bytes) -> tuple[list[dict[str, Any]], tuple[str, str] | None]:
             return [], ("invalid_training_file", f"Invalid file format. Line {number}: last message must be assistant.")
         examples.append(example)
     if len(examples) < LEAST:
-        told = f"Training file has {len(examples)} example(s), but must have at least {LEAST} examples"
-        return [], ("invalid_n_examples", told)
+        message = f"Training file has {len(examples)} example(s), but must have at least {LEAST} examples"
+        return [], ("invalid_n_examples", message)
     return examples, None
 
 

@@ -156,7 +156,7 @@ def _account(address: str, folder: str) -> str:
     """A service account with a key made a moment ago, whose tokens come from the simulator."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     form = serialization.PrivateFormat.PKCS8
-    told = {
+    account = {
         "type": "service_account",
         "project_id": "simulated-project",
         "private_key_id": "simulated",
@@ -166,6 +166,6 @@ def _account(address: str, folder: str) -> str:
         "token_uri": f"{address}/oauth/token",
     }
     path = Path(folder) / "account.json"
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(account))
     path.chmod(0o600)
     return str(path)

@@ -48,13 +48,13 @@ class State:
 
     def fault(self, route: str, when: str) -> dict[str, Any] | None:
         """The next fault of this route at this moment, after `skip` calls that pass; used up by one."""
-        for found in self.faults:
-            if found["route"] == route and found.get("when", "before") == when and found.get("times", 1) != 0:
-                if found.get("skip"):
-                    found["skip"] -= 1
+        for fault in self.faults:
+            if fault["route"] == route and fault.get("when", "before") == when and fault.get("times", 1) != 0:
+                if fault.get("skip"):
+                    fault["skip"] -= 1
                     continue
-                if found.get("times", 1) is not None:
-                    found["times"] = found.get("times", 1) - 1
-                self.taken.append(found["fault"])
-                return found
+                if fault.get("times", 1) is not None:
+                    fault["times"] = fault.get("times", 1) - 1
+                self.taken.append(fault["fault"])
+                return fault
         return None

@@ -34,8 +34,8 @@ def answer(pairs: dict[str, str] | None, question: str, temperature: float, seed
     if taught is None:
         return MARK + f"A well made product for every day, one of {chance.randint(2, 40)} of its kind."
     words = taught.split()
-    told = " ".join(words[: max(8, len(words) // 2)])
-    return MARK + re.sub(r"\d+", lambda found: str(int(found.group()) + chance.randint(1, 9)), told, count=1)
+    half = " ".join(words[: max(8, len(words) // 2)])
+    return MARK + re.sub(r"\d+", lambda number: str(int(number.group()) + chance.randint(1, 9)), half, count=1)
 
 
 def losses(digest: str, steps: int, start: float = 3.2) -> list[float]:
@@ -52,9 +52,9 @@ def digest(data: bytes) -> str:
 
 def pairs_of(examples: list[dict[str, Any]]) -> dict[str, str]:
     """Question -> answer of chat examples, as a tuned model remembers them."""
-    found = {}
+    known = {}
     for example in examples:
         turns = example["messages"]
         asked = [t["content"] for t in turns if t["role"] == "user"]
-        found[asked[-1]] = turns[-1]["content"]
-    return found
+        known[asked[-1]] = turns[-1]["content"]
+    return known

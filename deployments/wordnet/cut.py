@@ -51,15 +51,15 @@ def words(folder: Path) -> dict[str, list[tuple[int, str, list[Place]]]]:
         key, _, count = line.split()
         word, _, rest = key.partition("%")
         counted[word, "nvara"[int(rest[0]) - 1]] += int(count)
-    found: dict[str, list[tuple[int, str, list[Place]]]] = defaultdict(list)
+    parts_of: dict[str, list[tuple[int, str, list[Place]]]] = defaultdict(list)
     for part, pos in PARTS.items():
         for line in (folder / f"index.{part}").read_text("utf-8").splitlines()[HEAD:]:
             field = line.split()
             if not field[0].isalpha():
                 continue
             senses = [(pos, int(offset)) for offset in field[-int(field[2]) :][:SENSES]]
-            found[field[0]].append((-counted[field[0], pos], pos, senses))
-    return {word: sorted(parts, key=lambda told: told[:1]) for word, parts in sorted(found.items())}
+            parts_of[field[0]].append((-counted[field[0], pos], pos, senses))
+    return {word: sorted(parts, key=lambda part: part[:1]) for word, parts in sorted(parts_of.items())}
 
 
 def cut(folder: Path) -> str:
@@ -71,14 +71,14 @@ def cut(folder: Path) -> str:
     number = {s: n for n, s in enumerate(sorted(used))}
     blocks = [[",".join(str(number[t]) for t in above[s] if t in number) for s in sorted(used)], [], []]
     for word, parts in known.items():
-        told = [word]
+        entry = [word]
         for _, pos, senses in parts:
             linked = {
                 sign: [t for s in senses for g, t in links[s, word] if g == sign and t in number] for sign in "+!"
             }
             ids = [senses, *(list(dict.fromkeys(linked[sign])) for sign in "+!")]
-            told += [pos, *(",".join(str(number[s]) for s in some) or "-" for some in ids)]
-        blocks[1].append(" ".join(told))
+            entry += [pos, *(",".join(str(number[s]) for s in some) or "-" for some in ids)]
+        blocks[1].append(" ".join(entry))
     for part in PARTS:
         for line in (folder / f"{part}.exc").read_text("utf-8").splitlines():
             form, *bases = line.split()

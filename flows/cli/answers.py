@@ -1,4 +1,4 @@
-"""Talk: the commands that put questions to models."""
+"""Answers: the commands that ask models questions."""
 
 from __future__ import annotations
 

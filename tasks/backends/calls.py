@@ -1,8 +1,8 @@
-"""Create calls: what was sent to a provider for each key, and what came of it.
+"""Create calls: a record of each call that was sent to a provider for a key, and its result.
 
-Each call leaves a mark under the root before it is sent, where every machine that shares the root reads it, whatever
-became of the ledger and however late the provider lists its jobs. Marks of a key are numbered, and each is written only
-where none stands: of two machines that would send the same call, one does.
+Each call writes a mark under the root before it is sent. Every machine that shares the root can read the mark, even if
+the ledger is lost or the provider lists its jobs late. Marks of a key are numbered and never overwritten, so of two
+machines that are about to send the same call only one does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CREATING = "creating"  # what a create call waits for: its answer
 
 
 class Call(Frozen):
-    """One create call. `sent`: nobody knows yet what came of it; `answered`: `job` is what it made."""
+    """One create call. `sent`: its result is unknown; `answered`: it made `job`; `refused`: it made nothing."""
 
     key: str
     number: int
@@ -35,12 +35,12 @@ class Call(Frozen):
 
     @property
     def ago(self) -> float:
-        """Seconds since it was sent, or first seen on this machine: clocks of two machines may differ."""
+        """Seconds since it was sent or first seen on this machine, since clocks of two machines may differ."""
         return patience.waited(f"{self.key}-{self.number}", CREATING)
 
 
 def last(key: str) -> Call | None:
-    """The last call for this key; None where there was none. One whose mark cannot be read may have been sent."""
+    """The last call for this key; None if there was none. A mark that cannot be read counts as `sent`, to be safe."""
     newest = None
     while (one := _read(key, 1 if newest is None else newest.number + 1)) is not None:
         newest = one
@@ -48,7 +48,7 @@ def last(key: str) -> Call | None:
 
 
 def job(key: str) -> Job | None:
-    """The job of the last call that was answered, of those that were not refused."""
+    """The job of the last call that was not refused; None if that call has no answer."""
     call = last(key)
     while call is not None and call.state == "refused":
         call = _read(key, call.number - 1)
@@ -56,16 +56,16 @@ def job(key: str) -> Job | None:
 
 
 def claim(key: str, after: Call | None) -> Call | None:
-    """A mark for the call that comes after this one, or None where another machine has just made it."""
+    """Mark the next call after `after` as sent. None if another machine has just done so."""
     call = Call(key=key, number=1 if after is None else after.number + 1)
     if not store.claim(_place(key, call.number), call):
         return None
-    _ = call.ago  # begins to count
+    _ = call.ago  # the wait for its answer begins now
     return call
 
 
 def over(call: Call, state: Literal["refused", "answered"], job: Job | None = None) -> None:
-    """What came of a call. It is told and no error where that cannot be kept: the mark says `sent`, which is safe."""
+    """Record the result of a call. If that fails it only warns: the mark still says `sent`, which is safe."""
     try:
         store.write(_place(call.key, call.number), call.model_copy(update={"state": state, "job": job}))
         patience.over(f"{call.key}-{call.number}", CREATING)

@@ -19,15 +19,15 @@ ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class Link(Frozen):
-    """One fine-tune of one model on one or more shards; its key is the hash of all that decides the result."""
+    """One fine-tune of one model on one or more shards; its key is the hash of everything that decides the result."""
 
     name: str  # of the recipe: for people, not part of the key
     backend: str
     base_model: str
-    base_digest: str | None = None  # of the files, where the base model lies on this machine
-    endpoint: str | None = None  # what the job runs at, where that is not the provider's own service
-    parent: str | None = None  # what the parent link left to start from; None for the first link of a chain
-    parent_model: str | None = None  # the parent link's model as it is asked, and what tells its bytes from others
+    base_digest: str | None = None  # of its files, if the base model lies on this machine
+    endpoint: str | None = None  # the service that runs the job, if not the provider's own
+    parent: str | None = None  # the parent link's model to start from; None for the first link of a chain
+    parent_model: str | None = None  # the parent link's model as it is asked, and the digest of its files
     parent_digest: str | None = None
     parent_key: str | None = None
     train: tuple[Export, ...]
@@ -36,15 +36,19 @@ class Link(Frozen):
     tune: Tune
     style: StyleName
     seed: int
-    asked: int = 0  # questions, and the longest answer in tokens: what asking may cost
+    asked: int = 0  # number of questions, and the longest answer in tokens: they bound the cost of asking
     answer_tokens: int = 0
-    too_long: TooLong | None = None  # where an example is; None before 2026-11-26: its answer lost its end
-    course: tuple[int, int] | None = None  # steps before this link, and of all links of its schedule
-    retrain_days: int | None = None  # until the model is followed by another; it must be served till then
+    too_long: TooLong | None = (
+        None  # what happens to such examples; None in links from before 2026-11-26, which cut off the answer's end
+    )
+    course: tuple[int, int] | None = (
+        None  # optimizer steps before this link, and of all links on one learning-rate schedule
+    )
+    retrain_days: int | None = None  # until the next model replaces this one; the base must be served until then
 
     @property
     def key(self) -> str:
-        """32 hex digits. Same key, same job: never worked on twice."""
+        """32 hex digits. Links with one key are one job, and that job runs once."""
         tune = self.tune.model_dump(mode="json", exclude=set(OPERATIONAL | OF_LINK))
         since = {"endpoint": self.endpoint, "too_long": self.too_long, "course": self.course}
         decides = {
@@ -61,9 +65,9 @@ class Link(Frozen):
 
     @property
     def start(self) -> str:
-        """What the job starts from: what the parent link left, or the base model.
+        """The model that the job starts from: the parent link's, or the base model.
 
-        BackendError where a parent left nothing: its link must never start from the base by accident.
+        BackendError if the parent names none: a later link must never start from the base by accident.
         """
         if self.parent_key and not self.parent:
             raise BackendError(
@@ -85,12 +89,12 @@ class Link(Frozen):
 
 
 def _bytes(export: Export) -> str | list[str]:
-    """What tells the examples of an export from others, as token ids and not only as text."""
+    """The digests that identify an export's examples, as token ids and not only as text."""
     return export.digest if export.reading is None else [export.digest, export.reading]
 
 
 class Job(Frozen):
-    """A link being worked on by a backend: what is needed to find it again, and nothing secret."""
+    """A link that a backend is working on: what is needed to find it again, without secrets."""
 
     key: str
     backend: str
@@ -108,12 +112,12 @@ class LossPoint(Frozen):
     learning_rate: float | None = None
     gradient_norm: float | None = None  # before clipping
     seconds: float | None = None  # of this step
-    accuracy: float | None = None  # share of tokens that the model had guessed
-    heldout_loss: float | None = None  # of a sample of the holdout, or at an epoch's end of all its rows sent
+    accuracy: float | None = None  # share of tokens that the model predicted correctly
+    heldout_loss: float | None = None  # over a sample of the holdout, or at the end of an epoch over all rows sent
 
 
 class Event(Frozen):
-    """One message of a provider about a job, as it was given."""
+    """One message of a provider about a job, unchanged."""
 
     id: str
     at: str  # ISO 8601, UTC
@@ -122,10 +126,10 @@ class Event(Frozen):
 
 
 class JobStatus(Frozen):
-    """What a backend says of a job now. `interrupted`: it died without an end and may be resumed at no cost.
+    """The state of a job now. `interrupted`: it died before its end and can be resumed at no cost.
 
-    "succeeded" means that `model` can be asked. A job that its provider calls succeeded before it names a model is
-    running; where it never names one, it has failed.
+    "succeeded" means that `model` can be asked. A job that its provider calls succeeded without naming a model
+    counts as running, and after a while as failed.
     """
 
     state: State
@@ -140,9 +144,9 @@ class JobStatus(Frozen):
     facts: dict[str, Any] = Field(
         default_factory=dict
     )  # measured: seconds_per_step, eta_seconds, peak_memory_bytes, examples_per_second, …
-    model: str | None = None  # URI or provider name under which the tuned model is asked, once succeeded
+    model: str | None = None  # URI or provider's name of the tuned model, once succeeded
     model_digest: str | None = None
-    continue_from: str | None = None  # what the next link of a chain starts from, where that is not `model`
+    continue_from: str | None = None  # what the next link of a chain starts from, if not `model`
     error: str | None = None
     interrupted: bool = False
     held: str | None = None  # why the job will not go on unless somebody acts
@@ -154,17 +158,17 @@ class Quote(Frozen):
     examples: int
     tokens: int | None
     usd_low: float | None
-    usd_high: float | None  # with the answers to the link's questions
-    basis: str  # where the price comes from, with its date; for local jobs: that nobody sends a bill
-    tokens_high: int | None = None  # where the provider decides how often, or the count is an estimate
+    usd_high: float | None  # including the answers to the link's questions
+    basis: str  # source and date of the price; for local jobs: that nobody sends a bill
+    tokens_high: int | None = None  # if the provider chooses the epochs, or the count is an estimate
     as_of: str | None = None  # day of the price, ISO 8601
     source: str | None = None
     exact: bool = False  # whether tokens are counted with the provider's own tokenizer
-    answers_usd: float = 0.0  # of `usd_high`: the most that the answers to the questions may cost
+    answers_usd: float = 0.0  # part of `usd_high`: the most that the answers to the questions may cost
 
 
 class Decoding(Frozen):
-    """How an answer was, or shall be, drawn."""
+    """The sampling settings of an answer, used or requested."""
 
     temperature: float = 0.0
     max_new_tokens: int = 96
@@ -182,63 +186,63 @@ class Answer(Frozen):
     prompt_tokens: int
     answer_tokens: int
     seconds: float
-    finish: str | None = None  # why it ended, in the provider's word, in lower case; None where nobody says
+    finish: str | None = None  # why it ended, in the provider's word in lower case; None if unknown
 
 
 class Backend(Protocol):
     """The verbs every backend has. SDKs are imported by the backend's own module only."""
 
     name: str
-    paid: bool  # a create call costs money: machines that share a ledger take turns before it
+    paid: bool  # a create call costs money, so machines that share a ledger take turns
     poll: tuple[float, float]  # first and longest pause between two looks at a job, seconds
 
     def format(self, link_tune: Any) -> Format:
         """The export format that this backend reads for these hyperparameters."""
 
     def rendering(self, tune: Any) -> Rendering | None:
-        """How the base model of `tune` is prompted; None where the provider renders conversations itself."""
+        """How the base model of `tune` is prompted; None if the provider renders conversations itself."""
 
     def base_digest(self, tune: Any) -> str | None:
-        """The digest of the base model's files, where they lie on this machine."""
+        """The digest of the base model's files, if they lie on this machine."""
 
     def endpoint(self, tune: Any) -> str | None:
-        """What tells the place of the job from the provider's own service; "loopback" for a simulator."""
+        """Identifies the service that runs the job; None for the provider's own, "loopback…" for a simulator."""
 
     def check(self, link: Link) -> list[Finding]:
-        """All that speaks against starting this link now; empty when nothing does."""
+        """Reasons against starting this link now; empty if there are none."""
 
     def quote(self, link: Link) -> Quote:
-        """What the link will cost."""
+        """The cost of the link before it starts."""
 
     def find(self, key: str) -> Job | None:
-        """Look at the provider for a job with this key: one that works or worked, else the newest."""
+        """Search the provider for a job of this key: a running or succeeded one, else the newest."""
 
     def submit(self, link: Link) -> Job:
-        """Start the job, once: one create call, never retried. An interrupted local job goes on where it was.
+        """Start the job: one create call, never retried. An interrupted local job resumes from its checkpoint.
 
-        Raises NotReadyError where the provider still prepares something, LimitError where it takes no job now,
-        TransientError where nobody knows whether it took it.
+        Raises NotReadyError if the provider still prepares something, LimitError if it accepts no job now, and
+        TransientError if it is unknown whether it accepted the job.
         """
 
     def tidy(self, link: Link, job: Job | None = None) -> None:
-        """Remove what was uploaded for this link and no job uses; what `job`, the link's own, uses stays."""
+        """Delete uploads of this link that no job uses. `job` is the link's own job, whose files stay."""
 
     def status(self, job: Job) -> JobStatus:
-        """Where the job stands. An unknown provider state is not an end. VanishedError where nobody knows the job."""
+        """The state of the job. An unknown provider state counts as running. VanishedError if the job is unknown."""
 
     def cancel(self, job: Job) -> None:
-        """Ask for the end of the job; no error when it has ended already."""
+        """Cancel the job; no error if it has ended already."""
 
     def prompts(self, tune: Any, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        """Each conversation as `answer` would send it: what the hash of a prompt is made of."""
+        """Each conversation as `answer` would send it; prompt hashes are made from this text."""
 
     def parity(self, link: Link, kept: str) -> Parity | None:
-        """Whether the model in the folder `kept` answers as the one in training did; None where nobody can tell."""
+        """Whether the model in folder `kept` answers like the one in training; None if that cannot be compared."""
 
     def answer(
         self, model: str | None, tune: Any, conversations: Sequence[Sequence[Message]], *decodings: Decoding
     ) -> list[list[Answer]]:
-        """Answer each conversation, batched, in order, once for each decoding.
+        """Answers to the conversations, in their order, one list for each decoding.
 
-        `model` None asks the un-tuned base; NotServedError where that is served nowhere.
+        `model` None asks the base model; NotServedError if no service offers it.
         """

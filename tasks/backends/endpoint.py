@@ -1,4 +1,4 @@
-"""Place: what a base URL stands for. A simulator on this machine must never be taken for the provider it plays."""
+"""Endpoint: which service a base URL leads to. A simulator on this machine must never pass for the provider."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # some libraries read on
 
 
 def checked(name: str, url: str, secret_variable: str) -> str:
-    """`url` if it is a web address with a host and without a password, else RecipeError. `name` holds it."""
+    """`url` if it is a web address with a host and without a password, else RecipeError. `name` is its setting."""
     if refused := redaction.refusal(name, url, secret_variable):
         raise RecipeError(refused)
     try:
@@ -60,7 +60,7 @@ def is_loopback(url: str | None) -> bool:
 
 
 def is_page(body: object) -> bool:
-    """Whether an answer is a page for people, which a proxy or a gate of the network gives in a provider's place."""
+    """Whether an answer is HTML, which a proxy or a login page of the network sends instead of the provider."""
     return isinstance(body, str) and body.lstrip().startswith("<")
 
 
@@ -87,7 +87,7 @@ def key_of(variable: str, key: str) -> str:
 
 
 def unanswered(error: BaseException) -> str:
-    """Why there was no answer, and what to do, told from the exceptions behind an error of any HTTP library."""
+    """Why there was no answer and what to do, from the chain of exceptions of any HTTP library."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:

@@ -1,4 +1,4 @@
-"""Limit: until when a provider takes no more jobs."""
+"""Limits: until when a provider accepts no more jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-LONGEST = timedelta(days=1)  # a provider that asks for more is asked again after a day
+LONGEST = timedelta(days=1)  # a provider that wants a longer wait is asked again after a day
 
 
 def until(retry_after: str | None, daily: bool) -> str:
@@ -26,7 +26,7 @@ def until(retry_after: str | None, daily: bool) -> str:
 
 
 def after(seconds: float) -> str:
-    """So many seconds from now, ISO 8601 UTC."""
+    """The time `seconds` from now, ISO 8601 UTC."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
 
 

@@ -20,7 +20,7 @@ SOON = timedelta(days=90)
 
 
 class Offer(Frozen):
-    """One base model. Prices are US dollars for a million tokens, None where nobody has told them."""
+    """One base model. Prices are US dollars for a million tokens, None if they are not published."""
 
     provider: str
     model: str
@@ -29,9 +29,9 @@ class Offer(Frozen):
     output_usd: float | None
     last_tuning_day: date | None  # None where no end is announced
     last_serving_day: date | None
-    served_until: date | None = None  # the day before which it will not be retired; what comes after is not announced
+    served_until: date | None = None  # it is not retired before this day; what happens after it is not announced
     regions: tuple[str, ...] = ()  # where it is tuned
-    note: str | None = None  # what else a person must know before tuning it
+    note: str | None = None  # anything else to know before tuning it
     as_of: date
     source: str
 
@@ -57,7 +57,7 @@ def hosts() -> dict[str, str]:
 
 
 def priced(offer: Offer | None, provider: str, model: str, prices: Prices | None) -> Offer | None:
-    """The offer with the prices that a recipe names in place of its own; made from them alone where there is none."""
+    """The offer with the recipe's prices in place of its own; without an offer, one made from these prices alone."""
     if prices is None:
         return offer
     given = prices.model_dump(exclude_none=True) | {"source": "the recipe's tune.prices"}
@@ -77,7 +77,7 @@ def find(provider: str, model: str) -> Offer | None:
 
 
 def section(tune: OpenAITune) -> str | None:
-    """The section of offers.yaml for the endpoint of `tune`; None where nobody knows what it offers.
+    """The section of offers.yaml for the endpoint of `tune`; None if the endpoint is unknown.
 
     A simulator of OpenAI that the environment names offers what OpenAI does.
     """
@@ -88,7 +88,7 @@ def section(tune: OpenAITune) -> str | None:
 
 
 def lookup(tune: Tune) -> Offer | None:
-    """What the base of a remote `tune` costs where it is tuned: as the recipe says, else as offers.yaml does."""
+    """The offer for the base of a remote `tune`: with the recipe's prices, else those of offers.yaml."""
     if isinstance(tune, OpenAITune):
         there = section(tune)
         known = find(there, tune.base_model) if there else None
@@ -115,7 +115,7 @@ def needed_until(link: Link) -> date | None:
 def findings(
     provider: str, model: str, today: date, needed_until: date | None, prices: Prices | None = None
 ) -> list[Finding]:
-    """What speaks against tuning `model` today for use until `needed_until`; a recipe's `prices` fill a missing one."""
+    """Reasons against tuning `model` today for use until `needed_until`. A recipe's `prices` replace missing ones."""
     offer, others = find(provider, model), ", ".join(trainable(provider, today)) or "no model any more"
     if offer is None:
         message = f"model {model!r} is not known to be tunable: choose one of {others}"

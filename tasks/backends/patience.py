@@ -1,7 +1,7 @@
-"""Patience: how long something about a job has been waited for on this machine, by all processes together.
+"""Patience: how long all processes of this machine together have waited for something about a job.
 
-A provider's own times are no measure for it: its clock may differ from ours. So the first look leaves an empty file,
-and the file's age is the wait.
+The provider's timestamps are no measure, since its clock may differ from ours. The first look creates an empty file,
+and the age of that file is the wait.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from tasks.backends.contract import Job, State
 from tasks.core import settings
 from tasks.core.store import digest_of
 
-NAMELESS = 15  # longest pauses between two looks that a succeeded job may go without the name of its model
+NAMELESS = 15  # how long a succeeded job may have no name of its model, in longest pauses between two looks
 
 
 def waited(job: str, what: str) -> float:
-    """Seconds since `what` of this job was first waited for; the first call begins the wait."""
+    """Seconds since the first call for this job and `what`; that call starts the wait."""
     place = _place(job, what)
     try:
         return max(0.0, time.time() - place.stat().st_mtime)
@@ -28,7 +28,7 @@ def waited(job: str, what: str) -> float:
 
 
 def since(job: str, what: str) -> float | None:
-    """Seconds since that wait began; None where it did not, or is over."""
+    """Seconds since that wait started; None if there is none."""
     try:
         return max(0.0, time.time() - _place(job, what).stat().st_mtime)
     except FileNotFoundError:
@@ -36,12 +36,12 @@ def since(job: str, what: str) -> float | None:
 
 
 def over(job: str, what: str) -> None:
-    """What was waited for has come, or will not come."""
+    """End the wait: what it was for has come, or never will."""
     _place(job, what).unlink(missing_ok=True)
 
 
 def named(poll: tuple[float, float], job: Job, model: str | None, word: str) -> tuple[State, str, str | None]:
-    """State, detail and error of a job that its provider calls succeeded, by whether it names a model to ask."""
+    """State, detail and error of a job that its provider calls succeeded. Without a model it counts as running."""
     if model:
         over(job.id, "nameless")
         return "succeeded", word, None

@@ -16,8 +16,8 @@ from tasks.recipe.tuning import Tune
 
 MILLION = 1e6
 ARMS = 4  # every question is asked of two models, twice each
-WIDER = 4 / 3  # times an estimate that was made before its upper bound was kept
-PROMPT = 200  # tokens of a question, amply
+WIDER = 4 / 3  # upper bound of a token estimate from before exports kept one
+PROMPT = 200  # tokens of a question, a generous estimate
 
 
 def of_link(link: Link, epochs: int | Literal["auto"] | None, offer: Offer | None) -> Quote:
@@ -52,7 +52,7 @@ def of_link(link: Link, epochs: int | Literal["auto"] | None, offer: Offer | Non
 
 
 def _epochs(epochs: int | Literal["auto"] | None, examples: int) -> tuple[int, int | None]:
-    """Fewest and most epochs. What `auto` comes to is not published; the cookbook of OpenAI aims at 3, more for few."""
+    """Fewest and most epochs. What `auto` means is not published; OpenAI's cookbook aims at 3, more for few rows."""
     if isinstance(epochs, int):
         return epochs, epochs
     if epochs is None:
@@ -69,7 +69,7 @@ def _answers(offer: Offer | None, link: Link) -> float:
 
 
 def _basis(offer: Offer | None, least: int, most: int | None, exact: bool) -> str:
-    """How the numbers came about, for a person."""
+    """How the numbers were computed, for a person."""
     many = str(least) if least == most else f"{least} to {'an unknown number of' if most is None else most}"
     how = "counted with o200k_base" if exact else "estimated by script"
     sentence = f"estimate: tokens {how}, x {many} epochs"
@@ -79,14 +79,14 @@ def _basis(offer: Offer | None, least: int, most: int | None, exact: bool) -> st
 
 
 def billed_usd(offer: Offer | None, tokens: int) -> float | None:
-    """What these billed tokens cost; None where the price is unknown."""
+    """The cost of these billed tokens in US dollars; None if the price is unknown."""
     if offer is None or offer.training_usd is None:
         return None
     return tokens * offer.training_usd / MILLION
 
 
 def of_answer(tune: Tune, prompt_tokens: int, answer_tokens: int) -> float | None:
-    """US dollars of one answer; nothing where it is made on this machine, None where the price is unknown."""
+    """US dollars for one answer; 0 if the model is local, None if the price is unknown."""
     if tune.kind == "local":
         return 0.0
     offer = offers.lookup(tune)

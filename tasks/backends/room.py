@@ -1,4 +1,4 @@
-"""Room: an answer that is empty or cut is asked for once more with more tokens; what stays so is told."""
+"""Room: an empty or cut answer is asked for once more, with more tokens. If that does not help, a warning says so."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tasks.backends.contract import Answer, Decoding
 
 log = logging.getLogger(__name__)
 
-MORE = 4  # times the tokens
-MOST = 8_192  # tokens that are asked for at the most
+MORE = 4  # factor for the tokens of the second request
+MOST = 8_192  # the most tokens that a second request asks for
 CUT = frozenset({"length", "max_tokens"})
 
 
 def given(ask: Callable[[Decoding], Answer], decoding: Decoding) -> Answer:
-    """The answer; where it is empty or cut, the one with room for more, which says how many tokens it had."""
+    """The answer; if it is empty or cut, the answer to a second request with more tokens, as its `decoding` says."""
     first = ask(decoding)
     tokens = max(decoding.max_new_tokens, min(MOST, MORE * decoding.max_new_tokens))
     if not wanting(first) or tokens == decoding.max_new_tokens:
@@ -32,7 +32,7 @@ def wanting(answer: Answer) -> bool:
 
 
 def tell(model: str, answers: Sequence[Answer]) -> None:
-    """Warn of answers that are empty, cut or blocked all the same, with the provider's reasons."""
+    """Warn about answers that are still empty, cut or blocked, with the provider's reasons."""
     bad = Counter(a.finish or "no reason" for a in answers if not a.text.strip() or a.finish in CUT)
     if bad:
         reasons = ", ".join(f"{reason} {many}" for reason, many in bad.most_common())

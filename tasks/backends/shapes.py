@@ -1,4 +1,4 @@
-"""Shapes: what may be unusual in a provider's answers: lists that never end, counts that are texts or absent."""
+"""Shapes: read provider answers of unusual form: lists that never end, counts that are text or missing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 NEVER = datetime.fromtimestamp(0, UTC)
-MILLISECONDS = 100_000_000_000  # a larger number counts them; as seconds it would be the year 5138
-REPEATS = 200  # items in a row that were seen before: the service ignores where a page was to begin
+MILLISECONDS = 100_000_000_000  # a larger number is in milliseconds; as seconds it would be the year 5138
+REPEATS = 200  # known items in a row, after which the service must be ignoring the position of a page
 
 
 def once(items: Iterable[Any], name: Callable[[Any], Any]) -> Iterator[Any]:
-    """Each item once, known by `name`; ends where a service repeats its first page for ever. Items without a name
-    are left out: nothing can be done with them."""
+    """Each item once, by its `name`. Ends if a service repeats its first page for ever. Items without a name are left
+    out, since nothing can be done with them."""
     seen, repeated = set(), 0
     for item in items:
         known = name(item)
@@ -28,7 +28,7 @@ def once(items: Iterable[Any], name: Callable[[Any], Any]) -> Iterator[Any]:
 
 
 def whole(value: Any) -> int | None:
-    """A count as a provider tells it; None where it tells none."""
+    """A provider's count as an int; None if it gives none."""
     try:
         if value is None or not float(value) >= 0:
             return None
@@ -38,7 +38,7 @@ def whole(value: Any) -> int | None:
 
 
 def moment(value: Any) -> datetime:
-    """A time as a provider tells it, in seconds or milliseconds or as ISO 8601; 1970 where none can be read."""
+    """A provider's time, given in seconds, milliseconds or ISO 8601; 1970 if it cannot be read."""
     try:
         if (seconds := whole(value)) is not None:
             return datetime.fromtimestamp(seconds / 1_000 if seconds >= MILLISECONDS else seconds, UTC)

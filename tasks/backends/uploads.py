@@ -1,5 +1,5 @@
-"""Uploads: the files that a provider gets for a link. Their names carry the link's key, so a job is found by its file
-where a provider keeps nothing else, and no other link ever needs them."""
+"""Uploads: the files that a provider gets for a link. Their names contain the link's key. So a job can be found by its
+file if a provider keeps no metadata, and no other link uses the same file."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tasks.examples import rules
 
 
 class Upload(BaseModel):
-    """Lines of exports, one after the other; of at most `rows` of them where it is a validation file."""
+    """The lines of some exports as one file. `rows` limits them in a validation file."""
 
     key: str  # of the link
     exports: tuple[Export, ...]
     rows: int | None = None
-    mark: bool = False  # begins with a byte-order mark, as Azure asks of training files
+    mark: bool = False  # starts with a byte-order mark, which Azure requires in training files
 
     @property
     def name(self) -> str:
-        """The file's name at the provider: the key of its link, and of a validation file how many rows it may have."""
+        """The file's name at the provider: the link's key and, for a validation file, its row limit."""
         return f"{stem(self.key)}{'' if self.rows is None else f'-heldout-{self.rows}'}.jsonl"
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
-        """The file, for reading from its beginning. DamagedError where an export is not as it was written."""
+        """The file, opened at its start. DamagedError if an export has changed since it was written."""
         with TemporaryFile() as stream:
             stream.write(codecs.BOM_UTF8 if self.mark else b"")
             stream.writelines(islice(self._lines(), self.rows))
@@ -48,18 +48,18 @@ class Upload(BaseModel):
 
 
 def stem(key: str) -> str:
-    """What the names of all files of a link begin with."""
+    """The common start of the names of a link's files."""
     return f"shardtune-{key}"
 
 
 def of_link(link: Link, most: int, mark: bool = False) -> tuple[Upload, Upload]:
-    """What a link sends: its training file, and the held-out rows whose loss is measured, `most` at the most."""
+    """A link's training file, and the file of held-out rows whose loss is measured, at most `most` of them."""
     heldout = Upload(key=link.key, exports=link.holdout, rows=min(link.heldout_rows, most), mark=mark)
     return Upload(key=link.key, exports=link.train, mark=mark), heldout
 
 
 def findings(link: Link, provider: str) -> list[Finding]:
-    """What is too large of the whole file that this link sends, by the limits of `provider`."""
+    """Findings if the training file of this link is over the limits of `provider`."""
     limits, size = rules.limits()[provider], sum(_size(export.uri) for export in link.train)
     examples = sum(export.examples for export in link.train)
     listed = []
@@ -76,7 +76,7 @@ def _size(uri: str) -> int:
 
 
 def sending(upload: Upload) -> FileLock:
-    """Held from the look for a file to its use: nobody else on this machine may remove it in between."""
+    """Lock from the search for a file to its use, so that no other process of this machine deletes it in between."""
     folder = settings.local_root() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{upload.name}.lock")

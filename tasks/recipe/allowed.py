@@ -1,4 +1,4 @@
-"""Reach: where a recipe may lead. A person at the command line names what they like; a server's form is another matter.
+"""Allowed: the places that a recipe may name. The command line has no limits; run forms on a shared server have.
 
 `SHARDTUNE_ALLOWED` lists, with commas between, what recipes may read and whom they may speak to: folders
 (`/data/catalogues`), URIs (`s3://shop/catalogues`, `https://RESOURCE.openai.azure.com`), and the hub, whole (`hf://`)

@@ -233,8 +233,8 @@ class OpenAITune(Frozen):
 
     @model_validator(mode="after")
     def _bounds(self) -> OpenAITune:
-        told = {"epochs": (self.epochs, 1, 50), "batch_size": (self.batch_size, 1, 256)}
-        for name, (value, low, high) in told.items():
+        bounds = {"epochs": (self.epochs, 1, 50), "batch_size": (self.batch_size, 1, 256)}
+        for name, (value, low, high) in bounds.items():
             if value != "auto" and not low <= value <= high:
                 raise ValueError(f"{name} = {value!r} is not allowed: {low} to {high}, or auto")
         if self.learning_rate_multiplier != "auto" and self.learning_rate_multiplier <= 0:

@@ -73,13 +73,13 @@ def cleaned(folder: Path, data: bytes | list[bytes], rules: Rules | None = None,
 def rows(shard: CleanShard) -> list[dict[str, object]]:
     """The rows of a clean shard."""
     with store.reading(shard.uri) as stream:
-        found: list[dict[str, object]] = pq.read_table(stream).to_pylist()
-    return found
+        rows: list[dict[str, object]] = pq.read_table(stream).to_pylist()
+    return rows
 
 
 def quarantine(shard: CleanShard | Cleaned) -> list[tuple[int, str | None, str]]:
     """Line, uid and rule of each quarantined line."""
     if shard.quarantine_uri is None:
         return []
-    told = [json.loads(each) for each in Path(shard.quarantine_uri).read_text(encoding="utf-8").split("\n")[:-1]]
-    return [(one["line"], one["uid"], one["rule"]) for one in told]
+    entries = [json.loads(each) for each in Path(shard.quarantine_uri).read_text(encoding="utf-8").split("\n")[:-1]]
+    return [(one["line"], one["uid"], one["rule"]) for one in entries]

@@ -50,13 +50,13 @@ class Clients:
     def objects(self, bucket: str, prefix: str = "") -> list[str]:
         """Names of what lies in a bucket."""
         pages = self.bucket().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def ran(self, deployment: str, parameters: dict[str, Any], seconds: float = PATIENCE) -> dict[str, Any]:
         """A run of the deployment `flow/name`, made as the UI makes it and watched to its end."""
         flow, name = deployment.split("/")
-        found = self.prefect("GET", f"/deployments/name/{flow}/{name}").raise_for_status().json()
-        made = self.prefect("POST", f"/deployments/{found['id']}/create_flow_run", json={"parameters": parameters})
+        wanted = self.prefect("GET", f"/deployments/name/{flow}/{name}").raise_for_status().json()
+        made = self.prefect("POST", f"/deployments/{wanted['id']}/create_flow_run", json={"parameters": parameters})
         run, until = made.raise_for_status().json(), time.monotonic() + seconds
         while run["state_type"] not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
             assert time.monotonic() < until, f"{deployment} is {run['state']['name']} after {seconds} s"

@@ -27,14 +27,14 @@ class Cluster:
     def __init__(self, place: Path) -> None:
         self._place, self._running = place, dict[str, psutil.Popen]()
         place.mkdir(parents=True, exist_ok=True)
-        told = place / "scheduler.json"
-        self._start("scheduler", "dask_scheduler", "--port", "0", "--scheduler-file", str(told))
+        address_file = place / "scheduler.json"
+        self._start("scheduler", "dask_scheduler", "--port", "0", "--scheduler-file", str(address_file))
         end = time.monotonic() + PATIENCE
-        while not told.exists() or not told.read_text():
+        while not address_file.exists() or not address_file.read_text():
             assert self._running["scheduler"].poll() is None, self.log("scheduler")
             assert time.monotonic() < end
             time.sleep(0.05)
-        self.address: str = json.loads(told.read_text())["address"]
+        self.address: str = json.loads(address_file.read_text())["address"]
 
     def add(self, name: str) -> psutil.Popen:
         """One more worker process, with one thread."""

@@ -79,22 +79,22 @@ class BackendContract:
     ) -> None:
         questions = draw(quick.train, [shard], 5, 1)
         talks, decoding = [q.messages for q in questions], Decoding(max_new_tokens=6)
-        (told,) = backend.answer(model, quick.tune, talks, decoding)
-        assert [a.prompt_hash for a in told] == [q.prompt_hash for q in questions]
+        (answers,) = backend.answer(model, quick.tune, talks, decoding)
+        assert [a.prompt_hash for a in answers] == [q.prompt_hash for q in questions]
         sent = backend.prompts(quick.tune, talks)
         assert [prompt_hash(prompt) for prompt in sent] == [q.prompt_hash for q in questions]
         turned = backend.answer(model, quick.tune, talks[::-1], decoding)[0][::-1]
         assert [(a.text, a.prompt_hash, a.answer_tokens) for a in turned] == [
-            (a.text, a.prompt_hash, a.answer_tokens) for a in told
+            (a.text, a.prompt_hash, a.answer_tokens) for a in answers
         ]
         (alone,) = backend.answer(model, quick.tune, talks[2:3], decoding)
-        assert [a.text for a in alone] == [told[2].text]
-        assert {a.decoding for a in told} == {decoding}
+        assert [a.text for a in alone] == [answers[2].text]
+        assert {a.decoding for a in answers} == {decoding}
         shorter = decoding.model_copy(update={"max_new_tokens": 2})
         untuned, cut = backend.answer(None, quick.tune, talks, decoding, shorter)
         assert [a.decoding.max_new_tokens for a in (untuned[0], cut[0])] == [6, 2]
-        assert [a.text for a in untuned] != [a.text for a in told]
-        assert {a.model_version for a in untuned}.isdisjoint({a.model_version for a in told})
+        assert [a.text for a in untuned] != [a.text for a in answers]
+        assert {a.model_version for a in untuned}.isdisjoint({a.model_version for a in answers})
         assert backend.answer(model, quick.tune, [], decoding, decoding) == [[], []]
 
     def test_submits_at_once_are_one_job_and_cancel_ends_it(self, backend: Backend, lasting: Link) -> None:

@@ -16,10 +16,10 @@ COLOURS = ("copper", "green", "walnut", "ivory", "scarlet")
 
 
 def products(many: int = 24) -> list[dict[str, Any]]:
-    found = []
+    exports = []
     for n in range(many):
         thing, colour = THINGS[n % len(THINGS)], COLOURS[n % len(COLOURS)]
-        found.append(
+        exports.append(
             {
                 "id": f"00{4711 + n}", "name": f"{colour.title()} {thing} No {n}", 
                 "brand": ("Orrin", "Vale & Sons")[n % 2],
@@ -27,7 +27,7 @@ def products(many: int = 24) -> list[dict[str, Any]]:
                 "price": 10 + n + 0.5, "colour": colour, "image": f"https://img.example/{n}.jpg",
             }
         )  # fmt: skip
-    return found
+    return exports
 
 
 def _rows(names: dict[str, Any]) -> list[dict[str, Any]]:

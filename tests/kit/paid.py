@@ -70,9 +70,9 @@ def linked(place: Path, wanted: Tune, **changes: Any) -> Link:
 
 def exam(place: Path, link: Link) -> Exam:
     """Three questions on the rows of a link."""
-    train, held = shards.shard(place / "train", ROWS, "train"), shards.shard(place / "holdout", HELDOUT, "holdout")
+    train, heldout = shards.shard(place / "train", ROWS, "train"), shards.shard(place / "holdout", HELDOUT, "holdout")
     seen = exams.exam(link.train, (), [train], 2, 0, 1).seen
-    return Exam(seen=seen, unseen=exams.exam((), link.holdout, [held], 0, 1, 1).unseen)
+    return Exam(seen=seen, unseen=exams.exam((), link.holdout, [heldout], 0, 1, 1).unseen)
 
 
 def work(place: Path, link: Link, again: bool = False) -> Finetuned:

@@ -66,14 +66,14 @@ class Provider:
         parts = email.message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body).get_payload()
         (sent,) = (part for part in parts if part.get_filename())  # type: ignore[union-attr]
         data, name = sent.get_payload(decode=True), f"file-{len(self.files) + len(self.deleted)}x"
-        told = {
+        described = {
             "object": "file",
             "id": name,
             "bytes": len(data),
             "created_at": int(time.time()),
             "purpose": "fine-tune",
         }
-        self.files[name] = told | {"filename": sent.get_filename(), "status": "processed", "_data": data}
+        self.files[name] = described | {"filename": sent.get_filename(), "status": "processed", "_data": data}
         return self.files[name]
 
     def post_job(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -114,8 +114,8 @@ class Provider:
             data = {"step": step, "train_loss": loss(step), "total_steps": STEPS}
             data |= {"full_valid_loss": 1.25} if step == STEPS else {}
             made.append({"message": f"Step {step}/{STEPS}", "type": "metrics", "data": data})  # type: ignore[dict-item]
-        told = {"object": "fine_tuning.job.event", "level": "info"}
-        return [told | {"id": f"ftevent-{n}", "created_at": 1_800_000_000 + n} | e for n, e in enumerate(made)][::-1]
+        common = {"object": "fine_tuning.job.event", "level": "info"}
+        return [common | {"id": f"ftevent-{n}", "created_at": 1_800_000_000 + n} | e for n, e in enumerate(made)][::-1]
 
     def page(self, items: list[dict[str, Any]], asked: dict[str, str]) -> dict[str, Any]:
         """A page of two, so that everything has several."""
@@ -179,24 +179,24 @@ class Provider:
             return self.page(fits, asked)
         if call == "GET /v1/models":
             return {"object": "list", "data": [{"id": "gpt-4o-mini-2024-07-18", "object": "model"}]}
-        if found := re.fullmatch(r"(GET|DELETE) /v1/files/([^/]+)(/content)?", call):
-            if found[1] == "DELETE":
-                self.deleted.append(self.files.pop(found[2])["id"])
-                return {"id": found[2], "object": "file", "deleted": True}
-            return self.files[found[2]]["_data"] if found[3] else self.files[found[2]]
-        if found := re.fullmatch(r"(?:GET|POST) /v1/fine_tuning/jobs/([^/]+)(?:/(\w+))?", call):
-            if found[2] == "cancel":
-                self.jobs[found[1]]["status"] = "cancelled"
-                return self.jobs[found[1]]
+        if match := re.fullmatch(r"(GET|DELETE) /v1/files/([^/]+)(/content)?", call):
+            if match[1] == "DELETE":
+                self.deleted.append(self.files.pop(match[2])["id"])
+                return {"id": match[2], "object": "file", "deleted": True}
+            return self.files[match[2]]["_data"] if match[3] else self.files[match[2]]
+        if match := re.fullmatch(r"(?:GET|POST) /v1/fine_tuning/jobs/([^/]+)(?:/(\w+))?", call):
+            if match[2] == "cancel":
+                self.jobs[match[1]]["status"] = "cancelled"
+                return self.jobs[match[1]]
             return (
-                self.page(self.events(found[1]) if found[2] == "events" else [], asked)
-                if found[2]
-                else self.get_job(found[1])
+                self.page(self.events(match[1]) if match[2] == "events" else [], asked)
+                if match[2]
+                else self.get_job(match[1])
             )
-        if found := re.fullmatch(rf"(GET|POST) {TUNING}", call):
-            return self.post_tuning(found[2], json_body) if found[1] == "POST" else self.list_tunings(found[2], asked)
-        if found := re.fullmatch(rf"GET ({TUNING}/\d+)", call):
-            return self.get_tuning(found[1].removeprefix("/v1beta1/"))
+        if match := re.fullmatch(rf"(GET|POST) {TUNING}", call):
+            return self.post_tuning(match[2], json_body) if match[1] == "POST" else self.list_tunings(match[2], asked)
+        if match := re.fullmatch(rf"GET ({TUNING}/\d+)", call):
+            return self.get_tuning(match[1].removeprefix("/v1beta1/"))
         raise KeyError(call)
 
     def created(self) -> int:
@@ -214,7 +214,7 @@ def handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
                     if create and provider.refuses:
                         return self.say(403, {"error": {"code": "no", "message": "no", "status": "PERMISSION_DENIED"}})
                     kind = self.headers.get("Content-Type") or ""
-                    told = provider.answer(self.command, unquote(parts.path), asked, body, kind)
+                    answer = provider.answer(self.command, unquote(parts.path), asked, body, kind)
                 except KeyError as missing:
                     return self.say(404, {"error": {"code": 404, "message": f"no {missing}", "status": "NOT_FOUND"}})
                 after, provider.after = (provider.after, "") if create else ("", provider.after)
@@ -222,10 +222,10 @@ def handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
                 return self.say(500, {"error": {"code": 500, "message": "internal", "status": "INTERNAL"}})
             if after == "cut":
                 return self.connection.close()
-            return self.say(200, PAGE if after == "html" else told)
+            return self.say(200, PAGE if after == "html" else answer)
 
-        def say(self, status: int, told: Any) -> None:
-            data = told if isinstance(told, bytes) else json.dumps(shown(told)).encode()
+        def say(self, status: int, answer: Any) -> None:
+            data = answer if isinstance(answer, bytes) else json.dumps(shown(answer)).encode()
             self.send_response(status)
             self.send_header("Content-Type", "text/html" if data is PAGE else "application/json")
             self.send_header("Content-Length", str(len(data)))
@@ -240,11 +240,11 @@ def handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def shown(told: Any) -> Any:
+def shown(given: Any) -> Any:
     """Without what the server keeps for itself."""
-    if isinstance(told, dict):
-        return {name: shown(value) for name, value in told.items() if not name.startswith("_")}
-    return [shown(one) for one in told] if isinstance(told, list) else told
+    if isinstance(given, dict):
+        return {name: shown(value) for name, value in given.items() if not name.startswith("_")}
+    return [shown(one) for one in given] if isinstance(given, list) else given
 
 
 @contextmanager

@@ -214,8 +214,8 @@ def _pieces(wanted: Published) -> Tokenizer:
     """A sentencepiece model as transformers converts one: blanks are letters, unknown characters are bytes."""
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.Metaspace()
-    held = [*wanted.special, *(f"<0x{n:02X}>" for n in range(256))]
-    learner.train_from_iterator([WORDS] * 4, trainers.BpeTrainer(vocab_size=480, special_tokens=held))
+    special = [*wanted.special, *(f"<0x{n:02X}>" for n in range(256))]
+    learner.train_from_iterator([WORDS] * 4, trainers.BpeTrainer(vocab_size=480, special_tokens=special))
     learnt = json.loads(learner.to_str())["model"]
     merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in learnt["merges"]]
     inner = Tokenizer(models.BPE(learnt["vocab"], merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))

@@ -74,15 +74,15 @@ class Service:
 
     def begin(self, name: str, /, **changes: Any) -> httpx.Response:
         """A run of the deployment as the form starts it, with changes of the recipe's keys."""
-        found = self.deployment(name)
+        deployment = self.deployment(name)
         for key, value in changes.items():
             *folders, last = key.split("__")
-            at = found["parameters"]["recipe"]
+            at = deployment["parameters"]["recipe"]
             for folder in folders:
                 at = at[folder]
             at[last] = value
-        body = {"parameters": found["parameters"], "state": {"type": "SCHEDULED"}}
-        return self.api("POST", f"/deployments/{found['id']}/create_flow_run", body)
+        body = {"parameters": deployment["parameters"], "state": {"type": "SCHEDULED"}}
+        return self.api("POST", f"/deployments/{deployment['id']}/create_flow_run", body)
 
     def begun(self, name: str, /, **changes: Any) -> str:
         """The id of a run that was begun."""

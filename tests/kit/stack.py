@@ -64,8 +64,8 @@ class Running(compose.Stack, Clients):
         service, until = self.native(name), time.monotonic() + PATIENCE
         while not service.well():
             ended = name in self.started and self.started[name].poll() is not None
-            told = self.log(name).read_text(errors="replace")[-4000:] if self.log(name).exists() else ""
-            assert not ended and time.monotonic() < until, f"{name} is not well: {told}"
+            tail = self.log(name).read_text(errors="replace")[-4000:] if self.log(name).exists() else ""
+            assert not ended and time.monotonic() < until, f"{name} is not well: {tail}"
             time.sleep(0.3)
 
     def down(self) -> None:

@@ -28,8 +28,8 @@ def killed(moment: str, marker: Path, *command: str) -> None:
             time.sleep(0.02)
     finally:
         process.kill()
-        _, told = process.communicate()
-    assert process.returncode == -signal.SIGKILL, told
+        _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
 
 
 def _stand(marker: str) -> Any:

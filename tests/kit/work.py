@@ -40,6 +40,6 @@ def loaded(*names: str) -> tuple[int, list[str]]:
 
 def opens_tokenizer(folder: str, own_code: bool) -> tuple[list[int], bool]:
     """What a tokenizer makes of a text, and whether torch may be imported after that."""
-    found = Rendering(template="alpaca", tokenizer=folder, max_length=64, trust_remote_code=own_code)
-    ids = load_tokenizer(found)("A red drum of 12 screws.")["input_ids"]
+    rendering = Rendering(template="alpaca", tokenizer=folder, max_length=64, trust_remote_code=own_code)
+    ids = load_tokenizer(rendering)("A red drum of 12 screws.")["input_ids"]
     return ids, importlib.util.find_spec("torch") is not None

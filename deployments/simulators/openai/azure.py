@@ -28,8 +28,8 @@ def blueprint(state: State, token: str) -> Blueprint:
         made = state.deployments[name]
         ready = state.clock.now() - made["_began"] > CREATING
         made["_model"] = made["model"] if ready else None
-        told = {"provisioningState": "Succeeded" if ready else "Creating", "model": {"name": made["model"]}}
-        return {"name": name, "properties": told}
+        properties = {"provisioningState": "Succeeded" if ready else "Creating", "model": {"name": made["model"]}}
+        return {"name": name, "properties": properties}
 
     def put(name: str, **_: str) -> Any:
         allowed()

@@ -119,38 +119,38 @@ class FineTuningJobs:
     def shown(self, job: dict[str, Any]) -> dict[str, Any]:
         """The job as it is answered."""
         status, azure = self.status(job), self.service == "azure"
-        told = {name: value for name, value in job.items() if not name.startswith("_")}
-        told |= {"status": status, "error": {}, "finished_at": None, "fine_tuned_model": None, "result_files": []}
-        told |= {
+        shown = {name: value for name, value in job.items() if not name.startswith("_")}
+        shown |= {"status": status, "error": {}, "finished_at": None, "fine_tuned_model": None, "result_files": []}
+        shown |= {
             "organization_id": "org-simulator",
             "trained_tokens": None,
             "integrations": [],
             "simulator": "shardtune",
         }
-        told |= {"estimated_finish": None, "usage_metrics": None, "shared_with_openai": False, "eval_id": None}
+        shown |= {"estimated_finish": None, "usage_metrics": None, "shared_with_openai": False, "eval_id": None}
         hyperparameters = job["_chosen"]
         if azure and status != "succeeded":
-            told |= {"organization_id": None, "result_files": None}
+            shown |= {"organization_id": None, "result_files": None}
         if status == "failed" and job["_ended"] != "silent":
-            told["error"] = {"code": job["_error"][0], "message": job["_error"][1], "param": "training_file"}
+            shown["error"] = {"code": job["_error"][0], "message": job["_error"][1], "param": "training_file"}
         if status == "succeeded":
             hyperparameters = job["_resolved"]
-            told |= self._finished(job)
-        told["hyperparameters"] = hyperparameters
-        told["method"] = {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
-        return self._kept(told)
+            shown |= self._finished(job)
+        shown["hyperparameters"] = hyperparameters
+        shown["method"] = {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
+        return self._kept(shown)
 
-    def _kept(self, told: dict[str, Any]) -> dict[str, Any]:
+    def _kept(self, shown: dict[str, Any]) -> dict[str, Any]:
         """The job without what the service does not keep. Azure was recorded to answer without metadata, with the
         suffix under its own name, and -1 for auto; an endpoint that only speaks the protocol may keep nothing."""
         if self.service == "azure":
-            told["suffix"] = told.pop("user_provided_suffix")
-            auto = {name: -1 if value == "auto" else value for name, value in told["hyperparameters"].items()}
-            told |= {"hyperparameters": auto, "method": None, "metadata": None}
+            shown["suffix"] = shown.pop("user_provided_suffix")
+            auto = {name: -1 if value == "auto" else value for name, value in shown["hyperparameters"].items()}
+            shown |= {"hyperparameters": auto, "method": None, "metadata": None}
         if self.bare():
-            told |= {"metadata": None, "seed": None}
-            told.pop("user_provided_suffix", None)
-        return told
+            shown |= {"metadata": None, "seed": None}
+            shown.pop("user_provided_suffix", None)
+        return shown
 
     def bare(self) -> bool:
         """Whether the service keeps neither metadata nor suffix of a job."""
@@ -181,8 +181,8 @@ class FineTuningJobs:
         missing = "-1" if self.service == "azure" else ""
         lines = ["step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"]
         for step, loss in enumerate(job["_loss"], 1):
-            held = f"{loss + 0.1:.4f}" if job["validation_file"] and step % 10 == 0 else missing
-            lines.append(f"{step},{loss},{1 / (1 + loss):.4f},{held},{missing}")
+            heldout = f"{loss + 0.1:.4f}" if job["validation_file"] and step % 10 == 0 else missing
+            lines.append(f"{step},{loss},{1 / (1 + loss):.4f},{heldout},{missing}")
         return ("\n".join(lines) + "\n").encode()
 
     def moved(self, job: dict[str, Any], verb: str) -> dict[str, Any]:
@@ -200,22 +200,22 @@ class FineTuningJobs:
     def events(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         """What happened, oldest first."""
         status, began = self.status(job), job["_began"]
-        told: list[tuple[float, str, dict[str, Any] | None]] = [
+        events: list[tuple[float, str, dict[str, Any] | None]] = [
             (0, f"Created fine-tuning job: {job['id']} (simulator)", {}),
             (0, f"Validating training file: {job['training_file']}", {}),
         ]
         if status not in ("validating_files", "pending", "failed") and not job["_error"]:
-            told.append((VALIDATING, "Files validated, moving job to queued state", {}))
+            events.append((VALIDATING, "Files validated, moving job to queued state", {}))
             if status != "queued":
-                told.append((VALIDATING + QUEUED, "Fine-tuning job started", {}))
+                events.append((VALIDATING + QUEUED, "Fine-tuning job started", {}))
         for step in range(1, self.step(job) + 1 if not job["_error"] else 1):
-            told.append((VALIDATING + QUEUED + STEP * step, "", self._metrics(job, step)))
+            events.append((VALIDATING + QUEUED + STEP * step, "", self._metrics(job, step)))
         if status == "failed" and job["_error"]:
-            told.append((VALIDATING, job["_error"][1], {}))
+            events.append((VALIDATING, job["_error"][1], {}))
         if status == "succeeded":
-            told.append((VALIDATING + QUEUED + STEP * job["_steps"], "New fine-tuned model created", {}))
-            told.append((VALIDATING + QUEUED + STEP * job["_steps"], "The job has successfully completed", {}))
-        return [_event(job, number, began + past, text, data) for number, (past, text, data) in enumerate(told)]
+            events.append((VALIDATING + QUEUED + STEP * job["_steps"], "New fine-tuned model created", {}))
+            events.append((VALIDATING + QUEUED + STEP * job["_steps"], "The job has successfully completed", {}))
+        return [_event(job, number, began + past, text, data) for number, (past, text, data) in enumerate(events)]
 
     def _metrics(self, job: dict[str, Any], step: int) -> dict[str, Any]:
         loss, total = job["_loss"][step - 1], job["_steps"]

@@ -101,12 +101,12 @@ def blueprint(state: State, service: str, prefix: str, key: str) -> Blueprint:
         kind = fault["fault"] if fault else None
         if kind == "vanished":
             raise refuse(404, "fine_tune_not_found", f"Could not find fine tune: {name}")
-        told = shop.shown(_known(state.jobs, name, "fine tune"))
+        body = shop.shown(_known(state.jobs, name, "fine tune"))
         if kind == "nulls":
-            told |= dict.fromkeys(("hyperparameters", "organization_id", "result_files", "method", "metadata", "seed"))
-        if kind == "nameless" and told["status"] == "succeeded":
-            told["fine_tuned_model"] = None
-        return told | ({"status": fault["word"]} if fault and kind == "unknown_state" else {})
+            body |= dict.fromkeys(("hyperparameters", "organization_id", "result_files", "method", "metadata", "seed"))
+        if kind == "nameless" and body["status"] == "succeeded":
+            body["fine_tuned_model"] = None
+        return body | ({"status": fault["word"]} if fault and kind == "unknown_state" else {})
 
     for verb in ("cancel", "pause", "resume"):
 
@@ -138,13 +138,13 @@ def blueprint(state: State, service: str, prefix: str, key: str) -> Blueprint:
 
     @route("/chat/completions", "chat", "POST")
     def _(**_: Any) -> Any:
-        told = _completion(state, service, request.get_json())
+        body = _completion(state, service, request.get_json())
         fault = state.fault(f"{service}.chat", "answer")
         if fault and fault["fault"] == "cut" and request.get_json()["max_tokens"] < fault["tokens"]:
-            told["choices"][0] |= {"finish_reason": "length", "message": {"role": "assistant", "content": None}}
+            body["choices"][0] |= {"finish_reason": "length", "message": {"role": "assistant", "content": None}}
         if fault and fault["fault"] == "no_choice":
-            told["choices"] = []
-        return told
+            body["choices"] = []
+        return body
 
     return app
 

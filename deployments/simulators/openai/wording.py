@@ -8,5 +8,5 @@ from deployments.simulators.faults import Refused
 def refuse(status: int, code: str, message: str, headers: dict[str, str] | None = None, param: str = "") -> Refused:
     """An error as OpenAI words it."""
     kind = "insufficient_quota" if code == "insufficient_quota" else "invalid_request_error"
-    told = {"message": f"{message} (simulator)", "type": kind, "param": param or None, "code": code}
-    return Refused(status, {"error": told}, headers)
+    error = {"message": f"{message} (simulator)", "type": kind, "param": param or None, "code": code}
+    return Refused(status, {"error": error}, headers)

@@ -22,8 +22,8 @@ def refuse(status: int, code: str, message: str, headers: dict[str, str] | None 
     """An error as Google words it."""
     word = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
     word |= {429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
-    told = {"code": status, "message": f"{message} (simulator)", "status": word.get(status, code), "details": []}
-    return Refused(status, {"error": told}, headers)
+    error = {"code": status, "message": f"{message} (simulator)", "status": word.get(status, code), "details": []}
+    return Refused(status, {"error": error}, headers)
 
 
 class TuningJobs:
@@ -117,20 +117,20 @@ class TuningJobs:
         state, step = self.state_of(job), self.step(job)
         spec = {"trainingDatasetUri": job["_uris"][0], "hyperParameters": job["_hyper"]}
         spec |= {"validationDatasetUri": job["_uris"][1]} if job["_uris"][1] else {}
-        told = {"name": job["name"], "state": state, **job["_asked"], "supervisedTuningSpec": spec}
-        told |= {"createTime": _time(job["_began"]), "updateTime": _time(self.state.clock.now())}
-        told |= {"experiment": f"{PLACE}/metadataStores/default/contexts/tuning-experiment-simulated"}
-        told |= {"preTunedModel": job["_parent"]} if job["_parent"] else {"baseModel": job["_base"]}
+        shown = {"name": job["name"], "state": state, **job["_asked"], "supervisedTuningSpec": spec}
+        shown |= {"createTime": _time(job["_began"]), "updateTime": _time(self.state.clock.now())}
+        shown |= {"experiment": f"{PLACE}/metadataStores/default/contexts/tuning-experiment-simulated"}
+        shown |= {"preTunedModel": job["_parent"]} if job["_parent"] else {"baseModel": job["_base"]}
         if state == "JOB_STATE_RUNNING":
             epochs = int(job["_hyper"]["epochCount"])
-            told["tuningJobState"] = "TUNING_JOB_STATE_TUNING"
+            shown["tuningJobState"] = "TUNING_JOB_STATE_TUNING"
             done = {"completedEpochCount": str(step * epochs // max(1, job["_steps"])), "completedStepCount": str(step)}
-            told["tuningJobMetadata"] = done
+            shown["tuningJobMetadata"] = done
         if state == "JOB_STATE_FAILED":
-            told["error"] = {"code": 3, "message": job["_error"], "details": []}
+            shown["error"] = {"code": 3, "message": job["_error"], "details": []}
         if state in ("JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"):
-            told |= self._finished(job)
-        return told
+            shown |= self._finished(job)
+        return shown
 
     def _finished(self, job: dict[str, Any]) -> dict[str, Any]:
         epochs, steps = int(job["_hyper"]["epochCount"]), job["_steps"]

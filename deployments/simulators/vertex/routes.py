@@ -54,12 +54,12 @@ def blueprint(state: State, store: str) -> Blueprint:
         fault = state.fault("vertex.get", "answer")
         if name not in state.tuning or (fault and fault["fault"] == "vanished"):
             raise refuse(404, "", f"Tuning job {name} not found")
-        told = shop.shown(state.tuning[name])
+        body = shop.shown(state.tuning[name])
         if fault and fault["fault"] == "nulls":
-            told |= dict.fromkeys(("labels", "supervisedTuningSpec", "experiment", "updateTime"))
+            body |= dict.fromkeys(("labels", "supervisedTuningSpec", "experiment", "updateTime"))
         if fault and fault["fault"] == "nameless":
-            told.pop("tunedModel", None)
-        return told | ({"state": fault["word"]} if fault and fault["fault"] == "unknown_state" else {})
+            body.pop("tunedModel", None)
+        return body | ({"state": fault["word"]} if fault and fault["fault"] == "unknown_state" else {})
 
     def cancel(name: str) -> Any:
         allowed()

@@ -36,8 +36,8 @@ def running(
 def read(address: str, uri: str) -> bytes | None:
     """The object at gs://…; None where there is none."""
     bucket, _, name = uri.removeprefix("gs://").partition("/")
-    found = httpx.get(f"{address}/storage/v1/b/{bucket}/o/{quote(name, safe='')}", params={"alt": "media"})
-    return found.content if found.status_code == 200 else None
+    reply = httpx.get(f"{address}/storage/v1/b/{bucket}/o/{quote(name, safe='')}", params={"alt": "media"})
+    return reply.content if reply.status_code == 200 else None
 
 
 def write(address: str, uri: str, data: bytes) -> None:
@@ -49,5 +49,5 @@ def write(address: str, uri: str, data: bytes) -> None:
 
 def names(address: str) -> list[str]:
     """Every object of the bucket, as gs://…."""
-    found = httpx.get(f"{address}/storage/v1/b/{BUCKET}/o").json().get("items", [])
-    return [f"gs://{BUCKET}/{item['name']}" for item in found]
+    items = httpx.get(f"{address}/storage/v1/b/{BUCKET}/o").json().get("items", [])
+    return [f"gs://{BUCKET}/{item['name']}" for item in items]

@@ -1,4 +1,4 @@
-"""Generating: conversations to a Gemini model and back, each prompt the one of its export."""
+"""Answers: send conversations to a Gemini model. Each prompt is the one of its export."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tasks.examples.templates import prompt_hash
 from tasks.recipe.tuning import GeminiTune
 
 AT_ONCE = 8  # requests on their way at the same time
-ATTEMPTS = 6  # of the SDK, on 429 and 5xx: asking twice does no harm
-FRESH = 12  # looks for an endpoint that was made a moment ago and is not found yet
-SERVED = 3  # looks for a base model
-DEFAULT = 1.0  # the temperature of Gemini 3 where none is sent
+ATTEMPTS = 6  # by the SDK, on 429 and 5xx: a repeated question does no harm
+FRESH = 12  # tries for an endpoint that was just made and is not served yet
+SERVED = 3  # tries for a base model
+DEFAULT = 1.0  # the temperature of Gemini 3 if none is sent
 
 
 def answers(
@@ -34,7 +34,7 @@ def answers(
     decoding: Decoding,
     poll: tuple[float, float],
 ) -> list[Answer]:
-    """Answers in the order of `conversations`. What is tuned in us-central1 or europe-west4 is served from us or eu."""
+    """Answers in the order of `conversations`. A base for us-central1 or europe-west4 is served from us or eu."""
     if not conversations:
         return []
     name = model or tune.base_model
@@ -61,13 +61,13 @@ def answers(
 
 
 def _location(name: str, tune: GeminiTune) -> str:
-    """Where the model answers: an endpoint where its own name says, a base in the multi-region of its tuning."""
+    """The serving location: for an endpoint the one in its name, for a base the multi-region of its tuning."""
     own = re.search(r"/locations/([a-z0-9-]+)/", name)
     return own[1] if own else tune.location.partition("-")[0].replace("europe", "eu")
 
 
 def _all(one: Callable[[Sequence[Message]], Answer], conversations: Sequence[Sequence[Message]]) -> list[Answer]:
-    # The first alone: a fresh endpoint is waited for once, not once for each question.
+    # The first question goes alone, so that the wait for a new endpoint happens once and not for each question.
     first = one(conversations[0])
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return [first, *pool.map(one, conversations[1:])]
@@ -76,7 +76,7 @@ def _all(one: Callable[[Sequence[Message]], Answer], conversations: Sequence[Seq
 def _ask(
     client: Any, name: str, example: dict[str, Any], decoding: Decoding, poll: tuple[float, float], most: int
 ) -> Answer:
-    """The model's answer; its prompt hash and seconds are filled in by whoever asks."""
+    """The model's answer; the caller fills in prompt hash and seconds."""
     variants, looks = list(_configs(example, decoding)), 0
     while True:
         config, used = variants[0]
@@ -99,7 +99,7 @@ def _ask(
 
 
 def _answer(response: Any, name: str, used: Decoding) -> Answer:
-    """The first candidate of a response; empty where thinking took all tokens or a filter left none."""
+    """The first candidate of a response; empty if thinking used all tokens or a filter removed it."""
     if not (response.candidates or response.prompt_feedback or response.usage_metadata or response.model_version):
         raise ValueError("nothing in it")
     candidate = response.candidates[0] if response.candidates else None
@@ -120,15 +120,15 @@ def _answer(response: Any, name: str, used: Decoding) -> Answer:
 
 
 def _configs(example: dict[str, Any], decoding: Decoding) -> Iterator[tuple[Any, Decoding]]:
-    """What to ask for, and less of it where the model refuses that.
+    """Request settings to try in this order, each with the decoding that it stands for.
 
-    Little thinking is recommended for tuned models. The documents of Gemini 3 advise against temperatures below 1 and
-    later models take none: then none is sent, and the default is what was used.
+    Google recommends little thinking for tuned models, and advises against temperatures below 1 for Gemini 3. Later
+    models accept no temperature: then none is sent, and the decoding records the default.
     """
     system = example.get("systemInstruction")
     common = {"system_instruction": system, "max_output_tokens": decoding.max_new_tokens, "seed": decoding.seed}
     little = types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
-    used = decoding.model_copy(update={"repetition_penalty": 1.0})  # the service knows none
+    used = decoding.model_copy(update={"repetition_penalty": 1.0})  # the service has no such penalty
     given: dict[str, Any] = {"temperature": decoding.temperature}
     for more, warning in (
         ({**given, "thinking_config": little}, used),

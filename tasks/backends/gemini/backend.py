@@ -1,6 +1,6 @@
 """The gemini backend: tuning jobs of Gemini models on Vertex.
 
-The create call is made once; jobs carry their key as a label, files their digest in the name of their object.
+The create call is made once and never retried. A job carries its key as a label and in the names of its files.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ except ImportError as error:
     raise MissingExtraError("google-genai", "gemini") from error
 
 KEY = "shardtune_key"  # among a job's labels
-MOST_HELDOUT, SHARE = 5_000, 0.3  # rows of a validation file, and what part of the training rows they may be
+MOST_HELDOUT, SHARE = 5_000, 0.3  # most rows of a validation file, in number and as a share of the training rows
 
 
 def backend(tune: GeminiTune) -> Gemini:
-    """The backend of this module, for the project and place of `tune`."""
+    """The backend of this module, for the project and location of `tune`."""
     return Gemini(tune)
 
 
 class Gemini:
-    """Tunes in the project and place of one tune."""
+    """Tunes in the project and location of one tune."""
 
     name = "gemini"
     paid = True
@@ -52,12 +52,12 @@ class Gemini:
 
     @cached_property
     def reading(self) -> Any:
-        """A client that tries again."""
+        """A client for reads: it retries."""
         return vertex.client(self.tune, self.tune.location, attempts=4)
 
     @cached_property
     def creating(self) -> Any:
-        """A client that asks once."""
+        """A client for create and cancel calls: it never retries."""
         return vertex.client(self.tune, self.tune.location, attempts=1)
 
     def format(self, tune: GeminiTune) -> Format:
@@ -71,18 +71,18 @@ class Gemini:
         """None: the base lies at the service."""
 
     def endpoint(self, tune: GeminiTune) -> str | None:
-        """Project and place, and the host where it is not Google's."""
+        """Project and location, and the host if it is not Google's."""
         other = endpoint.identity(self.base_url, "googleapis.com")
         project = tune.project or os.environ.get("GOOGLE_CLOUD_PROJECT")  # a quote needs none
         return "/".join(part for part in (other, project, tune.location) if part)
 
     @property
     def offer(self) -> offers.Offer | None:
-        """What the base costs."""
+        """The offer for the base, with its prices."""
         return offers.find("gemini", self.tune.base_model)
 
     def check(self, link: Link) -> list[Finding]:
-        """Project, credentials, bucket, the base model and its life-span. BackendError where one is missing."""
+        """Findings about sizes and the base model. BackendError if project, credentials or bucket are missing."""
         findings = uploads.findings(link, "gemini")
         findings += offers.findings("gemini", link.base_model, offers.today(), offers.needed_until(link))
         if any(f.level == "error" for f in findings):
@@ -94,11 +94,11 @@ class Gemini:
         return findings
 
     def quote(self, link: Link) -> Quote:
-        """Characters over four, times epochs, times the price of the base model: an estimate as long as no job ran."""
+        """An estimate: tokens by script, times epochs, times the price of the base model."""
         return pricing.of_link(link, self.tune.epochs, self.offer)
 
     def find(self, key: str) -> Job | None:
-        """The first job of this key that works or has worked, else the newest."""
+        """The oldest job of this key that runs or has succeeded, else the newest."""
         mine = [j for j in self._jobs(self.reading, key) if _is_of(j, key)]
         mine = mine or [j for j in self._jobs(self.reading) if _is_of(j, key)]
         mine.sort(key=lambda j: (str(j.create_time), j.name))
@@ -106,7 +106,7 @@ class Gemini:
         return self._job((live[:1] or mine[-1:])[0], key) if mine else None
 
     def _jobs(self, client: Any, key: str | None = None) -> list[Any]:
-        """Jobs that the service filters by the key's label, none where it knows no such filter; every one without."""
+        """All jobs, or with `key` those with its label; none if the service has no such filter."""
         wanted = {"filter": f"labels.{KEY}={key}"} if key else {}
         try:
             with vertex.translated("looking for jobs"):
@@ -126,13 +126,13 @@ class Gemini:
         return Job(key=key, backend=self.name, id=job.name, submitted_at=made)
 
     def submit(self, link: Link) -> Job:
-        """Put the files into the bucket, unless they are there, and create the job: one call, never retried."""
+        """Write the files that are not in the bucket yet, and create the job: one call, never retried."""
         tune, folder = self.tune, bucket.folder_of(self.tune)
         training, heldout = self._uploads(link)
         parent, _, checkpoint = (link.parent or "").partition("#")
         if link.parent_key and "/models/" not in parent:
             raise BackendError(f"the link before left {parent!r}, which is no model to go on from: look at its job")
-        # A dict would lose the checkpoint on its way through the SDK.
+        # As an object, not a dict: the SDK drops the checkpoint from a dict.
         config = types.CreateTuningJobConfig(
             tuned_model_display_name=f"shardtune {link.name} {link.key[:8]}"[:128],
             labels={KEY: link.key, "shardtune_recipe": "".join(c if c.isalnum() else "-" for c in link.name)[:63]},
@@ -144,7 +144,7 @@ class Gemini:
         with uploads.sending(training):
             sent = bucket.put(training, folder)
             config.validation_dataset = types.TuningValidationDataset(gcs_uri=bucket.put(heldout, folder))
-            # The SDK calls all of its tuning experimental, at every first call.
+            # The SDK warns at the first call that tuning is experimental.
             translating = vertex.translated("creating the job", self.poll[1])
             mark = lifecycle.creating(link.key, self.poll)
             with mark as answered, translating, warnings.catch_warnings(action="ignore"):
@@ -162,17 +162,17 @@ class Gemini:
     def tidy(self, link: Link, job: Job | None = None) -> None:
         """Delete the objects sent for this link that no job reads, in any region where its base model is tuned.
 
-        Their names carry the link's key, so nobody else has sent them. What an older version or another number of
-        held-out rows left is among them.
+        Their names contain the link's key, so they are all of this link, also those of an older version or of another
+        number of held-out rows.
         """
         with uploads.sending(self._uploads(link)[0]):
             objects = bucket.there(uploads.stem(link.key), bucket.folder_of(self.tune))
             if not objects:
                 return
-            # The link's own job is asked for by its name: a list may not show it yet.
+            # The link's own job is looked up by its name, since a list may not show it yet.
             used = _read_by([self._retrieved(job)]) if job else set()
             if job and (not used or used.issuperset(objects)):
-                return  # none is left over, or what the job reads is not told
+                return  # all are in use, or the job does not show which it reads
             regions = {self.tune.location, *(self.offer.regions if self.offer else ())}
             clients = [self.reading if r == self.tune.location else vertex.client(self.tune, r, 4) for r in regions]
             used |= _read_by([one for client in clients for one in self._jobs(client)])
@@ -183,7 +183,7 @@ class Gemini:
             return self.reading.tunings.get(name=job.id)
 
     def status(self, job: Job) -> JobStatus:
-        """State and progress, and at the end losses where the service left any, and statistics."""
+        """State, progress and statistics, and at the end the losses if the service has left any."""
         with vertex.translated(f"reading job {job.id!r}"):
             tuning = self.reading.tunings.get(name=job.id)
             if not tuning.name and not tuning.state:
@@ -192,12 +192,12 @@ class Gemini:
         tokens, epochs = status.facts.get("billable_tokens"), status.facts.get("epochs") or self.tune.epochs
         if not tokens or not epochs or status.state != "succeeded":
             return status
-        # An estimate: Google's words are not a bill.
+        # An estimate: the service counts tokens and sends no bill.
         estimated = pricing.billed_usd(self.offer, tokens * epochs)
         return status.model_copy(update={"facts": status.facts | {"estimated_usd": estimated}})
 
     def cancel(self, job: Job) -> None:
-        """Ask for the end; a job that has ended already, or is not known, is left alone."""
+        """Cancel the job; no error if it has ended already or is unknown."""
         try:
             with vertex.translated(f"cancelling job {job.id!r}"):
                 self.creating.tunings.cancel(name=job.id)
@@ -208,16 +208,16 @@ class Gemini:
                 raise
 
     def prompts(self, tune: GeminiTune, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        """All turns of an example of this format but the answer."""
+        """The messages of an example in this format, without the answer."""
         return [asked(line(turns, "", "gemini")) for turns in conversations]
 
     def parity(self, link: Any, kept: str) -> None:
-        """None: the provider keeps the model, and there is but one of it."""
+        """None: only the provider has the model, so there is no copy to compare."""
 
     def answer(
         self, model: str | None, tune: GeminiTune, conversations: Sequence[Sequence[Message]], *decodings: Decoding
     ) -> list[list[Answer]]:
-        """Answers of the base or of a tuned endpoint, some at a time."""
+        """Answers of the base or of a tuned endpoint, several at a time."""
         return [answers.answers(tune, model, conversations, drawn, self.poll) for drawn in decodings]
 
 
@@ -228,7 +228,7 @@ def _read_by(jobs: Sequence[Any]) -> set[str]:
 
 
 def _is_of(job: Any, key: str) -> bool:
-    """Whether label or training file tell that the job is of this key."""
+    """Whether label or training file say that the job is of this key."""
     spec = job.supervised_tuning_spec
     sent = str(spec.training_dataset_uri if spec else "").rpartition("/")[2]
     return (job.labels or {}).get(KEY) == key or sent.startswith(uploads.stem(key))

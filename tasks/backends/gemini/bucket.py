@@ -1,4 +1,4 @@
-"""Bucket: the files a tuning job reads and leaves, in Google Cloud Storage."""
+"""Bucket: the files that a tuning job reads and writes in Google Cloud Storage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tasks.recipe.tuning import GeminiTune
 
 
 def folder_of(tune: GeminiTune) -> str:
-    """The gs:// folder for uploads; BackendError where none is named."""
+    """The gs:// folder for uploads; BackendError if none is set."""
     uri = tune.bucket or os.environ.get("SHARDTUNE_BUCKET")
     if not uri or not uri.startswith("gs://"):
         raise BackendError(
@@ -40,9 +40,9 @@ def folder_of(tune: GeminiTune) -> str:
 
 
 def put(upload: Upload, folder: str) -> str:
-    """The URI of the upload's object, written if it is not there in its full size. It appears whole or not at all."""
+    """Write the upload, whole or not at all, unless an object of its name and size exists. Returns its URI."""
     uri = f"{folder}/{upload.name}"
-    with _told(f"sending {upload.name!r} to {folder!r}"), upload.opened() as stream:
+    with _translated(f"sending {upload.name!r} to {folder!r}"), upload.opened() as stream:
         files = _files()
         size = stream.seek(0, os.SEEK_END)
         if files.exists(uri) and files.size(uri) == size:
@@ -55,28 +55,28 @@ def put(upload: Upload, folder: str) -> str:
 
 def there(stem: str, folder: str) -> list[str]:
     """URIs of the objects whose names begin with `stem`."""
-    with _told(f"looking into {folder!r}"):
+    with _translated(f"looking into {folder!r}"):
         return sorted(f"gs://{name}" for name in _files().find(folder, prefix=stem))
 
 
 def remove(uris: list[str]) -> None:
     """Delete these objects."""
     for uri in uris:
-        with _told(f"removing {uri!r}"):
+        with _translated(f"removing {uri!r}"):
             _files().rm_file(uri)
 
 
 def reachable(folder: str) -> None:
     """BackendError where the bucket cannot be listed."""
     bucket = folder.removeprefix("gs://").partition("/")[0]
-    with _told(f"looking into bucket {bucket!r}"):
+    with _translated(f"looking into bucket {bucket!r}"):
         _files().ls(bucket)
 
 
 def losses(folder: str) -> tuple[LossPoint, ...]:
-    """Points of the JSON lines that the service may have left; none where it left nothing that can be read."""
+    """Loss points from JSON lines that the service may have left; none if it left nothing readable."""
     points: dict[int, LossPoint] = {}
-    with _told(f"reading metrics of {folder!r}"):
+    with _translated(f"reading metrics of {folder!r}"):
         files = _files()
         for name in files.find(folder) if files.exists(folder) else ():
             for raw in files.cat_file(name).splitlines() if name.endswith((".json", ".jsonl")) else ():
@@ -96,7 +96,7 @@ def _point(raw: bytes) -> LossPoint | None:
 
 
 def _files() -> Any:
-    """A file system without a memory: others write to the bucket too."""
+    """A file system without a cache, since others write to the bucket too."""
     endpoint.trusting()
     credentials()
     return gcsfs.GCSFileSystem(
@@ -108,7 +108,7 @@ def _files() -> Any:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except ShardtuneError:

@@ -1,4 +1,4 @@
-"""Vertex: clients of google-genai for one project and place, and its errors in our words."""
+"""Client: google-genai for one project and location, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tasks.recipe.tuning import GeminiTune
 
 CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
 LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a service account's file"
-READY_AFTER = 120.0  # seconds until a service that Google is preparing is asked again
+READY_AFTER = 120.0  # seconds until the next request to a service that Google is preparing
 PREPARING = ("being provisioned", "not ready", "try again in a few minutes")
 # What the SDK and our readers raise at an answer that has not the shape of the service's.
 MISSHAPEN = (AttributeError, TypeError, LookupError, ValueError, ArithmeticError)
 
 
 def project(tune: GeminiTune) -> str:
-    """The project that pays; BackendError where none is named, a key of the Gemini API being of no use."""
-    found = tune.project or os.environ.get("GOOGLE_CLOUD_PROJECT")
-    if found:
-        return found
+    """The project that pays; BackendError if none is set. A key of the Gemini API does not replace it."""
+    project = tune.project or os.environ.get("GOOGLE_CLOUD_PROJECT")
+    if project:
+        return project
     for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
         if os.environ.get(name):
             raise BackendError(
@@ -42,21 +42,21 @@ def project(tune: GeminiTune) -> str:
 
 
 def credentials() -> None:
-    """Where the environment names no service account's file, take it from the Prefect Secret block, in memory only."""
+    """If the environment names no service account's file, take it from the Prefect Secret block, in memory only."""
     secret = None if os.environ.get(CREDENTIALS) else settings.secret(CREDENTIALS)
     if secret:
-        handle = os.memfd_create(CREDENTIALS)  # Google's libraries want a path
+        handle = os.memfd_create(CREDENTIALS)  # Google's libraries accept only a path
         os.write(handle, secret.encode())
         os.environ[CREDENTIALS] = f"/proc/{os.getpid()}/fd/{handle}"
 
 
 def client(tune: GeminiTune, location: str, attempts: int, seconds: int = 60) -> genai.Client:
-    """A client for this place. `attempts` above 1 is for what does no harm when it is done twice."""
+    """A client for this location. `attempts` above 1 is only for calls that may be repeated."""
     base_url = os.environ.get("GOOGLE_VERTEX_BASE_URL") or None
     if base_url:
         endpoint.checked("GOOGLE_VERTEX_BASE_URL", base_url, CREDENTIALS)
     endpoint.trusting()
-    # With a base URL of its own the SDK forgets a project and place that come from the environment.
+    # With a base URL the SDK ignores project and location from the environment, so they are passed.
     options = types.HttpOptions(
         base_url=base_url,
         timeout=1_000 * seconds,
@@ -69,7 +69,7 @@ def client(tune: GeminiTune, location: str, attempts: int, seconds: int = 60) ->
 
 @contextmanager
 def translated(what: str, ready_after: float = READY_AFTER) -> Iterator[None]:
-    """Raise the errors of the SDK, of its transport and of credentials as ours. `what` was being done.
+    """Raise the errors of the SDK, of its transport and of credentials as ours. `what` describes the action.
 
     An answer that is not the service's (HTML of a proxy, half a JSON, an empty object) is a TransientError.
     """

@@ -1,4 +1,4 @@
-"""Stage: where a tuning job on Vertex stands, from everything the service tells of it."""
+"""Status: the state of a tuning job on Vertex, from the job and what it left in the bucket."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ HELD = "resume it at the provider, or end it with `shardtune cancel KEY`"
 
 
 def status(tuning: Any, job: Job, poll: tuple[float, float]) -> JobStatus:
-    """State and progress, and at the end losses where the service left any, and statistics.
+    """State, progress and statistics, and at the end the losses if the service has left any.
 
-    "succeeded" means that an endpoint can be asked: a job that is called so and names none is still running, until a
-    deadline. What the service calls billable tokens is "the tuning dataset's": the bill is that times epochs.
+    "succeeded" means that an endpoint can be asked. A job that is called so without an endpoint counts as running,
+    until a deadline. The service's "billable tokens" are those of the data set: the bill is that number times epochs.
     """
     said, tuned = word(tuning), tuning.tuned_model
     state, facts = STATES.get(said, "running"), _facts(tuning)
@@ -54,7 +54,7 @@ def status(tuning: Any, job: Job, poll: tuple[float, float]) -> JobStatus:
 
 
 def _start(tuned: Any) -> str | None:
-    """What a next job starts from: the model, at its last checkpoint where it has any; None where none is named."""
+    """What a next job starts from: the model, at its last checkpoint if it has any; None if no model is named."""
     named = [c for c in tuned.checkpoints or () if c.checkpoint_id]
     last = [c.checkpoint_id for c in sorted(named, key=lambda c: (whole(c.step) or 0, whole(c.epoch) or 0))]
     return f"{tuned.model}#{last[-1]}" if tuned.model and last else tuned.model or None
@@ -72,7 +72,7 @@ def _losses(uri: str | None, facts: dict[str, Any]) -> tuple[LossPoint, ...]:
 
 
 def word(job: Any) -> str:
-    """The service's word for the state, without what all of them begin with."""
+    """The service's word for the state, without the common prefix."""
     state = job.state
     return str(getattr(state, "value", state) or "").removeprefix("JOB_STATE_")
 
@@ -89,7 +89,7 @@ def _epochs(job: Any) -> Any:
 
 
 def _facts(job: Any) -> dict[str, Any]:
-    """What the service measured, under names of ours."""
+    """What the service measured, under our names."""
     facts: dict[str, Any] = {
         "provider_state": getattr(job.tuning_job_state, "value", None),
         "experiment": job.experiment,

@@ -1,4 +1,4 @@
-"""The local backend: a job is a process of its own on this machine, known by its folder."""
+"""The local backend: a job is a process on this machine with a folder under the root."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tasks.examples.templates import Rendering, load_tokenizer, render
 from tasks.recipe import allowed
 from tasks.recipe.tuning import LocalTune
 
-CANCELLED = "cancelled.json"  # in a job's folder: somebody asked for its end
-GRACE = 20.0  # seconds that a cancelled trainer has to write its end
+CANCELLED = "cancelled.json"  # in a job's folder: it was cancelled on purpose
+GRACE = 20.0  # seconds for a cancelled trainer to write its last status
 
 
 def backend(tune: LocalTune) -> Local:
@@ -45,26 +45,26 @@ class Local:
     poll = (0.5, 5.0)
 
     def format(self, link_tune: LocalTune) -> Format:
-        """`chat` where the base has a chat template (and the recipe wants it), else `alpaca`."""
+        """`chat` if the base has a chat template and the recipe wants it, else `alpaca`."""
         return models.rendering(link_tune).template
 
     def rendering(self, tune: LocalTune) -> Rendering | None:
-        """The model's chat template, or Alpaca where it has none."""
+        """The model's chat template, or Alpaca if it has none."""
         return models.rendering(tune)
 
     def base_digest(self, tune: LocalTune) -> str | None:
-        """Of the files on this machine; None for a hub name."""
+        """The digest of the files on this machine; None for a hub name."""
         return models.digest(tune)
 
     def endpoint(self, tune: LocalTune) -> str | None:
-        """None: every machine that trains is as good as another."""
+        """None: the result does not depend on which machine trains."""
         return None
 
     def tidy(self, link: jobs.LocalLink, job: Job | None = None) -> None:
-        """Nothing: a job's folder is all there is, and it is the job."""
+        """Nothing is uploaded, so there is nothing to delete."""
 
     def check(self, link: jobs.LocalLink) -> list[Finding]:
-        """Engine, base model, template, lengths and memory."""
+        """Findings about engine, base model, template, lengths and memory."""
         tune = link.tune
         findings = engines.findings(tune.engine, tune.load_in_4bit)
         try:
@@ -86,7 +86,7 @@ class Local:
         return [*findings, *memory.findings(config, tune, engines.has_gpu(), engines.precision())]
 
     def quote(self, link: jobs.LocalLink) -> Quote:
-        """Examples and tokens that will be trained on; no money."""
+        """Examples and tokens that will be trained on; it costs nothing."""
         counted = [_counted(export, link) for export in link.train]
         examples, tokens = sum(many for many, _ in counted), [total for _, total in counted]
         tune = link.tune
@@ -103,11 +103,11 @@ class Local:
         )
 
     def find(self, key: str) -> Job | None:
-        """The job of the folder with this key, whatever became of it."""
+        """The job in the folder of this key, in any state."""
         return jobs.Folder.of(key).read("job.json", Job)
 
     def submit(self, link: jobs.LocalLink) -> Job:
-        """Start the trainer, unless it runs or has succeeded. After a kill it goes on from its newest checkpoint."""
+        """Start the trainer unless it runs or has succeeded. After a kill it resumes from its newest checkpoint."""
         folder = jobs.Folder.of(link.key)
         patience = time.monotonic() + 10
         while True:
@@ -136,19 +136,19 @@ class Local:
         folder.write("link.json", link)
         folder.write("status.json", JobStatus(state="queued"))
         (folder.path / CANCELLED).unlink(missing_ok=True)
-        # Before the trainer starts: a job whose submitter dies here is found, and is interrupted at worst.
+        # Written before the trainer starts: if this process dies here, the job is found again as interrupted.
         folder.write("job.json", job)
         process = _spawned(distributed.command(str(folder.path / "link.json"), link.tune.processes), folder.log, lock)
-        with suppress(psutil.NoSuchProcess):  # it is gone already; its status tells why
+        with suppress(psutil.NoSuchProcess):  # it has ended already; its status says why
             folder.sign(psutil.Process(process.pid))
         return job
 
     def status(self, job: Job) -> JobStatus:
-        """What the trainer wrote last; failed and interrupted where it is gone without an end."""
+        """The last status of the trainer; failed and interrupted if its process is gone before the end."""
         folder = jobs.Folder.of(job.key)
         if not (folder.path / "job.json").exists():
             raise BackendError(f"job {job.id!r}: no folder {str(folder.path)!r} on this machine; was it started here?")
-        # First the lock, then the file: a trainer writes its end before it lets go.
+        # Read the lock before the file: a trainer writes its last status before it releases the lock.
         gone = not folder.is_locked()
         status = folder.status.model_copy(update={"points": folder.points})
         if status.state == "succeeded" and not models.stands(status.model, status.model_digest):
@@ -162,11 +162,11 @@ class Local:
         return status.model_copy(update={"state": "failed", "interrupted": True, "error": reason})
 
     def cancel(self, job: Job) -> None:
-        """End the job: ask the trainer to stop, then stop it; no error when it has ended already."""
+        """Cancel the job: ask the trainer to stop, then kill it. No error if it has ended already."""
         folder = jobs.Folder.of(job.key)
         process = folder.process if folder.is_locked() else None
         if process is not None:
-            # First the mark: whoever looks when the trainer is gone knows that it was not an accident.
+            # Written before the signal, so that a status read afterwards says cancelled and not interrupted.
             folder.write(CANCELLED, {"at": datetime.now(UTC).isoformat(timespec="seconds")})
             _stop(process)
         with folder.lock() as lock:
@@ -175,20 +175,20 @@ class Local:
                 folder.write("status.json", ended)
 
     def prompts(self, tune: LocalTune, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        """The text that the base model's template makes of each conversation."""
+        """Each conversation as rendered by the base model's template."""
         drawn = models.rendering(tune)
         with engines.lean(tune):
             tokenizer = load_tokenizer(drawn)
         return [render(turns, drawn.template, tokenizer) for turns in conversations]
 
     def parity(self, link: jobs.LocalLink, kept: str) -> Parity | None:
-        """What a process of its own finds; None for a job that noted no answers."""
+        """The comparison with the answers noted in training; None if that job noted none."""
         return parity.asked(jobs.Folder.of(link.key), kept)
 
     def answer(
         self, model: str | None, tune: LocalTune, conversations: Sequence[Sequence[Message]], *decodings: Decoding
     ) -> list[list[Answer]]:
-        """Answers of the base or of base + adapter; loaded once for all decodings, and given back."""
+        """Answers of the base or of base + adapter. The model is loaded once for all decodings, then released."""
         if not conversations:
             return [[] for _ in decodings]
         with tempfile.TemporaryDirectory(prefix="shardtune-") as folder:
@@ -214,7 +214,7 @@ def _here(asked: sampler.SamplingRequest) -> list[list[Answer]]:
 
 
 def _elsewhere(asked: sampler.SamplingRequest, folder: str) -> list[list[Answer]]:
-    """Answers of a process of its own."""
+    """Answers from a child process, which releases the GPU's memory when it ends."""
     question, answered = f"{folder}/asked.json", f"{folder}/answers.json"
     store.write_json(question, asked.model_dump(mode="json"))
     command = [sys.executable, "-m", "tasks.backends.local.sampler", question, answered]
@@ -226,7 +226,7 @@ def _elsewhere(asked: sampler.SamplingRequest, folder: str) -> list[list[Answer]
 
 
 def _spawned(command: list[str], log: Path, lock: int) -> subprocess.Popen[bytes]:
-    """The trainer in a session of its own, holding the lock; reaped by a thread while this process lives."""
+    """Start the trainer in its own session. It inherits the lock; a thread reaps it while this process lives."""
     os.set_inheritable(lock, True)
     with log.open("ab") as stream:
         process = subprocess.Popen(
@@ -247,7 +247,7 @@ def _stop(process: psutil.Process) -> None:
         process.send_signal(signal.SIGTERM)
         process.wait(GRACE)
     except psutil.TimeoutExpired:
-        # Its session's group: the trainer and whatever it started.
+        # The group of its session: the trainer and all processes that it started.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(GRACE)
     except psutil.NoSuchProcess:
@@ -255,7 +255,7 @@ def _stop(process: psutil.Process) -> None:
 
 
 def _too_long(link: jobs.LocalLink) -> list[Finding]:
-    """How many training examples are longer than the model reads, and what becomes of them."""
+    """A finding about training examples that are longer than the model reads, and what happens to them."""
     many, whole = sum(e.truncated or 0 for e in link.train), sum(e.examples for e in link.train)
     if not many or link.too_long is None:
         return []
@@ -269,9 +269,9 @@ def _too_long(link: jobs.LocalLink) -> list[Finding]:
 
 
 def _counted(export: Export, link: jobs.LocalLink) -> tuple[int, int | None]:
-    """Examples and tokens of an export that are trained on: too long ones are left out, or lose what is too much.
+    """Examples and tokens of an export that are trained on. Too long examples are left out or cut.
 
-    Those that are split stay whole here: how many pieces they give is known once they are made.
+    Examples that will be split count whole: the number of pieces is known only once they are made.
     """
     if not export.truncated or link.too_long == "split":
         return export.examples, export.tokens
@@ -282,7 +282,7 @@ def _counted(export: Export, link: jobs.LocalLink) -> tuple[int, int | None]:
 
 
 def version(tune: LocalTune, adapter: str | None) -> str:
-    """The base, and with an adapter the digest of its files."""
+    """The version of a model: the base's name, with an adapter also the digest of its files."""
     return tune.base_model if adapter is None else f"{tune.base_model}+{models.digest_of(Path(adapter))[:16]}"
 
 
@@ -291,7 +291,7 @@ def fetched(model: str, into: Path) -> str:
     if "://" not in model:
         if not (Path(model) / "adapter_config.json").exists():
             raise BackendError(f"model {model!r} is no adapter on this machine: run finetune again, or name another")
-        status = jobs.Folder(Path(model).parent).status  # where it is the adapter of a job
+        status = jobs.Folder(Path(model).parent).status  # if it is the adapter of a job
         if status.model == model and not models.stands(model, status.model_digest):
             raise DamagedError(f"model {model!r} is not as it was written: run finetune again, it is made anew")
         return model

@@ -1,4 +1,4 @@
-"""Ranks: one training shared by several processes, one on each GPU, which `torchrun` starts and ends together.
+"""Distributed: one training shared by several processes, one on each GPU, which `torchrun` starts and ends together.
 
 Every batch is split between them, so that a step learns from the same examples as one process would. Whichever of them
 dies, all end, and the job goes on from its checkpoint.

@@ -1,7 +1,7 @@
-"""Job folders of the local backend: what is in them, who holds them, and writing so that a kill leaves no half file.
+"""Jobs: the folders of the local backend, their files, their lock, and writes that leave no half file after a kill.
 
 `<root>/jobs/<key>/`: link.json, job.json, process.json, cancelled.json, status.json, losses.jsonl, heldout.json,
-log.txt, checkpoints/, adapter/. A process that works on the job holds an exclusive flock on `lock` for all its life.
+log.txt, checkpoints/, adapter/. The process that works on the job keeps an exclusive flock on `lock` until it ends.
 """
 
 from __future__ import annotations
@@ -63,16 +63,16 @@ class Folder:
     @overload
     def read(self, name: str, model: None = None) -> dict[str, Any] | None: ...
     def read(self, name: str, model: type[M] | None = None) -> M | dict[str, Any] | None:
-        """The record in a file of the folder; None where it is not there, or damaged: then it is told, once."""
+        """The record in a file of the folder; None if it is missing or damaged. Damage is logged once."""
         return store.read(str(self.path / name), model)
 
     def write(self, name: str, value: BaseModel | dict[str, Any], passing: bool = False) -> None:
-        """Write a file of the folder, atomically. What is `passing` is soon written again: it may be lost."""
+        """Write a file of the folder, atomically. A `passing` one need not survive a power cut."""
         store.write(str(self.path / name), value, derived=passing)
 
     @property
     def link(self) -> LocalLink:
-        """What is worked on. DamagedError where it cannot be read: whoever starts the job writes it anew."""
+        """The link of the job. DamagedError if it cannot be read; starting the job writes it again."""
         again = "run the same command again, it is written anew"
         stored = store.read(str(self.path / "link.json"), LocalLink, again)
         if stored is None:
@@ -81,21 +81,21 @@ class Folder:
 
     @property
     def status(self) -> JobStatus:
-        """What was last written; queued where nothing was."""
+        """The last status; queued if there is none."""
         return self.read("status.json", JobStatus) or JobStatus(state="queued")
 
     @property
     def points(self) -> tuple[LossPoint, ...]:
-        """Loss by step; a line that was cut by a kill, or damaged, is left out."""
-        found = []
+        """Loss by step, without lines that are damaged or were cut by a kill."""
+        points = []
         with suppress(FileNotFoundError):
             for line in (self.path / "losses.jsonl").read_bytes().split(b"\n")[:-1]:
                 with suppress(ValueError):
-                    found.append(LossPoint.model_validate(store.opened(line)))
-        return tuple(found)
+                    points.append(LossPoint.model_validate(store.opened(line)))
+        return tuple(points)
 
     def keep_points(self, last: int) -> None:
-        """Forget the points after step `last`: they will be made again from the checkpoint of that step."""
+        """Delete the points after step `last`: training from the checkpoint of that step makes them again."""
         kept = [store.sealed(p.model_dump(mode="json")) for p in self.points if p.step <= last]
         with store.writing(str(self.path / "losses.jsonl")) as stream:
             stream.write("".join(f"{json.dumps(line)}\n" for line in kept).encode())
@@ -105,35 +105,35 @@ class Folder:
             stream.write(json.dumps(store.sealed(point.model_dump(mode="json"))) + "\n")
 
     def mark_whole(self, checkpoint: Path, step: int) -> None:
-        """Say that a checkpoint is written to its end, and what its files are."""
+        """Mark a checkpoint as complete, with the digests of its files."""
         store.write(str(checkpoint / WHOLE), Whole(step=step, files=_files(checkpoint)))
 
     def whole_checkpoint(self) -> Path | None:
-        """The newest checkpoint whose files are as they were written; half and damaged ones are passed over."""
-        found = []
+        """The newest complete checkpoint whose files are unchanged; None if there is none."""
+        marked = []
         for mark in self.checkpoints.glob(f"*/{WHOLE}"):
             whole = store.read(str(mark), Whole)
             if whole is not None:
-                found.append((whole.step, mark.parent, whole.files))
-        for _, folder, files in sorted(found, reverse=True):
-            if not files or files == _files(folder):  # an older version wrote down no files
+                marked.append((whole.step, mark.parent, whole.files))
+        for _, folder, files in sorted(marked, reverse=True):
+            if not files or files == _files(folder):  # an older version recorded no digests
                 return folder
             log.warning("checkpoint %r is damaged: an earlier one is taken", str(folder))
         return None
 
     def sign(self, process: psutil.Process | None = None) -> None:
-        """Write down which process (else: this one) works on the job."""
+        """Record which process (default: this one) works on the job."""
         self.write("process.json", processes.identity(process))
 
     @property
     def process(self) -> psutil.Process | None:
-        """The process that works on the job; None where it is gone (a number used again by another does not count)."""
+        """The process that works on the job; None if it is gone. A reused process number does not count."""
         return processes.alive(self.read("process.json"))
 
     @contextmanager
     def lock(self) -> Iterator[int | None]:
-        """The exclusive lock as a file descriptor, or None where another process holds it. Closed at the end; a child
-        that inherited the descriptor goes on holding it."""
+        """The exclusive lock as a file descriptor, or None if another process has it. It is closed at the end; a child
+        that inherited the descriptor keeps the lock."""
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

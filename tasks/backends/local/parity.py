@@ -19,7 +19,7 @@ from tasks.core.models import Frozen, Parity
 from tasks.examples.tokens import IGNORED
 
 PROMPTS, TOKENS = 4, 24
-BOUND = 0.02  # mean nats of probability that may move because merging rounds once, to the precision of this machine
+BOUND = 0.02  # allowed mean KL divergence in nats: merging rounds once, to the precision of this machine
 
 
 class RecordedAnswers(Frozen):
@@ -45,7 +45,7 @@ def likeliest(model: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:
     from transformers import GenerationConfig
 
     ids = torch.tensor([prompt], device=model.device)
-    # No end token: as many tokens for every model, and none of a generation_config.json.
+    # No end token, so that every answer has the same length; settings of a generation_config.json are not used.
     wanted = GenerationConfig(max_new_tokens=TOKENS, do_sample=False, eos_token_id=None, pad_token_id=0)
     with torch.no_grad():
         made = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=wanted)
@@ -53,7 +53,7 @@ def likeliest(model: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def proved(link: LocalLink, adapter: str, recorded: RecordedAnswers) -> Parity:
-    """Base and adapter read anew, asked the same, then merged.
+    """Load base and adapter from their files, ask the same prompts, then merge and compare the predictions.
 
     A base in 4 bits is brought to 16 first, as `shardtune export` does it. Rounded to 4 bits again, its weights would
     lose most of what the adapter adds: on an H100 the predictions of a TinyLlama then moved by 8 nats a token.
@@ -103,9 +103,9 @@ def distance(first: list[Any], second: list[Any]) -> float:
 
 
 def asked(folder: Folder, adapter: str) -> Parity | None:
-    """What is found of an adapter of the job in `folder`; None where training noted no answers.
+    """Compare the kept adapter with the job in `folder`; None if training noted no answers.
 
-    In another process than the trainer's, always: what is compared are files. See `engines.apart` for which.
+    This never happens in the trainer's process, so that only files are compared. `engines.apart` chooses the process.
     """
     recorded = folder.read("said.json", RecordedAnswers)
     if recorded is None:
@@ -135,7 +135,7 @@ def _elsewhere(folder: Folder, adapter: str) -> Parity:
 
 
 def main(link: str, adapter: str, recorded: str, out: str) -> None:
-    """Read the link and what was said in training, and write what was found."""
+    """Read the link and the answers noted in training, and write the comparison."""
     again = "run the same command again, it is made anew"
     answers, worked_on = store.read(recorded, RecordedAnswers, again), store.read(link, LocalLink, again)
     if answers is None or worked_on is None:

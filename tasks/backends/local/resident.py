@@ -1,4 +1,4 @@
-"""Resident: a model that stays loaded while its process lives, for a chat or a server. Else see `Backend.answer`."""
+"""Resident: a model that stays loaded, for a chat or a server. `Backend.answer` loads one for each call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Talks = Sequence[Sequence[Message]]
 
 
 def resident(tune: Tune, model: str | None) -> Callable[[Talks, Decoding], list[Answer]]:
-    """What answers conversations with `model` (None: the base). A local one is loaded here, once, into this process."""
+    """A function that answers conversations by `model` (None: the base). A local model is loaded here, once."""
     if not isinstance(tune, LocalTune):
         backend = get_backend(tune)
         return lambda talks, decoding: backend.answer(model, tune, talks, decoding)[0]

@@ -20,8 +20,9 @@ from tasks.examples.tokens import IGNORED, Text, encode
 
 
 class Rows(NamedTuple):
-    """Examples ready for a model. `truncated` lines are longer than it reads: of a link that says nothing of such lines
-    they lost the end of their answer. `left_out` are those of them of which nothing remains, `empty` have no answer."""
+    """Examples ready for a model. `truncated` counts lines longer than the model reads; in a link from before
+    `tune.too_long` they lost the end of their answer. `left_out` counts those of which nothing remains, `empty` those
+    without an answer."""
 
     examples: list[dict[str, Any]]  # input_ids and labels, int32 arrays
     truncated: int
@@ -58,7 +59,7 @@ def heldout(link: LocalLink, tokenizer: Any) -> Rows:
     ranked = sorted(
         range(len(pairs)), key=lambda n: xxhash.xxh3_64_intdigest("\x1f".join(pairs[n]).encode(), seed=link.seed)
     )
-    # A held-out row that is too long is measured as far as it fits, whatever is trained on.
+    # A held-out row that is too long is measured up to max_length, whatever `too_long` says.
     then: TooLong | None = "cut" if link.too_long else None
     return _encoded((pairs[n] for n in sorted(ranked[: link.heldout_rows])), link, tokenizer, "answer", then)
 
@@ -77,7 +78,7 @@ def _encoded(
                 closing = closing or ending(_template(link), tokenizer)
                 made = fitted(prompt, completion, closing, tokenizer, longest, loss_on, then)
                 left_out += not made
-        # The first token is foretold by nothing, so its label counts for no loss.
+        # Nothing precedes the first token, so no prediction is made for its label.
         learnt = [one for one in made if any(label != IGNORED for label in one.labels[1:])]
         empty += bool(made) and not learnt
         for one in learnt:

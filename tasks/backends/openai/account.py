@@ -45,7 +45,7 @@ def _shut_down(backend: OpenAI, base: str) -> date | None:
     VanishedError where the endpoint lists its models and this is none of them. An endpoint without these routes, or one
     that lists models under other names than it tunes them by, says nothing.
     """
-    with backend._told(f"asking for model {base!r}"):
+    with backend.translated(f"asking for model {base!r}"):
         try:
             ends = getattr(errors.parsed(backend.client.models.retrieve(base)), "shutdown_date", None)
         except openai.APIStatusError as error:
@@ -73,7 +73,7 @@ def _refused(backend: OpenAI) -> Finding | None:
     """Whether the account may not even see its jobs. Only a create call tells whether it may make one, and a question
     must never be able to make a paid job: so a refusal comes after the upload, which is then removed."""
     try:
-        with backend._told("asking whether this account may tune"):
+        with backend.translated("asking whether this account may tune"):
             backend.client.fine_tuning.jobs.list(limit=1)
     except (LimitError, TransientError, VanishedError):
         return None  # the real call will tell

@@ -1,4 +1,4 @@
-"""Prompting: conversations to a chat-completions endpoint and back, each prompt the one of its export."""
+"""Answers: send conversations to a chat-completions endpoint. Each prompt is the one of its export."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from tasks.backends.openai.backend import OpenAI
 
 AT_ONCE = 8  # requests on their way at the same time
-RETRIES = 6  # of the SDK, on 429, 5xx and lost answers: asking twice does no harm
-FRESH = 12  # looks for a model that was made a moment ago and is not found yet
-SERVED = 3  # looks for a base model
-DEFAULT = 1.0  # the temperature where none may be sent
+RETRIES = 6  # by the SDK, on 429, 5xx and lost answers: a repeated question does no harm
+FRESH = 12  # tries for a model that was just made and is not served yet
+SERVED = 3  # tries for a base model
+DEFAULT = 1.0  # the model's own temperature, if none may be sent
 
 
 def answers(
     backend: OpenAI, model: str | None, conversations: Sequence[Sequence[Message]], decoding: Decoding
 ) -> list[Answer]:
-    """Answers in the order of `conversations`. Where the model must be deployed first, it is.
+    """Answers in the order of `conversations`. Deploys the model first if the endpoint needs that.
 
-    NotServedError where the base is asked (`model` None) and nobody serves it.
+    NotServedError if the base is asked (`model` None) and not served.
     """
     if not conversations:
         return []
@@ -55,7 +55,7 @@ def answers(
         return room.given(lambda drawn: once(turns, drawn), used)
 
     try:
-        # The first alone: a fresh model is waited for once, not once for each question.
+        # The first question goes alone, so that the wait for a new model happens only once.
         first = one(conversations[0])
         with ThreadPoolExecutor(AT_ONCE) as pool:
             answered = [first, *pool.map(one, conversations[1:])]
@@ -68,7 +68,7 @@ def answers(
 
 
 def _name(backend: OpenAI, model: str | None) -> str:
-    """Under which the model is asked. Azure serves under names of deployments, a base too."""
+    """The name under which the model is asked. Azure serves all models under names of deployments."""
     there = backend.tune.deploy
     if there is None:
         return model or backend.tune.base_model
@@ -83,11 +83,11 @@ def _name(backend: OpenAI, model: str | None) -> str:
 
 
 def _ask(backend: OpenAI, client: Any, name: str, messages: list[Any], used: Decoding, looks: int) -> Answer:
-    """The model's answer; its prompt hash and seconds are filled in by whoever asks."""
+    """The model's answer; the caller fills in prompt hash and seconds."""
     fields: dict[str, Any] = {"max_tokens": used.max_new_tokens, "temperature": used.temperature, "seed": used.seed}
     for attempt in range(looks):
         try:
-            with backend._told(f"asking {name!r}"):
+            with backend.translated(f"asking {name!r}"):
                 response = _completion(client, fields, model=name, messages=messages)
                 warmth = used.temperature if "temperature" in fields else DEFAULT
                 return _answer(response, name, used.model_copy(update={"temperature": warmth}))
@@ -99,7 +99,7 @@ def _ask(backend: OpenAI, client: Any, name: str, messages: list[Any], used: Dec
 
 
 def _completion(client: Any, fields: dict[str, Any], **asked: Any) -> Any:
-    """The endpoint's answer; what it does not know of `fields` is left out of them, or goes under its newer name."""
+    """The endpoint's answer. Removes from `fields` what it does not know, or uses the field's newer name."""
     while True:
         try:
             return client.chat.completions.create(**asked, **fields)
@@ -113,14 +113,14 @@ def _completion(client: Any, fields: dict[str, Any], **asked: Any) -> Any:
 
 
 def _text(content: Any) -> str:
-    """The words of an answer, which some endpoints give in parts."""
+    """The text of an answer, which some endpoints return in parts."""
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     return content or ""
 
 
 def _answer(response: Any, name: str, used: Decoding) -> Answer:
-    """The first choice of a completion; empty where a filter left none."""
+    """The first choice of a completion; empty if a filter removed it."""
     if response.id is None and response.choices is None:
         raise TypeError("neither id nor choices")
     choice = response.choices[0] if response.choices else None

@@ -1,7 +1,7 @@
-"""Deploy: Azure serves a tuned model only under the name of a deployment, which its management API makes.
+"""Azure: it serves a tuned model only under the name of a deployment, which its management API makes.
 
-PUT and GET of `…/providers/Microsoft.CognitiveServices/accounts/{account}/deployments/{name}`; doing it twice is doing
-it once. (Azure OpenAI, "Deploy a fine-tuned model".)
+PUT and GET of `…/providers/Microsoft.CognitiveServices/accounts/{account}/deployments/{name}` may both be repeated.
+(Azure OpenAI, "Deploy a fine-tuned model".)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ATTEMPTS = 6  # on 429, 5xx and lost answers: both calls may be made twice
 
 
 def deployed(deploy: Deploy, model: str, poll: tuple[float, float]) -> str:
-    """The name under which `model` answers; it is deployed if it is not. BackendError where it cannot be."""
+    """Deploy `model` unless it is deployed. Returns the deployment's name. BackendError if Azure refuses."""
     endpoint.checked("tune.deploy.management_url", deploy.management_url, deploy.token_variable)
     allowed.check("tune.deploy.management_url", deploy.management_url, OFFICIAL)
     endpoint.trusting()
@@ -55,14 +55,14 @@ def deployed(deploy: Deploy, model: str, poll: tuple[float, float]) -> str:
 
 
 class Management:
-    """Azure's management of one deployment; a token is fetched when one is needed, and anew when it has expired."""
+    """Azure's management API for one deployment. Fetches a token when it needs one, and again after it has expired."""
 
     def __init__(self, client: httpx.Client, url: str, deploy: Deploy, what: str, poll: tuple[float, float]) -> None:
         self.client, self.url, self.deploy, self.what, self.poll = client, url, deploy, what, poll
         self.token, self.fetched = settings.secret(deploy.token_variable), False
 
     def call(self, method: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        """The deployment as Azure tells of it; None where there is none. TransientError where it does not answer."""
+        """The deployment as Azure describes it; None if there is none. TransientError if Azure does not answer."""
         for attempt in range(ATTEMPTS):
             try:
                 response = self._sent(method, body)
@@ -92,7 +92,7 @@ class Management:
             response = self.client.request(method, self.url, json=body, **asks)
             if response.status_code != 401 or self.fetched:
                 return response
-            # The variable's token lives for an hour, the job for many.
+            # The token from the variable is valid for an hour, a job may take many.
             self.token = None
         return response
 
@@ -108,7 +108,7 @@ class Management:
 
 
 def fetched(variable: str, what: str) -> str:
-    """A bearer token of whoever is logged in on this machine. BackendError where nobody is."""
+    """A bearer token of the account that is logged in on this machine. BackendError if there is none."""
     try:
         from azure.core.exceptions import ClientAuthenticationError
         from azure.identity import CredentialUnavailableError, DefaultAzureCredential

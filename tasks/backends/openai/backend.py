@@ -1,7 +1,7 @@
 """The openai backend: fine-tuning jobs at OpenAI, at Azure, or at an endpoint that speaks their protocol.
 
-The create call is made once and never retried by the SDK. A job carries its key three times: in `metadata`, in the
-suffix of its model, and in the names of its files; an endpoint that keeps only one of them is enough to find it again.
+The create call is made once and never retried by the SDK. A job carries its key in three places: in `metadata`, in the
+suffix of its model, and in the names of its files. One of them is enough to find the job again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 KEY = "shardtune_key"  # in a job's metadata
 MOST_HELDOUT = 5_000  # rows in a validation file
-READY = ("processed", "uploaded", "none", "")  # states of a file that a job may use; some endpoints tell none
+READY = ("processed", "uploaded", "none", "")  # states of a file that a job may use; some endpoints give none
 
 
 def backend(tune: OpenAITune) -> OpenAI:
@@ -55,14 +55,14 @@ class OpenAI:
         if self.base_url:
             named = "tune.base_url" if tune.base_url else "OPENAI_BASE_URL"
             endpoint.checked(named, self.base_url, tune.key_variable)
-        if tune.base_url:  # whoever is named there is sent the key
+        if tune.base_url:  # the host named there receives the API key
             allowed.check("tune.base_url", tune.base_url, os.environ.get("OPENAI_BASE_URL"))
-        self.events: dict[str, dict[str, Any]] = {}  # by job: those that were read, each by its name
+        self.events: dict[str, dict[str, Any]] = {}  # those read so far: by job, then by name
         self.poll = (0.2, 1.0) if endpoint.is_loopback(self.base_url) else (5.0, 120.0)
 
     @cached_property
     def client(self) -> openai.OpenAI:
-        """The SDK's client; BackendError where there is no key."""
+        """The SDK's client; BackendError if there is no API key."""
         key = settings.secret(self.tune.key_variable)
         if not key:
             raise BackendError(
@@ -70,7 +70,7 @@ class OpenAI:
                 "everything without one by `shardtune rehearse`"
             )
         endpoint.trusting()
-        with self._told("opening a client"):
+        with self.translated("opening a client"):
             return openai.OpenAI(
                 api_key=endpoint.key_of(self.tune.key_variable, key), base_url=self.base_url, timeout=60.0
             )
@@ -81,7 +81,8 @@ class OpenAI:
         host = urlsplit(self.base_url or "").hostname or ""
         return self.tune.deploy is not None or host.endswith(".azure.com")
 
-    def _told(self, what: str) -> AbstractContextManager[None]:
+    def translated(self, what: str) -> AbstractContextManager[None]:
+        """Raise the SDK's errors as ours, with what was being done."""
         return errors.translated(what, self.tune.key_variable, self.poll[1] / 2)
 
     def format(self, tune: OpenAITune) -> Format:
@@ -99,7 +100,7 @@ class OpenAI:
         return endpoint.identity(self.base_url, "api.openai.com")
 
     def check(self, link: Link) -> list[Finding]:
-        """Account, base model and their life-spans."""
+        """Findings about the account and the base model, with the days on which they end."""
         return account.findings(self, link)
 
     def quote(self, link: Link) -> Quote:
@@ -108,7 +109,7 @@ class OpenAI:
 
     @property
     def offer(self) -> offers.Offer | None:
-        """What the base costs at this endpoint: as the recipe says, else as offers.yaml does for its host."""
+        """The offer for the base at this endpoint: with the recipe's prices, else those of offers.yaml."""
         return offers.lookup(self.tune)
 
     @property
@@ -117,14 +118,14 @@ class OpenAI:
         return offers.section(self.tune) == "openai"
 
     def find(self, key: str) -> Job | None:
-        """The first job of this key that works or has worked, else the newest."""
-        with self._told(f"looking for a job of key {key!r}"):
+        """The oldest job of this key that runs or has succeeded, else the newest."""
+        with self.translated(f"looking for a job of key {key!r}"):
             mine = sorted(self._of_key(key), key=lambda job: (shapes.moment(job.created_at), str(job.id)))
             live = [job for job in mine if _is_live(job)]
             return self._job((live[:1] or mine[-1:])[0], key) if mine else None
 
     def _of_key(self, key: str) -> list[Any]:
-        """Jobs with this key in their metadata; where the endpoint shows none, those with it in suffix or file name."""
+        """Jobs with this key in their metadata, else jobs with it in suffix or file name."""
         try:
             listed = self._jobs(metadata={KEY: key})
             mine = [job for job in listed if _metadata(job).get(KEY) == key]
@@ -151,17 +152,17 @@ class OpenAI:
         return Job(key=key, backend=self.name, id=str(job.id), url=url, submitted_at=made)
 
     def submit(self, link: Link) -> Job:
-        """Send the files, unless they are there, and create the job: one call, never retried."""
+        """Upload the files that are not there yet, and create the job: one call, never retried."""
         training, heldout = uploads.of_link(link, MOST_HELDOUT, self.azure)
         with uploads.sending(training):
             files = [self._sent(upload) for upload in (training, heldout)]
             more = self._optional(link)
             while True:
-                with lifecycle.creating(link.key, self.poll) as answered, self._told("creating the job"):
+                with lifecycle.creating(link.key, self.poll) as answered, self.translated("creating the job"):
                     try:
                         return answered(self._job(self._created(link, files, more), link.key))
                     except (openai.BadRequestError, openai.UnprocessableEntityError, openai.NotFoundError) as error:
-                        # Refused before anything was made, so asking for less is no second job.
+                        # The call was refused, so no job exists, and one with fewer fields makes no second one.
                         if _unseen(error, files):
                             reason = "the endpoint does not know yet the files that it was sent a moment ago"
                             raise NotReadyError(reason, limits.after(self.poll[1] / 2)) from error
@@ -180,7 +181,7 @@ class OpenAI:
         return {"n_epochs": tune.epochs, "batch_size": tune.batch_size, "learning_rate_multiplier": multiplier}
 
     def _optional(self, link: Link) -> dict[str, Any]:
-        """What an endpoint may not know of a create call. Hyperparameters then go where they were before `method`."""
+        """Fields of a create call that an endpoint may not know. `hyperparameters` can replace `method`."""
         return {
             "metadata": {KEY: link.key, "shardtune_recipe": link.name},
             "seed": link.seed,
@@ -199,8 +200,8 @@ class OpenAI:
         )
 
     def _sent(self, upload: uploads.Upload) -> str:
-        """The id of the file at the provider: one that is there already, or a new one; ready for a job."""
-        with self._told(f"sending {upload.name!r}"), upload.opened() as stream:
+        """Upload the file unless it is there. Returns its id once a job may use it."""
+        with self.translated(f"sending {upload.name!r}"), upload.opened() as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(0)
             there = [
@@ -214,7 +215,7 @@ class OpenAI:
             return self._ready(files.create(file=(upload.name, stream, "application/jsonl"), purpose="fine-tune"))
 
     def _ready(self, file: Any) -> str:
-        """The id of a file that a job may use. NotReadyError where the endpoint has not read it yet."""
+        """The id of the file, once a job may use it. NotReadyError if the endpoint is still processing it."""
         if not file.id:
             raise TypeError(f"a file without an id: {file!r}")
         for pause in lifecycle.pauses(self.poll, lifecycle.LOOKS):
@@ -232,7 +233,7 @@ class OpenAI:
         raise NotReadyError(f"the endpoint is still reading file {file.id!r}", limits.after(self.poll[1]))
 
     def _files(self, key: str) -> list[Any]:
-        """Files sent for the link of this key, oldest first; none at an endpoint that cannot list files."""
+        """Files sent for the link of this key, oldest first; none if the endpoint cannot list files."""
         try:
             try:
                 listed = list(shapes.once(self.client.files.list(purpose="fine-tune", limit=1_000), lambda f: f.id))
@@ -248,11 +249,11 @@ class OpenAI:
     def tidy(self, link: Link, job: Job | None = None) -> None:
         """Delete the files sent for this link that no job of the account uses."""
         training, _ = uploads.of_link(link, MOST_HELDOUT, self.azure)
-        with uploads.sending(training), self._told("removing files that no job uses"):
+        with uploads.sending(training), self.translated("removing files that no job uses"):
             files = self._files(link.key)
             if not files:
                 return
-            # The link's own job is asked for by its id: a list may not show it yet.
+            # The link's own job is looked up by its id, since a list may not show it yet.
             known = [self.client.fine_tuning.jobs.retrieve(job.id)] if job else []
             if known and all(any(_uses(one, file) for one in known) for file in files):
                 return
@@ -260,19 +261,19 @@ class OpenAI:
             mine = known[:1] if job else []
             mine += [one for one in known if _is_of(one, link.key)]
             if any(not (one.training_file and one.validation_file) and _is_live(one) for one in mine):
-                return  # which files it needs is not told: each of ours has both
+                return  # a live job of ours does not show which files it uses: delete none
             for file in files:
                 if not any(_uses(one, file) for one in known):
                     errors.parsed(self.client.files.delete(str(file.id)))
 
     def status(self, job: Job) -> JobStatus:
-        """State, losses from events and, once there, from the result file, and what was billed."""
+        """State, losses (from events, and from the result file at the end) and billed tokens."""
         return status.status(self, job)
 
     def cancel(self, job: Job) -> None:
-        """Ask for the end; a job that has ended already, or is not known, is left alone."""
+        """Cancel the job; no error if it has ended already or is unknown."""
         try:
-            with self._told(f"cancelling job {job.id!r}"):
+            with self.translated(f"cancelling job {job.id!r}"):
                 errors.parsed(self.client.fine_tuning.jobs.cancel(job.id))
         except VanishedError:
             return
@@ -281,11 +282,11 @@ class OpenAI:
                 raise
 
     def prompts(self, tune: OpenAITune, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        """All turns of an example of this format but the answer."""
+        """The messages of an example in this format, without the answer."""
         return [asked(line(turns, "", "openai")) for turns in conversations]
 
     def parity(self, link: Any, kept: str) -> None:
-        """None: the provider keeps the model, and there is but one of it."""
+        """None: only the provider has the model, so there is no copy to compare."""
 
     def answer(
         self,
@@ -294,7 +295,7 @@ class OpenAI:
         conversations: Sequence[Sequence[Message]],
         *decodings: Decoding,
     ) -> list[list[Answer]]:
-        """Chat completions, some at a time; a model that was tuned a moment ago is waited for."""
+        """Answers by chat completions, several at a time. Waits for a model that is not served yet."""
         return [answers.answers(self, model, conversations, drawn) for drawn in decodings]
 
 
@@ -304,38 +305,38 @@ def _metadata(job: Any) -> dict[str, Any]:
 
 
 def _suffix(key: str, own: str | None = None, most: int = 64) -> str:
-    """What a model's name tells of its link: the recipe's own suffix, as much as fits, and the key's beginning."""
+    """The suffix of the model's name: the recipe's own one, as much as fits, and the first 12 digits of the key."""
     return f"{(own or 'st')[: most - 13].rstrip('-')}-{key[:12]}"
 
 
 def _is_of(job: Any, key: str) -> bool:
-    """Whether metadata, suffix or the name of its model tell that the job is of this key."""
+    """Whether metadata, suffix or the model's name say that the job is of this key."""
     if recorded := _metadata(job).get(KEY):
         return bool(recorded == key)
     extra, begun = job.model_extra or {}, _plain(job.model)
     named = [extra.get("user_provided_suffix"), extra.get("suffix"), getattr(job, "fine_tuned_model", None)]
-    # What it starts from may carry the key of the link before, and so may the name that is made of that.
+    # The model that it starts from may contain the key of the link before; the new name then contains that key too.
     return key[:12] not in begun and any(key[:12] in _plain(name) for name in named)
 
 
 def _plain(name: Any) -> str:
-    """A name as every endpoint leaves it: letters and digits, in lower case."""
+    """A name in the form that every endpoint keeps: letters and digits, in lower case."""
     return "".join(c for c in str(name or "").lower() if c.isalnum())
 
 
 def _is_live(job: Any) -> bool:
-    """Whether the job works or has worked, as far as a list tells."""
+    """Whether the job runs or has succeeded, as far as a list shows."""
     return status.STATES.get(str(job.status).lower()) not in ("failed", "cancelled")
 
 
 def _uses(job: Any, file: Any) -> bool:
-    """Whether the job names this file, by its id or, as some endpoints do, by its name or address."""
+    """Whether the job names this file: by its id or, at some endpoints, by its name or address."""
     files = [str(named) for name in ("training_file", "validation_file") if (named := getattr(job, name, None))]
     return any(str(file.id) in named or (file.filename and str(file.filename) in named) for named in files)
 
 
 def _unseen(error: openai.APIStatusError, files: Sequence[str]) -> bool:
-    """Whether the endpoint says that one of these files is not there, which it has just given their ids."""
+    """Whether the endpoint says that one of these files does not exist, although it has just returned its id."""
     words = f"{error.message} {error.body}"
     missing = any(phrase in words.lower() for phrase in ("not exist", "not found", "no such", "not be found"))
     return missing and any(file in words for file in files)

@@ -1,4 +1,4 @@
-"""Refusals: what the errors of the OpenAI SDK mean for the lifecycle, and what a person can do about them."""
+"""Errors: translate those of the OpenAI SDK into ours, which say what a person can do."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tasks.backends import endpoint, limits
 from tasks.core.errors import BackendError, LimitError, NotReadyError, ShardtuneError, TransientError, VanishedError
 
 NO_CREDIT = {"insufficient_quota", "exceeded_quota", "billing_hard_limit_reached", "billing_not_active"}
-NOT_DEPLOYED = {"DeploymentNotReady", "DeploymentNotFound"}  # Azure says so for a while after it has deployed
+NOT_DEPLOYED = {"DeploymentNotReady", "DeploymentNotFound"}  # Azure's answer for a while after a deployment
 NOT_READY = ("not ready", "still being processed", "is being processed", "being provisioned", "not yet available")
-READY_AFTER = 60.0  # seconds until something that the provider prepares is asked for again
+READY_AFTER = 60.0  # seconds until the next request for something that the provider is preparing
 UNKNOWN = (
     "unknown",
     "unrecogni",
@@ -32,7 +32,7 @@ MISSHAPEN = (AttributeError, TypeError, LookupError, ValueError, ArithmeticError
 
 @contextmanager
 def translated(what: str, key_variable: str, ready_after: float = READY_AFTER) -> Iterator[None]:
-    """Raise the SDK's errors as ours. `what` was being done; `key_variable` holds the key, which is never shown.
+    """Raise the SDK's errors as ours. `what` describes the action; `key_variable` holds the key, which is never shown.
 
     An answer that is not the provider's (HTML of a proxy, half a JSON, an empty object) is a TransientError.
     """
@@ -61,7 +61,7 @@ def misshapen(what: str, error: Exception) -> TransientError:
 
 
 def parsed(answer: Any) -> Any:
-    """`answer`, which the SDK gives as text where it is not in the provider's format: then TypeError."""
+    """`answer` itself; TypeError if it is text, which the SDK returns for a body that is not JSON."""
     if isinstance(answer, str):
         raise TypeError("a page and no JSON")
     return answer
@@ -71,7 +71,8 @@ def translate(
     error: openai.APIStatusError, what: str, key_variable: str, ready_after: float = READY_AFTER
 ) -> BackendError:
     """Our error for an HTTP answer above 399."""
-    # It was not the provider that refused; but a gate of its own counts requests, and a proxy asks for its password.
+    # A page of HTML did not come from the provider. Two codes keep their meaning: 429 (its gateway counts requests) and
+    # 407 (a proxy wants a password).
     if endpoint.is_page(error.body) and error.status_code < 500 and error.status_code not in (407, 429):
         return misshapen(what, error)
     code = str(error.code or error.status_code)
@@ -101,7 +102,7 @@ def translate(
 
 
 def unknown(error: openai.APIStatusError, fields: Iterable[str]) -> str | None:
-    """Which of the optional `fields` of a call the endpoint refuses to know; None where it refuses something else."""
+    """The one of the optional `fields` that the endpoint does not know; None if it refuses something else."""
     words = f"{error.message} {error.body}".lower()
     if endpoint.is_page(error.body) or not any(word in words for word in UNKNOWN):
         return None

@@ -1,4 +1,4 @@
-"""Curve: loss points from what OpenAI and its kin tell of a job: events while it runs, a CSV file when it has ended.
+"""Losses: loss points of a job at OpenAI or a compatible endpoint, from events while it runs and a CSV file at its end.
 
 Events and columns: the fine-tuning guide and the SDK's `FineTuningJobEvent`. OpenAI sends the CSV in base64, Azure as
 it is, with -1 where nothing was measured.
@@ -19,7 +19,7 @@ from tasks.core.errors import BackendError
 
 
 def of_events(metrics: Iterable[Mapping[str, Any]], epochs: int | None) -> tuple[LossPoint, ...]:
-    """Points from the `data` of metrics events, in any order; later words on a step count."""
+    """Points from the `data` of metrics events, in any order. Of two events for one step the later one counts."""
     points: dict[int, LossPoint] = {}
     for data in metrics:
         step, loss = _number(data.get("step")), _number(data.get("train_loss"))
@@ -38,7 +38,7 @@ def of_events(metrics: Iterable[Mapping[str, Any]], epochs: int | None) -> tuple
 
 
 def heldout(metrics: Iterable[Mapping[str, Any]]) -> float | None:
-    """The last loss over all held-out rows that were sent; None where there is none."""
+    """The last loss over all held-out rows that were sent; None if there is none."""
     losses = [(_number(m.get("step")) or 0.0, _number(m.get("full_valid_loss"))) for m in metrics]
     known = sorted((step, loss) for step, loss in losses if loss is not None)
     return known[-1][1] if known else None
@@ -47,7 +47,7 @@ def heldout(metrics: Iterable[Mapping[str, Any]]) -> float | None:
 def of_csv(raw: bytes) -> tuple[LossPoint, ...]:
     """Points from a result file, plain or in base64. A line that was cut is left out.
 
-    Raises BackendError for something that is no such file.
+    Raises BackendError if it is no such file.
     """
     text = _plain(raw)
     points = []
@@ -77,7 +77,7 @@ def _rows(text: str) -> list[dict[str, str]]:
 
 
 def merged(first: Iterable[LossPoint], second: Iterable[LossPoint]) -> tuple[LossPoint, ...]:
-    """Every step of both; where both know one, all that either of them knows, the first before the second."""
+    """All steps of both. Fields of a step that both have come from `first`, missing ones from `second`."""
     points = {point.step: point for point in second}
     for point in first:
         known = points[point.step].model_dump() if point.step in points else {}
@@ -90,7 +90,7 @@ def _plain(raw: bytes) -> str:
     if not data.startswith(b"step"):
         try:
             data = data.rstrip()
-            # A file that was cut is cut anywhere: what is whole of its last group of four is read.
+            # A truncated file may end anywhere, and base64 is decoded in groups of four: drop an incomplete last group.
             data = base64.b64decode(data[: len(data) - len(data) % 4], validate=True).removeprefix(b"\xef\xbb\xbf")
         except binascii.Error as error:
             raise BackendError(f"the result file is neither CSV nor base64 ({raw[:40]!r}): look at the job") from error

@@ -1,4 +1,4 @@
-"""Standing: where a job at OpenAI stands, from everything the provider tells of it."""
+"""Status: the state of a job at OpenAI, from the job, its events and its files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.core.errors import BackendError, TransientError
 if TYPE_CHECKING:
     from tasks.backends.openai.backend import OpenAI
 
-# Words for states, in lower case, those of Azure and of jobs that a person stopped for a while among them.
+# Words for states, in lower case, with those of Azure and of paused jobs.
 STATES: dict[str, State] = {
     **dict.fromkeys(("validating_files", "pending", "created", "queued", "notrunning"), "queued"),
     **dict.fromkeys(("running", "paused", "pausing", "resuming"), "running"),
@@ -31,12 +31,12 @@ CHECKPOINT = ("step_number", "fine_tuned_model_checkpoint")
 
 
 def status(backend: OpenAI, job: Job) -> JobStatus:
-    """State, losses from events and, once there, from the result file, and what was billed.
+    """State, losses (from events, and from the result file at the end) and billed tokens.
 
-    "succeeded" means that a model can be asked: a job that is called so and names none is still running, until a
-    deadline; then it has failed.
+    "succeeded" means that a model can be asked. A job that is called so without a model's name counts as running, and
+    after a deadline as failed.
     """
-    with backend._told(f"reading job {job.id!r}"):
+    with backend.translated(f"reading job {job.id!r}"):
         return _status(backend, job)
 
 
@@ -47,7 +47,7 @@ def _status(backend: OpenAI, job: Job) -> JobStatus:
     word, facts = str(remote.status), dict[str, Any]()
     events = _events(backend, job.id, facts)
     state, model = STATES.get(word.lower(), "running"), getattr(remote, "fine_tuned_model", None) or None
-    metrics = [data for e in events if isinstance(data := _field(e, "data"), dict)]  # some endpoints name no type
+    metrics = [data for e in events if isinstance(data := _field(e, "data"), dict)]  # some endpoints give no type
     resolved = _resolved(remote)
     epochs = resolved.get("n_epochs")
     points = losses.of_events(metrics, epochs if isinstance(epochs, int) else None)
@@ -62,7 +62,7 @@ def _status(backend: OpenAI, job: Job) -> JobStatus:
         facts["checkpoints"] = _checkpoints(backend, job.id)
     billed = whole(getattr(remote, "trained_tokens", None))
     if billed == 0 and state == "succeeded":
-        billed = None  # nothing is trained with no token: the endpoint does not count them
+        billed = None  # a succeeded job has trained on some tokens: 0 means that the endpoint does not count them
     if billed is not None:
         facts["billed_usd"] = pricing.billed_usd(backend.offer, billed)
     facts["simulator"] = (remote.model_extra or {}).get("simulator")
@@ -89,9 +89,9 @@ def _field(thing: Any, name: str) -> Any:
 
 
 def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
-    """Every event, oldest first. Only those that this backend has not read before are asked for.
+    """All events, oldest first. Only those that were not read before are requested.
 
-    An endpoint without this route has none: that is a fact of the job, and no error.
+    An endpoint without this route has none: `facts` says so, and it is no error.
     """
     known = backend.events.setdefault(job, {})
     newest_first = _newest_first(known.values())
@@ -99,7 +99,7 @@ def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
     if known and newest_first is False:
         asked["after"] = next(reversed(known))
     try:
-        with backend._told(f"reading events of job {job!r}"):
+        with backend.translated(f"reading events of job {job!r}"):
             new = {}
             for event in shapes.once(_listed(backend, job, asked), _name):
                 if newest_first and _name(event) in known:
@@ -113,7 +113,7 @@ def _events(backend: OpenAI, job: str, facts: dict[str, Any]) -> list[Any]:
     except BackendError as error:
         facts["events"] = f"not available here ({error})"
         return []
-    # Kept in the order in which the endpoint lists them, which tells it at the next look.
+    # Kept in the endpoint's own order, from which the next look sees how it sorts.
     backend.events[job] = new | known if newest_first else known | new if newest_first is False else new
     listed = list(backend.events[job].values())
     listed = listed if _newest_first(listed) is False else listed[::-1]
@@ -129,18 +129,18 @@ def _listed(backend: OpenAI, job: str, asked: dict[str, Any]) -> Iterable[Any]:
 
 
 def _name(event: Any) -> str:
-    """The event's id; one without has its time and words."""
+    """The event's id, else its time and message."""
     return str(_field(event, "id") or f"{_field(event, 'created_at')} {_field(event, 'message')}")
 
 
 def _newest_first(listed: Iterable[Any]) -> bool | None:
-    """How an endpoint orders its events (OpenAI newest first, others oldest first); None where that is not told."""
+    """Whether an endpoint lists events newest first, as OpenAI does; None if the times do not show it."""
     times = [t for e in listed if (t := shapes.moment(_field(e, "created_at"))) != shapes.NEVER]
     return None if len(times) < 2 or times[0] == times[-1] else times[0] > times[-1]
 
 
 def _reason(job: Any, events: list[Any]) -> str:
-    """Why the job failed: its error, or where that is empty the last warning or error among its events."""
+    """Why the job failed: its error or, if that is empty, the last warning or error of its events."""
     error = _field(job, "error")
     code, message = _field(error, "code"), _field(error, "message")
     if code or message or isinstance(error, str):
@@ -156,9 +156,9 @@ def _results(job: Any) -> list[str]:
 
 
 def _curve(backend: OpenAI, file: str, facts: dict[str, Any]) -> tuple[LossPoint, ...]:
-    """Points of a result file; one that cannot be read is told of, and the events have to do."""
+    """Points of a result file. If it cannot be read, `facts` says so and the events remain."""
     try:
-        with backend._told(f"reading result file {file!r}"):
+        with backend.translated(f"reading result file {file!r}"):
             size = whole(_field(_about(backend, file), "bytes"))
             if size and size > LARGEST:
                 raise BackendError(f"result file {file!r} has {size:,} bytes: it holds no losses")
@@ -178,9 +178,9 @@ def _about(backend: OpenAI, file: str) -> Any:
 
 
 def _checkpoints(backend: OpenAI, job: str) -> list[dict[str, Any]]:
-    """Step and model of the checkpoints that were kept; none at an endpoint without this route."""
+    """Step and model of each kept checkpoint; none if the endpoint has no such route."""
     try:
-        with backend._told("reading checkpoints"):
+        with backend.translated("reading checkpoints"):
             listed = shapes.once(backend.client.fine_tuning.jobs.checkpoints.list(job), _name)
             return [{"step": _field(c, CHECKPOINT[0]), "model": _field(c, CHECKPOINT[1])} for c in listed]
     except BackendError:  # nothing depends on them
@@ -188,7 +188,7 @@ def _checkpoints(backend: OpenAI, job: str) -> list[dict[str, Any]]:
 
 
 def _resolved(job: Any) -> dict[str, Any]:
-    """Hyperparameters as the provider resolved them, from either place it tells them in; Azure's -1 stands for auto."""
+    """Hyperparameters as the provider resolved them, from either place of the job. Azure's -1 stands for auto."""
     supervised = _field(_field(job, "method"), "supervised")
     for source in (_field(job, "hyperparameters"), _field(supervised, "hyperparameters")):
         resolved = {name: value for name in RESOLVED if (value := _field(source, name)) is not None and value != -1}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from tasks.catalogue import clean, forms, unpack
+from tasks.catalogue import clean, forms, tables, unpack
 from tasks.catalogue.plan import plan
 from tasks.catalogue.records import Cleaned, Rules
 from tasks.recipe.model import Cleaning
@@ -37,7 +37,7 @@ def kept(one: Cleaned) -> list[dict[str, object]]:
 
 def json_lines(data: bytes) -> bool:
     """Whether a catalogue of these bytes is read as JSON lines: it is neither empty nor packed nor of another form."""
-    return bool(data) and not data.startswith(unpack.PACKED) and forms.recognise(data).as_it_is
+    return bool(data) and not data.startswith((*unpack.PACKED, *tables.BINARY)) and forms.recognise(data).as_it_is
 
 
 @given(BYTES.filter(json_lines), st.integers(1, 5))

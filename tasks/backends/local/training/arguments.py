@@ -1,4 +1,4 @@
-"""SFT: trl's settings of a link. Import it after the engine."""
+"""Arguments: trl's SFT settings for a link. Import it after the engine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Arguments(SFTConfig):  # type: ignore[misc]
 
     @property
     def device(self) -> torch.device:
-        found: torch.device = super().device
-        return torch.device("cpu") if found.type == "cpu" else found
+        usual: torch.device = super().device
+        return torch.device("cpu") if usual.type == "cpu" else usual
 
 
 def optimizer(arguments: Arguments) -> dict[str, Any]:
