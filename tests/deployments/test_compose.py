@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -51,6 +53,19 @@ def test_nothing_is_read_from_the_file_without_its_passwords(name):
     if name in variables(compose.FILE.read_text()):
         with pytest.raises(LookupError, match=name):
             compose.interpolated(SERVICES, values)
+
+
+def test_the_first_command_of_the_readme_gives_every_password_a_value_of_its_own(tmp_path):
+    steps = (compose.TOP / "deployments/README.md").read_text()
+    (command,) = [block for block in re.findall(r"```\n(.*?)```", steps, re.S) if "openssl" in block]
+    shutil.copy(compose.EXAMPLE, tmp_path)
+    subprocess.run(["sh", "-euc", command], cwd=tmp_path, check=True)
+    made = tmp_path / ".env"
+    values = dict(line.split("=", 1) for line in made.read_text().splitlines() if re.match("[A-Z]", line))
+    assert {name for name, value in compose.example().items() if not value} - compose.given_on() == set(values)
+    assert len(set(values.values())) == len(values) and all(re.fullmatch("[0-9a-f]{48}", v) for v in values.values())
+    assert made.stat().st_mode & 0o077 == 0
+    compose.interpolated(SERVICES, values)  # no LookupError: nothing that must be set is missing
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -147,6 +162,24 @@ def test_a_rehearsal_knows_no_key_of_a_provider():
     environment = SERVICES["worker-rehearsal"]["environment"]
     assert None not in environment.values() and environment["OPENAI_API_KEY"] == "sk-simulated"
     assert environment["SHARDTUNE_ROOT"] != SERVICES["worker"]["environment"]["SHARDTUNE_ROOT"]
+
+
+def test_podman_gets_every_dependency_reset_and_every_service_started():
+    folder = compose.TOP / "deployments/compose"
+    text = (folder / "podman.yaml").read_text()
+    waits = [name for name, service in SERVICES.items() if "depends_on" in service]
+    assert re.findall(r"(?m)^  ([\w-]+): \{depends_on: !reset \{\}\}$", text) == waits
+    (order,) = re.findall(r"(?m)^services=\"(.*)\"$", (folder / "podman.sh").read_text())
+    assert set(order.split()) == {name for name, service in SERVICES.items() if "profiles" not in service}
+    for n, name in enumerate(order.split()):
+        assert set(SERVICES[name].get("depends_on", {})) <= set(order.split()[:n])
+
+
+def test_prefect_makes_its_page_where_it_may_write():
+    service = SERVICES["prefect"]
+    assert (
+        service["environment"]["PREFECT_SERVER_UI_STATIC_DIRECTORY"].startswith("/tmp/") and "/tmp" in service["tmpfs"]
+    )
 
 
 MERGE = "tag:yaml.org,2002:merge"

@@ -120,6 +120,9 @@ def walls(running: Contained) -> None:
             [running.tool, "exec", running.container(name), "touch", "/written"], capture_output=True
         )
         must(written.returncode != 0, f"{name} may write to its image")
+    for path in ("/", "/v2/"):
+        page = running.prefect("GET", path, prefix="")
+        must(page.status_code == 200 and "<script" in page.text, f"Prefect's page {path!r}: {page.status_code}")
     print(
         f"{len(ALWAYS)} containers are as the file says: user, limits, read-only, no capabilities, ways out", flush=True
     )

@@ -21,9 +21,9 @@ class Clients:
         """The port of this machine that leads to a service's `number`."""
         raise NotImplementedError
 
-    def prefect(self, method: str, path: str, auth: Any = "own", **more: Any) -> httpx.Response:
+    def prefect(self, method: str, path: str, auth: Any = "own", prefix: str = "/api", **more: Any) -> httpx.Response:
         """A request to Prefect's API, as the admin unless said otherwise."""
-        return self._asked(method, "4200", f"/api{path}", "PREFECT_PASSWORD", auth, more)
+        return self._asked(method, "4200", f"{prefix}{path}", "PREFECT_PASSWORD", auth, more)
 
     def mlflow(self, method: str, path: str, auth: Any = "own", **more: Any) -> httpx.Response:
         """A request to MLflow, as the admin unless said otherwise."""

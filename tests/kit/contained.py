@@ -22,11 +22,7 @@ PATIENCE = 300  # seconds until a service is well, or has ended
 REVIVED = 60  # seconds in which an engine starts a dead container again
 STANDIN = "shardtune.standin"  # label of an image that stands for one of a registry: what it is
 NO_GPU = "  worker-gpu: {image: shardtune-cpu:0.1.0, deploy: {resources: {reservations: !reset {}}}}\n"
-RESET = "services:\n" + "".join(
-    f"  {name}: {{depends_on: !reset {{}}}}\n"
-    for name, service in compose.declared()["services"].items()
-    if "depends_on" in service
-)
+NO_ORDER = compose.TOP / "deployments/compose/podman.yaml"
 
 
 def engine() -> list[str] | None:
@@ -59,7 +55,6 @@ class Contained(Clients):
             "simulators": {"command": self.services["simulators"]["command"] + [*simulators]}
         }
         (place / "changes.json").write_text(json.dumps({"services": changes}))
-        (place / "order.yaml").write_text(RESET)
         (place / "no-gpu.yaml").write_text("services:\n" + NO_GPU)
         self.mounted: list[Path] = []
 
@@ -69,7 +64,7 @@ class Contained(Clients):
     def compose(self, *words: str) -> str:
         files = ["--file", str(compose.FILE), "--file", str(self.place / "changes.json")]
         files += ["--file", str(self.place / "no-gpu.yaml")]
-        files += ["--file", str(self.place / "order.yaml")] * (self.tool == "podman")
+        files += ["--file", str(NO_ORDER)] * (self.tool == "podman")
         about = ["--env-file", str(self.place / ".env"), "-p", self.project, *files]
         about += ["--profile", "rehearsal", "--profile", "gpu"]
         return _run([*self.words, *about, *words])
