@@ -73,7 +73,8 @@ RESULTS: dict[str, Any] = {
     "down": "an object with `ended`, a list of `name` and `pid`, and `users`, the commands that still run",
     "rollback": "an object with `champion`, the version that is champion now, or null",
     "init": "an object with `recipe`, `catalogue`, `notes`, `looked_at`, `kept`, `dropped`, `quarantined` and `rows`",
-    "review": "a list of the disliked answers, each an object with `mend`; with --forget an object with `forgotten`",
+    "review": "a list of the disliked answers, each an object with `mend`; with --approve the answer; with --ask a "
+    "list of `trace`, `question`, `before`, `now`, `text`, `right`; with --forget an object with `forgotten`",
     "backup": "an object with `made`, `root`, `files`, `bytes` and `elsewhere`",
     "restore": "an object with `made`, `root`, `files`, `bytes` and `elsewhere`",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
@@ -10,14 +11,19 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import check
+from tasks.answers import corrections
 from tasks.backends import get_backend
 from tasks.backends.contract import Link
 from tasks.backends.pricing import ARMS
+from tasks.core import settings
 from tasks.core.errors import BackendError, RecipeError
 from tasks.core.models import Export, Finetuned, Prepared
 from tasks.examples.templates import Rendering
 from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import LocalTune, Tune
+from tasks.record import feedback
+
+log = logging.getLogger(__name__)
 
 
 def tuning(recipe: Recipe) -> Tune:
@@ -67,7 +73,10 @@ def further(
 ) -> tuple[Link, ...]:
     """Links on these shards, after the link of key `parent_key`; `before` is the number of links so far."""
     parts = [[s] for s in shards] if recipe.chain else [shards]
-    made = _courses([_link(recipe, prepared, mine, before + n + 1) for n, mine in enumerate(parts)])
+    planned = [_link(recipe, prepared, mine, before + n + 1) for n, mine in enumerate(parts)]
+    if recipe.export.from_feedback:
+        planned[-1] = _corrected(planned[-1], prepared)
+    made = _courses(planned)
     links: list[Link] = []
     for link in made:
         links.append(link.model_copy(update={"parent_key": links[-1].key if links else parent_key}))
@@ -122,6 +131,20 @@ def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], before: int
         too_long=tune.too_long if too_long and isinstance(tune, LocalTune) else None,
         retrain_days=recipe.retrain_days,
     )
+
+
+def _corrected(link: Link, prepared: Prepared) -> Link:
+    """The link, its last training examples those that people gave. What is left out of these is a warning each."""
+    usable, left_out = corrections.usable(feedback.corrections(), prepared.shards)
+    for one, why in left_out:
+        log.warning("the correction %r is not learned: %s", one.trace, why)
+    if not usable:
+        return link
+    tune = link.tune
+    made = corrections.added(
+        link.train[-1], usable, prepared.shards, get_backend(tune).rendering(tune), settings.root()
+    )
+    return link.model_copy(update={"train": (*link.train[:-1], *check.counted((made,), tune, False))})
 
 
 def after(link: Link, parent: Finetuned | None) -> Link:

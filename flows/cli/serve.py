@@ -15,6 +15,7 @@ from tasks.core.errors import ServiceError
 
 if TYPE_CHECKING:
     from tasks.recipe.model import Recipe
+    from tasks.record.feedback import Disliked
 
 
 @click.command()
@@ -51,36 +52,67 @@ def serve(recipe: Recipe | None, model: str, port: int, rate: float) -> None:
 MENDS = {
     "row_missing": "add the product to the catalogue, then `shardtune arrived`",
     "wrong_product": "tell the products apart by their titles in the catalogue",
-    "false_claim": "correct the row if it is wrong; if the model is, compare it with `shardtune compare`",
-    "poor_wording": "another style (export.style), or more training",
+    "false_claim": "correct the row if it is wrong, or approve the right answer (--approve) and tune again",
+    "poor_wording": "approve better words (--approve) and tune again, or another style (export.style)",
     "other": "read the row and the answer side by side",
 }
 
 
 @click.command()
+@click.option("--approve", metavar="TRACE", help="Let the right answer become an example (export.from_feedback).")
+@click.option("--answer", metavar="TEXT", help="With --approve: the right answer, where nobody gave it.")
+@click.option("--uid", help="With --approve: the product that it is about, where the answer named none or a wrong one.")
+@click.option("--ask", "model", metavar="MODEL", help="Ask MODEL every question with an approved correction again.")
 @click.option("--forget", metavar="TRACE", help="Remove this question with its answer and what was said of it.")
 @AS_JSON
 @DEBUG
-def review(forget: str | None, as_json: bool) -> None:
+def review(
+    approve: str | None, answer: str | None, uid: str | None, model: str | None, forget: str | None, as_json: bool
+) -> None:
     """List the answers that people found wrong, the newest first, with their cause and what would mend it."""
-    enter(flows=False)
+    if (answer or uid) and not approve:
+        raise click.UsageError("--answer and --uid belong to --approve TRACE")
+    enter(flows=bool(model))
     from tasks.record import feedback
 
-    if forget:
+    if approve:
+        passed = feedback.approve(approve, answer, uid)
+        line = f"approved: {passed.question} ({passed.uid}): {passed.correct}"
+        show.echo(passed.model_dump_json() if as_json else line)
+    elif model:
+        _asked_again(model, as_json)
+    elif forget:
         feedback.forget(forget)
         show.echo(json.dumps({"forgotten": forget}) if as_json else f"forgotten: {forget}")
-        return
-    found = feedback.disliked()
+    else:
+        _disliked(feedback.disliked(), as_json)
+
+
+def _asked_again(model: str, as_json: bool) -> None:
+    from flows.review import asked_again
+
+    found = asked_again(model)
     if as_json:
-        told = [one.model_dump(mode="json") | {"mend": MENDS[one.cause]} for one in found]
-        click.echo(plain.escaped(json.dumps(told, ensure_ascii=False)))
+        click.echo(plain.escaped(json.dumps([one.model_dump(mode="json") for one in found], ensure_ascii=False)))
+        return
+    for one in found:
+        show.echo(f"{'right' if one.right else 'not yet'}  {one.question}")
+        show.echo(f"    was {one.before}, is {one.now}: {one.text[:300]}")
+    show.echo(f"{sum(one.right for one in found)} of {len(found)} corrected questions are answered right by {model}")
+
+
+def _disliked(found: list[Disliked], as_json: bool) -> None:
+    if as_json:
+        listed = [one.model_dump(mode="json") | {"mend": MENDS[one.cause]} for one in found]
+        click.echo(plain.escaped(json.dumps(listed, ensure_ascii=False)))
         return
     for one in found:
         about = f" about {one.uid}" if one.uid else ""
         show.echo(f"{one.trace}  {one.cause.replace('_', ' ')}: {plain.terminal(one.question)}")
         show.echo(f"    {one.model} said{about} ({one.state}): {plain.terminal(one.answer)[:300]}")
         if one.correct:
-            show.echo(f"    right would be: {plain.terminal(one.correct)[:300]}")
+            passed = " (approved)" if one.approved else ""
+            show.echo(f"    right would be{passed}: {plain.terminal(one.correct)[:300]}")
         show.echo(f"    to do: {MENDS[one.cause]}")
     if not found:
         show.echo("nobody found an answer wrong")

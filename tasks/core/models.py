@@ -121,6 +121,7 @@ class Export(Frozen):
     tokens_high: int | None = None  # the most that `tokens` may be, where they are an estimate
     reading: str | None = None  # where its lines are read as other tokens than before 2026-11-26: a digest of how
     rows_digest: str = ""  # of the file at `rows_uri`; unknown where an older version made it
+    corrections: int = Field(0, exclude_if=lambda many: not many)  # its last examples, which people gave
 
 
 class Prepared(Frozen):

@@ -100,14 +100,35 @@ def rendered(
     completions = [completion(text, rendering.template, tokenizer) for text in said]
     written = []
     for turns, answered, prompt, closed in zip(talks, said, prompts, completions, strict=True):
-        line: dict[str, Any] = {"prompt": prompt, "completion": closed}
-        if prompt.literal or closed.literal:
-            line["literal"] = {"prompt": prompt.literal, "completion": closed.literal}
-        if format == "alpaca":
-            system, asked = (turns[0].content, turns[1].content) if len(turns) > 1 else (turns[0].content, "")
-            line |= {"instruction": system, "input": asked, "output": answered}
-        written.append(_dumped(line))
+        written.append(_dumped(_local(prompt, closed, turns if format == "alpaca" else None, answered)))
     return "".join(written).encode(), lengths(prompts, completions, tokenizer)
+
+
+def _local(prompt: Text, closed: Text, turns: Sequence[Message] | None, said: str) -> dict[str, Any]:
+    """One example of a local model, before it is written; `turns` where the format names them (Alpaca)."""
+    line: dict[str, Any] = {"prompt": prompt, "completion": closed}
+    if prompt.literal or closed.literal:
+        line["literal"] = {"prompt": prompt.literal, "completion": closed.literal}
+    if turns is not None:
+        system, asked = (turns[0].content, turns[1].content) if len(turns) > 1 else (turns[0].content, "")
+        line |= {"instruction": system, "input": asked, "output": said}
+    return line
+
+
+def written(
+    talks: Sequence[tuple[Sequence[Message], str]], format: Format, rendering: Rendering | None
+) -> tuple[bytes, list[int | None]]:
+    """Conversations and what is to be said in each, as lines of a format; with tokens where a tokenizer is known."""
+    if rendering is None or format not in ("chat", "alpaca"):
+        return "".join(_dumped(line(turns, said, format)) for turns, said in talks).encode(), [None] * len(talks)
+    tokenizer = load_tokenizer(rendering)
+    prompts = [render(turns, rendering.template, tokenizer) for turns, _ in talks]
+    closed = [completion(said, rendering.template, tokenizer) for _, said in talks]
+    made = [
+        _dumped(_local(prompt, end, turns if format == "alpaca" else None, said))
+        for prompt, end, (turns, said) in zip(prompts, closed, talks, strict=True)
+    ]
+    return "".join(made).encode(), list(lengths(prompts, closed, tokenizer))
 
 
 def read(value: dict[str, Any]) -> tuple[Text, Text]:

@@ -36,7 +36,7 @@ def draw(exports: Sequence[Export], shards: Sequence[CleanShard], count: int, se
     """The `count` rows with the smallest hash of (row, seed), over all `exports`; the same on every machine."""
     ranked = []
     for export in exports:
-        hashes = read_rows(export, ["row_hash"])["row_hash"].to_pylist()
+        hashes = read_rows(export, ["row_hash"])["row_hash"].to_pylist()[: export.examples - export.corrections]
         ranked += [(_rank(name, seed), export.shard, number) for number, name in enumerate(hashes)]
     chosen = sorted(ranked)[:count]
     by_shard = {export.shard: export for export in exports}

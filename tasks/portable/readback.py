@@ -14,7 +14,7 @@ from tasks.core.models import Export, Frozen
 from tasks.examples import lines
 from tasks.examples.tokens import encode_prompt
 
-PROMPTS = 8
+PROMPTS = 4
 # Mean nats of probability that may move: by rounding to 16 bits, and to blocks of 8 bits.
 BOUNDS = {"adapter": 0.001, "merged": 0.02, "f16": 0.02, "q8_0": 0.1}
 

@@ -205,6 +205,12 @@ class Exporting(Frozen):
         title="Quarantine bad examples",
         description="Examples with errors are left out and listed in a quarantine file; off: they stop the run.",
     )
+    from_feedback: bool = Field(
+        False,
+        title="Learn from feedback",
+        description="Corrections that `shardtune review --approve` let pass become training examples of the last link.",
+        exclude_if=lambda wanted: not wanted,
+    )
 
 
 class Evaluation(Frozen):

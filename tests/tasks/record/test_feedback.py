@@ -52,7 +52,16 @@ def test_what_people_think_is_kept_listed_and_forgotten():
         "q0": ("false_claim", "It is red.", "quoted", "of q0"),
         "q1": ("row_missing", None, "none", "of q1"),
     }
+    with pytest.raises(AnswerError, match="--uid"):
+        feedback.approve(found["q0"].trace)
+    with pytest.raises(AnswerError, match="--answer"):
+        feedback.approve(found["q1"].trace)
+    feedback.approve(found["q0"].trace, uid="U7")
+    feedback.approve(found["q1"].trace, "It is blue.", "U8")
+    taught = {one.question: (one.uid, one.answer) for one in feedback.corrections()}
+    assert taught == {"q0": ("U7", "It is red."), "q1": ("U8", "It is blue.")}
     feedback.forget(found["q0"].trace)
+    assert [one.question for one in feedback.corrections()] == ["q1"]
     assert [one.question for one in feedback.disliked()] == ["q1"]
     with pytest.raises(AnswerError, match="review"):
         feedback.forget(found["q0"].trace)

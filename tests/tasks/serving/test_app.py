@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import openai
 import pytest
 
 from tasks.answers import ask
 from tasks.answers.index import Index
+from tests.kit import hostile
 from tests.kit.serving import HOSTILE, NAMES, RECIPE
 
 WEIGHT = f"How much does the {NAMES[0]} weigh?"
@@ -240,3 +242,18 @@ def test_what_prometheus_reads(serving):
     assert 'shardtune_requests_total{route="/v1/ask",status="200"} 1.0' in told
     assert 'shardtune_answers_total{model="champion",state="answered"} 1.0' in told
     assert client.get("/openapi.json").json()["paths"].keys() >= {"/v1/chat/completions", "/v1/ask", "/v1/verify"}
+
+
+def test_malformed_and_hostile_requests_are_answered_or_refused_and_do_nothing(serving, tmp_path, monkeypatch):
+    """160 of them; `python -m tests.drills.hostile` sends 500 over a socket."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-never-shown")
+    client = serving(rate=1e9)
+    for one in hostile.requests(160):
+        answer = client.request(one.method, one.path, headers=one.headers, content=one.body)
+        assert answer.status_code < 500, (one, answer.text[:300])
+        assert not any(mark in answer.text for mark in (*hostile.MARKS, "sk-never-shown", str(Path.cwd()))), one
+        if answer.status_code >= 400 and one.method != "HEAD":
+            assert answer.json()["error"]["message"]
+    assert list(tmp_path.rglob(f"*{hostile.CANARY}*")) == []
+    assert client.get("/health").json()["status"] == "ok"
