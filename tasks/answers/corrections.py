@@ -54,7 +54,7 @@ def usable(
 
 
 def _rows(uids: set[str], shards: Sequence[CleanShard]) -> dict[str, tuple[int, dict[str, Any]]]:
-    found = {}
+    found: dict[str, tuple[int, dict[str, Any]]] = {}
     for shard in shards:
         with store.reading(store.check(shard.uri, shard.digest)) as stream:
             mine = pq.read_table(stream, columns=[*COLUMNS, "split"], filters=pc.field("uid").isin(list(uids)))
