@@ -82,8 +82,9 @@ def _digest(file: Path) -> str:
 
 def _upload(folder: Path, repository: str) -> None:
     """One commit to a repository of the hub, which is made private where there is none."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, HfFileSystem
 
     api = HfApi()
     api.create_repo(repository, private=True, exist_ok=True)
     api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Export by shardtune")
+    HfFileSystem.clear_instance_cache()  # it remembers that there was no such repository
