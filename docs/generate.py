@@ -52,6 +52,7 @@ refused. `--set tune.lora.r=64` sets one field; a field of a section is `section
 # What a command prints with --json: a model, an iterator of models (one a line), or words where it prints no model.
 RESULTS: dict[str, Any] = {
     "prepare": models.Prepared,
+    "report": models.CatalogueReport,
     "finetune": models.Finetuned,
     "retrain": models.Retrained,
     "rehearse": models.Rehearsed,

@@ -15,7 +15,7 @@ from tasks.core import plain
 from tasks.core.errors import ShardtuneError
 
 if TYPE_CHECKING:
-    from tasks.core.models import Checked, Finetuned, Prepared
+    from tasks.core.models import CatalogueReport, Checked, Finetuned, Prepared
     from tasks.core.quotes import Quoted
     from tasks.recipe.model import Recipe
 
@@ -65,6 +65,23 @@ def prepare(recipe: Recipe, target: str | None) -> Prepared:
 
         publish(prepared, target)
     return prepared
+
+
+@cli.command()
+@running(show.reported)
+@click.option("--out", metavar="FILE", help="Write the page to this file too.")
+def report(recipe: Recipe, out: str | None) -> CatalogueReport:
+    """One HTML page about a catalogue: rows before and after cleaning, what is left out and why, drift."""
+    from pathlib import Path
+
+    from flows.report import report as flow
+    from tasks.core import store
+
+    done = flow(recipe)
+    if out:
+        with store.reading(done.page) as stream:
+            Path(out).write_bytes(stream.read())
+    return done
 
 
 @cli.command()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tasks.answers.reply import Replied, Reply
     from tasks.answers.verify import Case, Verified
-    from tasks.core.models import Checked, Finetuned, Prepared, Rehearsed
+    from tasks.core.models import CatalogueReport, Checked, Finetuned, Prepared, Rehearsed
     from tasks.core.quotes import Priced, Quoted
     from tasks.evaluation.comparison import Compared
 
@@ -75,6 +75,15 @@ def prepared(result: Prepared) -> None:
         echo("the last line of the catalogue is incomplete")
     served = "all served from caches" if not result.made else f"{result.made} worked on in this run"
     echo(f"{len(result.shards)} shards ({served}), {len(result.exports)} exports under {settings.root()}")
+
+
+def reported(result: CatalogueReport) -> None:
+    """Where the page is, and what it says first."""
+    left = sum(result.dropped.values()) + sum(result.quarantined.values())
+    echo(f"{result.lines:,} lines read, {result.kept:,} kept, {left:,} left out")
+    if result.drift:
+        echo(f"drift of the last shards: {result.drift}")
+    echo(f"{result.page} has rows before and after, and what is left out; open it in a browser")
 
 
 def checked(result: Checked) -> None:

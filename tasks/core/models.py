@@ -141,6 +141,19 @@ class Prepared(Frozen):
     left: tuple[str, ...] = ()  # files beside the catalogue that are no part of it
 
 
+class CatalogueReport(Frozen):
+    """The result of the flow `report`: where its page is, and the counts on it."""
+
+    page: str
+    catalogue: str
+    lines: int
+    kept: int
+    dropped: dict[str, int]  # lines by rule
+    quarantined: dict[str, int]  # lines by rule
+    drift: str | None  # of the last shards, in words; None where there are too few
+    mlflow_run_id: str | None  # the newest run of the recipe's chain, which has the page too
+
+
 class ExamAnswers(Frozen):
     """One question with its answers; `_t0` are those at temperature 0 (or what the provider makes of it)."""
 

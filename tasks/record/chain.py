@@ -94,6 +94,15 @@ def _runs(name: str) -> list[Run]:
     return list({r.data.tags[KEY]: r for r in runs}.values())[::-1]
 
 
+def attach(name: str, text: str, file: str) -> str | None:
+    """Keep `text` as the artifact `file` of the newest run of the chain `name`; the id of that run, if there is one."""
+    runs = _runs(name)
+    if not runs:
+        return None
+    ledger.client().log_text(runs[-1].info.run_id, text, file)
+    return str(runs[-1].info.run_id)
+
+
 def joined(name: str, key: str) -> None:
     """Tag a finished link as part of the chain `name`, where another recipe made it and this one reused its result."""
     run = ledger.run_of(key)

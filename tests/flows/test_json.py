@@ -83,6 +83,7 @@ def test_json_commands_print_json_and_nothing_else(server, tmp_path, monkeypatch
     called = {
         "recipes": (),
         "prepare": chosen,
+        "report": chosen,
         "check": chosen,
         "quote": chosen,
         "finetune": chosen,
