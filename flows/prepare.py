@@ -13,12 +13,13 @@ from tasks.catalogue.decode import ChangedError
 from tasks.catalogue.totals import total
 from tasks.core import settings
 from tasks.core.errors import CatalogueError
-from tasks.core.models import Plan, Prepared
+from tasks.core.models import Format, Plan, Prepared
 from tasks.examples.templates import Rendering
 from tasks.orchestrator import runner, runs
 from tasks.recipe.model import Recipe
 
 ATTEMPTS = 3
+OF_MODEL: set[Format] = {"chat", "alpaca"}  # formats that are written with the template of a base model
 
 
 class Work(NamedTuple):
@@ -36,6 +37,8 @@ def prepare(recipe: Recipe, rendering: Rendering | None = None, shards: int | No
     that changes under the run is planned again.
     Raises CatalogueError when it keeps changing, cannot be read, or holds no usable row.
     """
+    if rendering is None and recipe.tune and OF_MODEL & {*recipe.export.formats}:
+        rendering = links.rendering(recipe)
     return under(settings.root(), recipe, rendering, shards)
 
 

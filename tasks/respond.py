@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import evaluate
 from tasks.answers import ask
+from tasks.answers.finding import calibration
 from tasks.answers.index import Index, folder_of, update
 from tasks.answers.reply import Replied, Reply, SourceRow, Target
 from tasks.backends.contract import Answer, Decoding
@@ -49,6 +50,14 @@ def replies(questions: Sequence[str], target: Target, opened: Index, recipe: Rec
     """Answers with checked sources. A question that the model answered before is served from the cache."""
     drawn = ask.decoding(recipe.evaluate, target.style, recipe.seed)
     return ask.replies(questions, target, opened, recipe.ask, drawn, generate)
+
+
+def filtered(opened: Index, shards: Sequence[CleanShard], where: Sequence[str]) -> Index:
+    """The index with only the rows that have these facts; it weighs evidence as the whole catalogue does."""
+    if not where:
+        return opened
+    calibration(opened)
+    return opened.only(facts.having(shards, where))
 
 
 def with_facts(replies: Sequence[Reply], shards: Sequence[CleanShard], recipe: Recipe) -> list[Reply]:

@@ -31,6 +31,7 @@ STYLE = click.option("--style", type=click.Choice(get_args(StyleName)), help="As
 @click.argument("questions", nargs=-1, metavar="[QUESTION]...")
 @click.option("--file", "file", metavar="FILE", help="More questions: one a line, or JSON lines with a 'question'.")
 @click.option("--out", metavar="FILE", help="Write one reply a line as JSON to this file.")
+@click.option("--where", multiple=True, metavar="NAME=VALUE", help="Look only at rows with this fact; all must hold.")
 @MODEL
 @STYLE
 def ask(
@@ -40,6 +41,7 @@ def ask(
     out: str | None,
     model: str,
     style: StyleName | None,
+    where: tuple[str, ...],
 ) -> Replied:
     """Answer QUESTIONs by a model, with checked sources, from the rows of the catalogue it was tuned on."""
     asked = (*questions, *(_read(file) if file else ()))
@@ -47,7 +49,7 @@ def ask(
         raise click.UsageError("nothing is asked: give a question, or --file")
     from flows.ask import ask as flow
 
-    replied = flow(asked, model, recipe, style)
+    replied = flow(asked, model, recipe, style, where)
     if out:
         lines = [reply.model_dump_json() for reply in replied.replies]
         Path(out).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import lru_cache
 from pathlib import Path
@@ -174,6 +174,7 @@ class Index:
         self._letters: dict[str, list[str]] = {}
         self._hidden: frozenset[tuple[str, str]] = frozenset()
         self._less: Counter[str] = Counter()
+        self._only: Any = None  # a query that every row found must fit, too
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs) - len(self._hidden)
@@ -189,6 +190,13 @@ class Index:
         less._weights = {}
         less._hidden = self._hidden | {(row.uid, row.digest) for row in rows}
         less._less = self._less + Counter(word for row in rows for word in {*stems(row.title), *stems(row.content)})
+        return less
+
+    def only(self, uids: Iterable[str]) -> Index:
+        """This index as if look-ups saw these rows alone; how rare a word is stays that of the whole catalogue."""
+        less = copy(self)
+        rows = tantivy.Query.term_set_query(self._schema, "uid", sorted(uids))
+        less._only = tantivy.Query.const_score_query(rows, 0.0)
         return less
 
     def by_uid(self, uid: str) -> IndexedRow | None:
@@ -260,6 +268,8 @@ class Index:
     def _found(self, query: Any, limit: int) -> list[tuple[IndexedRow, float]]:
         """The rows of a query with their scores, best first; those with the same title and content are one."""
         folded: dict[str, tuple[IndexedRow, float]] = {}
+        if self._only is not None:
+            query = tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, self._only)])
         for score, address in self._searcher.search(query, limit + len(self._hidden), count=False).hits:
             held = self._searcher.doc(address).to_dict()
             values = {name: held[name][0] for name in IndexedRow.model_fields if name in held}

@@ -33,7 +33,7 @@ LENGTHS = (128, 256, 512, 1_024, 2_048, 4_096)
 REPEATS = ("duplicates", "same_uid", "shared_content")  # found beside other rows, not in a row by itself
 
 
-class Example(NamedTuple):
+class BeforeAfter(NamedTuple):
     """A line as it was and as cleaning leaves it. `other` is the kept row that it repeats."""
 
     line: int
@@ -57,7 +57,7 @@ class Quality(NamedTuple):
 
     prepared: Prepared
     drawn: int
-    examples: dict[str, list[Example]]  # by rule; "changed" are rows that are kept
+    examples: dict[str, list[BeforeAfter]]  # by rule; "changed" are rows that are kept
     lengths: dict[str, list[tuple[int, int]]]  # field: (at least so many characters, rows), in doublings
     languages: list[tuple[str, int]]
     characters: list[Character]
@@ -101,8 +101,8 @@ class _Seen:
 
     def __init__(self, rules: Rules) -> None:
         self.rules, self.drawn = rules, 0
-        self.examples: defaultdict[str, list[Example]] = defaultdict(list)
-        self.repeats: list[Example] = []
+        self.examples: defaultdict[str, list[BeforeAfter]] = defaultdict(list)
+        self.repeats: list[BeforeAfter] = []
         self.before: Counter[str] = Counter()
         self.after: Counter[str] = Counter()
         self.contents: Counter[str] = Counter()
@@ -116,7 +116,7 @@ class _Seen:
         self.drawn += len(before)
         for n, (title, content) in enumerate(zip(titles, contents, strict=True)):
             short = text.cut_tails(content) if rules.boilerplate_tails else content
-            one = Example(int(block.numbers[n]), str(block.rows[n].uid), _shown(*before[n]), _shown(title, short))
+            one = BeforeAfter(int(block.numbers[n]), str(block.rows[n].uid), _shown(*before[n]), _shown(title, short))
             self.before.update(_special("".join(before[n])))
             if stays[n]:
                 self.after.update(_special(title + short))
@@ -128,7 +128,7 @@ class _Seen:
                 self.repeats.append(one)
                 self.contents[one.after[1]] += 1
 
-    def _keep(self, rule: str, one: Example) -> None:
+    def _keep(self, rule: str, one: BeforeAfter) -> None:
         if len(self.examples[rule]) < EACH * (2 if rule == "changed" else 1):
             self.examples[rule].append(one)
 

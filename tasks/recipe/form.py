@@ -35,6 +35,7 @@ TEXTS = {
     "model": ("Model", "base, champion, run:ID, KEY, NAME@champion or NAME/VERSION."),
     "models": ("Models", "Two or more of base, champion, run:ID, KEY, NAME@champion, NAME/VERSION."),
     "style": ("Style", "Ask in another style than the model's own."),
+    "where": ("Where", "Look only at rows with these facts, each as NAME=VALUE; all must hold."),
     "backends": ("Backends", "Leave out models of others; empty: none is left out."),
 }
 TITLES = {"catalogue": "Catalogue", "tune": "Model"}

@@ -14,9 +14,10 @@ from prefect.client.orchestration import get_client
 
 from deployments.demo import catalogue
 from flows.prepare import prepare
-from tasks.core.errors import CatalogueError
+from tasks.core.errors import CatalogueError, ExportError
 from tasks.core.models import Prepared
 from tasks.recipe.model import Recipe
+from tests.kit.models import build, tune
 
 pytestmark = pytest.mark.usefixtures("orchestrator")
 
@@ -92,6 +93,14 @@ def test_other_programs_find_what_the_readme_promises(source):
     assert Prepared.model_validate(told | {"made": 0})
     for export in told["exports"]:
         assert len(Path(export["uri"]).read_text().split("\n")) == export["examples"] + 1
+
+
+def test_a_format_of_a_model_takes_the_template_of_the_recipe_s_own(source, tmp_path):
+    mine = tune(build(tmp_path / "model", "llama")).model_dump(mode="json")
+    done = prepare(recipe(source, tune=mine, export={"formats": ["chat"]}))
+    assert {export.format for export in done.exports} == {"chat"} and all(e.tokens is not None for e in done.exports)
+    with pytest.raises(ExportError, match="format 'chat' needs a base model"):
+        prepare(recipe(source, export={"formats": ["chat"]}))
 
 
 def test_a_second_run_only_notices(source):

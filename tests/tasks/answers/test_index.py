@@ -147,3 +147,12 @@ def test_recipes_whose_clean_shards_differ_have_an_index_each(tmp_path, monkeypa
     other = loader.load(None, ["catalogue.uri=c.json", "clean.junk=false"])
     folders = [index.folder_of(recipe.catalogue, recipe.clean, recipe.split) for recipe in (one, same, other)]
     assert folders[0] == folders[1] != folders[2]
+
+
+def test_only_these_rows_are_seen_and_a_word_is_as_rare_as_before(opened):
+    few = opened.only(["B004", "B005"])
+    assert [row.uid for row, _ in few.nearest({"copper": 1.0, "kettl": 1.0}, 5)] == ["B004"]
+    assert few.by_uid("B003") is None and few.by_title("Copper Tea Kettle") == []
+    assert few.frequency("copper") == opened.frequency("copper") and len(few) == len(opened)
+    both = {row.uid: score for row, score in opened.nearest({"copper": 1.0}, 5)}
+    assert few.nearest({"copper": 1.0}, 5)[0][1] == pytest.approx(both["B004"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ def fields(made: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
 
 def opened(one: dict[str, Any]) -> dict[str, Any]:
     """The parameters where a person has opened "Advanced" and changed nothing."""
-    made = copy.deepcopy(one)
+    made = json.loads(json.dumps(one))  # so that no two places of it are one object
     tab = made["parameter_openapi_schema"]["properties"]["recipe"]["properties"]["advanced"]["anyOf"][1]
     return {**made["parameters"], "recipe": {**made["parameters"]["recipe"], "advanced": tab["default"]}}
 
