@@ -71,7 +71,7 @@ class Quality(NamedTuple):
 
 def look(plan: Plan, rules: Rules, prepared: Prepared, max_length: int | None = None) -> Quality:
     """Look at a catalogue that was prepared by these rules; `max_length` is what the chosen model reads, in tokens."""
-    seen = _Seen(rules)
+    seen = _Gathered(rules)
     share = min(1.0, DRAWN / max(prepared.lines, 1))
     for raw, settled in zip(plan.shards, prepared.shards, strict=False):
         lines = _lines(settled)
@@ -96,7 +96,7 @@ def latest(shards: Sequence[CleanShard]) -> drift.Drift | None:
     return drift.measure(shards[-many:], shards[:-many]) if len(shards) > many else None
 
 
-class _Seen:
+class _Gathered:
     """What the drawn lines were, gathered block by block."""
 
     def __init__(self, rules: Rules) -> None:
@@ -158,7 +158,7 @@ def _special(said: str) -> set[str]:
     return {char for char in said if not char.isascii() or (char < " " and char not in "\n\t")}
 
 
-def _characters(seen: _Seen) -> list[Character]:
+def _characters(seen: _Gathered) -> list[Character]:
     found = []
     for char, _ in (seen.before + seen.after).most_common(CHARACTERS):
         name = unicodedata.name(char, "CONTROL CHARACTER" if ord(char) < 0xA0 else "NO NAME")
@@ -167,7 +167,7 @@ def _characters(seen: _Seen) -> list[Character]:
     return found
 
 
-def _resolve(seen: _Seen, shards: Sequence[CleanShard]) -> None:
+def _resolve(seen: _Gathered, shards: Sequence[CleanShard]) -> None:
     """By which rule each drawn repeat was left out: a kept row has its text, or its uid, or neither has been kept."""
     uids = {one.uid for one in seen.repeats}
     texts = {one.after for one in seen.repeats}
