@@ -7,42 +7,24 @@ consistent.
 
 from __future__ import annotations
 
-import html
-import json
-import math
-import re
+from bisect import bisect_left
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tasks.answers import quoting
-from tasks.answers.alignment import ABOVE, DERIVED, SAME, Match, Row, aligned, row_of
-from tasks.answers.contradictions import Contradiction, contradictions, listed_as, swap
-from tasks.answers.sentences import sentences
+from tasks.answers.alignment import DERIVED, SAME, Match, Row, aligned, row_of
+from tasks.answers.clauses import clauses, statements
+from tasks.answers.contradictions import Part, contradictions, swap
+from tasks.answers.crossing import listed_as
+from tasks.answers.doubt import Clause, doubt
 from tasks.answers.tokens import Token, tokens
 from tasks.core.models import Frozen
 
 Verdict = Literal["verbatim", "consistent", "not shown", "contradicted"]
 NEW = 0.7  # share of words that the row lacks from which a claim is not shown, whatever its weights say
-CUT = 0.5  # probability of "not shown" from which it is said
+CUT = 0.45  # probability of "not shown" from which it is said
 
-_CITED = re.compile(r"\s*\[[A-Za-z0-9_.:-]{1,64}\]|\u3010[^\u3011]{1,64}\u3011")
-_MARKS = re.compile(
-    r"(?m)^\s{0,6}(?:#{1,6}\s+|>\s?|[-*+\u2022]\s+|\d{1,2}[.)]\s+)|\*\*|__|`|(?<!\w)[*_](?=\w)|(?<=[\w.!?])[*_](?!\w)"
-)
-_HEADING = re.compile(r"(?m)^\s*(?:#{1,6} .*|\*\*[^*\n]{1,40}\*\*:?|[^\n.!?]{1,40}:)\s*$")
-_HEDGE = re.compile(
-    r"\b(?:according to the (?:listing|description|row|catalogue|text|product page|author|review)|"
-    r"it (?:seems|appears)(?: so| that| to be)?|seems? to be|appears? to be|"
-    r"(?:the|its) (?:listing|description|text|row|page) (?:says|mentions|states|notes|describes)(?: that)?|"
-    r"(?:the )?(?:listing|description) does(?:n't| not) say (?:much|more)[^,.;]*,? ?(?:but)?)\b[:,]?",
-    re.IGNORECASE)  # fmt: skip
 _LABEL = frozenset("describe description follow list feature key specification detail summary answer note".split())
-_YES = re.compile(
-    r"^\s*(?P<said>yes|no|yep|nope|correct|indeed|better not|not quite)\b\s*(?:[,.:;!\u2013\u2014-]+\s*|$)",
-    re.IGNORECASE,
-)
 
 
 class Quote(Frozen):
@@ -75,17 +57,11 @@ class Checked(Frozen):
 
 
 class Looked(NamedTuple):
-    """A claim beside the row: its content tokens, their places, what speaks against it, and what the weights weigh."""
+    """A sentence beside the row: its content words, their places in the row, and its clauses."""
 
-    text: str
-    said: list[Token]
-    found: list[Match | None]
-    against: list[Contradiction]
-    features: list[float]
-
-
-NAMES = """bias nouns verbs adjectives adverbs names numbers unknown above share negation opposite displaced swap
-    yes only spread""".split()
+    words: list[Token]
+    matches: list[Match | None]
+    clauses: list[Clause]
 
 
 def check(question: str, answer: str, title: str, content: str) -> Checked:
@@ -93,31 +69,17 @@ def check(question: str, answer: str, title: str, content: str) -> Checked:
     row = row_of(title, content)
     claims, quotes = [], []
     asked = {t.text for t in tokens(question)}
-    for looked in (look(_unlabelled(text, row), yes, row) for text, yes in split(answer)):
-        if not looked.said:
-            continue
-        sentence = _sentence(looked, row)
-        claim = _claim(looked, row, sentence)
-        if claim.verdict != "contradicted" and _repeats(looked.said, asked, row):
-            claim = Claim(text=looked.text, verdict="not shown", reason="only what was asked", quote=sentence)
-        claims.append(claim)
-        if sentence is not None and claims[-1].verdict != "contradicted":
-            quotes.append(sentence)
+    for looked in (look(_unlabelled(text, row), row) for text in statements(answer)):
+        repeated = _repeats(looked.words, asked, row)
+        for clause in looked.clauses:
+            sentence = _sentence(clause, row)
+            claim = _claim(clause, row, sentence)
+            if claim.verdict != "contradicted" and repeated:
+                claim = Claim(text=clause.text, verdict="not shown", reason="only what was asked", quote=sentence)
+            claims.append(claim)
+            if sentence is not None and claim.verdict != "contradicted":
+                quotes.append(sentence)
     return Checked(claims=tuple(claims), quotes=quoted(question, answer, row, quotes))
-
-
-def split(answer: str) -> list[tuple[str, bool]]:
-    """The claims of an answer without Markdown, citations and hedges; and whether "Yes" led each of them in."""
-    text = _HEADING.sub("", html.unescape(answer))
-    text = _HEDGE.sub(" ", _MARKS.sub("", _CITED.sub("", text)))
-    found = []
-    for start, end in sentences(text):
-        for part in re.split(r";\s+", text[start:end]):
-            led = _YES.match(part)
-            part = part[led.end() :] if led else part
-            if any(c.isalnum() for c in part):
-                found.append((part.strip(), bool(led and led["said"].lower() in ("yes", "yep", "correct", "indeed"))))
-    return found
 
 
 def _repeats(said: Sequence[Token], asked: set[str], row: Row) -> bool:
@@ -136,92 +98,46 @@ def _unlabelled(text: str, row: Row) -> str:
     return text
 
 
-def look(text: str, yes: bool, row: Row) -> Looked:
-    """All that is seen of one claim beside the row."""
-    said = [t for t in tokens(text) if t.content]
-    found = aligned(said, row)
-    against = contradictions(said, found, row, text)
-    return Looked(text, said, found, against, _features(said, found, row, against, yes))
-
-
-def _features(
-    said: Sequence[Token], found: Sequence[Match | None], row: Row, against: Sequence[Contradiction], yes: bool
-) -> list[float]:
-    new = [t for t, m in zip(said, found, strict=True) if m is None]
-    above = sum(m is not None and m.score <= ABOVE for m in found)
-    plain = [t for t in new if t.value is None and not t.name and not t.code]
-    count = {pos: sum(t.meaning.pos == pos for t in plain) for pos in "nvar"}
-    rules = {c.rule for c in against}
-    spread = len({row.tokens[m.at].sentence for m in found if m})
-    return [
-        1.0,
-        *(min(count[pos], 4) for pos in "nvar"),
-        min(3, sum(bool(t.name or t.code or listed_as(t)) for t in new)),
-        min(2, sum(t.value is not None and not t.weak for t in new)),
-        min(3, sum(not t.meaning.pos for t in plain)),
-        min(4, above),
-        len(new) / max(1, len(said)),
-        float("negation" in rules),
-        float("opposite" in rules),
-        min(3, _displaced(said, found, row)),
-        swap(said, found, row)[0],
-        float(yes) * min(1.0, len(new) / 2),
-        float(any(t.text in ("only", "all", "every", "never", "always", "entire") for t in new)),
-        min(spread, 4) / 2,
+def look(text: str, row: Row) -> Looked:
+    """All that is seen of one sentence beside the row."""
+    all_words = tokens(text)
+    words = [t for t in all_words if t.content]
+    matches = aligned(words, row)
+    parts = [
+        Part(text[start:end].strip(), bisect_left(words, start, key=_start), bisect_left(words, end, key=_start))
+        for start, end in clauses(text, all_words)
     ]
+    parts = [part for part in parts if part.first < part.end]
+    swapped = swap(words, matches, row)
+    against = contradictions(words, matches, row, parts, swapped)
+    found = []
+    for part in parts:
+        own = [one for one in against if any(part.first <= n < part.end for n in one.words)]
+        said, places = words[part.first : part.end], matches[part.first : part.end]
+        gain = swapped.gain if part.first <= swapped.one < part.end or part.first <= swapped.other < part.end else 0.0
+        found.append(Clause(part.text, said, places, own, gain))
+    return Looked(words, matches, found)
 
 
-def _displaced(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> int:
-    """Words that are not in the row, beside one that is, where the row has another word of their kind at that place."""
-    taken, count = {m.at for m in found if m}, 0
-    for n, token in enumerate(said):
-        if found[n] is not None or token.meaning.pos not in ("n", "a") or token.value is not None:
-            continue
-        for m in (n - 1, n + 1):
-            match = found[m] if 0 <= m < len(said) else None
-            if match is None or match.score < DERIVED or abs(said[m].place - token.place) > 1:
-                continue
-            for at in (match.at - 1, match.at + 1):
-                if 0 <= at < len(row.tokens) and at not in taken:
-                    held = row.tokens[at]
-                    if (
-                        held.clause == row.tokens[match.at].clause
-                        and held.meaning.pos in ("n", "a")
-                        and held.value is None
-                    ):
-                        count += 1 + bool(held.meaning.above & token.meaning.above)
-    return count
+def _start(token: Token) -> int:
+    return token.start
 
 
-@cache
-def weights() -> dict[str, float]:
-    """The weights of `weights.json`, which `python -m tests.benchmarks.claims learn` writes."""
-    return dict(json.loads((Path(__file__).parent / "weights.json").read_text()))
-
-
-def doubt(features: Sequence[float]) -> float:
-    """The probability, 0 to 1, that a claim of these features is not shown by its row."""
-    held = weights()
-    return 1 / (1 + math.exp(-sum(held.get(name, 0.0) * x for name, x in zip(NAMES, features, strict=True))))
-
-
-def _claim(looked: Looked, row: Row, sentence: Quote | None) -> Claim:
-    if verbatim(looked.said, looked.found, row):
-        return Claim(text=looked.text, verdict="verbatim", quote=sentence)
-    if looked.against:
-        first = looked.against[0]
+def _claim(clause: Clause, row: Row, sentence: Quote | None) -> Claim:
+    if verbatim(clause.words, clause.matches, row):
+        return Claim(text=clause.text, verdict="verbatim", quote=sentence)
+    if clause.against:
+        first = clause.against[0]
         place = row.tokens[first.at].sentence if first.at >= 0 else -1
         quote = _quote(row, place) if place >= 0 else sentence
-        return Claim(text=looked.text, verdict="contradicted", reason=f"{first.rule}: {first.reason}", quote=quote)
-    lacking = [t for t, m in zip(looked.said, looked.found, strict=True) if m is None]
+        return Claim(text=clause.text, verdict="contradicted", reason=f"{first.rule}: {first.reason}", quote=quote)
+    lacking = [t for t, m in zip(clause.words, clause.matches, strict=True) if m is None]
     new = [t.text for t in lacking]
     told = f"not in the row: {', '.join(new)}" if new else "said in other words"
-    plain = (
-        not new and all(m and m.score >= DERIVED for m in looked.found) and swap(looked.said, looked.found, row)[0] == 0
-    )
+    plain = not new and all(m and m.score >= DERIVED for m in clause.matches) and clause.swap == 0
     stuff = any(listed_as(t) for t in lacking)
-    shown = plain or (not stuff and doubt(looked.features) < CUT and len(new) <= NEW * len(looked.said))
-    return Claim(text=looked.text, verdict="consistent" if shown else "not shown", reason=told, quote=sentence)
+    shown = plain or (not stuff and doubt(clause) < CUT and len(new) <= NEW * len(clause.words))
+    return Claim(text=clause.text, verdict="consistent" if shown else "not shown", reason=told, quote=sentence)
 
 
 def verbatim(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> bool:
@@ -270,10 +186,10 @@ def _quote(row: Row, sentence: int) -> Quote | None:
     return Quote(start=start, end=end, text=row.content[start:end])
 
 
-def _sentence(looked: Looked, row: Row) -> Quote | None:
+def _sentence(clause: Clause, row: Row) -> Quote | None:
     """The sentence of the row that has most of the claim."""
     worth: dict[int, float] = {}
-    for token, match in zip(looked.said, looked.found, strict=True):
+    for token, match in zip(clause.words, clause.matches, strict=True):
         if match and row.tokens[match.at].sentence >= 0:
             at = row.tokens[match.at].sentence
             worth[at] = worth.get(at, 0.0) + match.score * (1.5 if token.value is not None or token.name else 1.0)

@@ -37,6 +37,7 @@ _VERBAL = frozenset(
     """is are was were has have had can could will would may might must do does did comes come it they he she you
     the""".split()
 )
+_AUXILIARY = frozenset("is are was were has have had can could will would may might must should does do".split())
 _UPPER = ("up to", "at most", "no more than", "not more than", "no longer than", "less than", "fewer than",
           "under", "below", "maximum", "max", "within", "or less", "or fewer", "or under", "at the most")  # fmt: skip
 _LOWER = ("more than", "at least", "over", "above", "minimum", "min", "no less than", "no fewer than", "not less than",
@@ -51,6 +52,7 @@ _THAN = re.compile(
 )
 _FEWER = frozenset("less fewer shorter smaller lighter younger lower thinner narrower slower cheaper earlier".split())
 _IN_WHAT = re.compile(r"\s+(?:total|all|one|the|an?|each|every|this|that|its|their|your|stock|number|\d{4})\b")
+_GLUED = re.compile(r"(?<=[a-z])-(?=\d+(?:\.\d+)? ?(?:g|kg|mm|cm|ml|l|oz|lbs?|in|inch|ft|w|v)\b)")  # "set-105g"
 _BY = re.compile(r"(?<![a-wyz0-9.])(\d+(?:\.\d+)?[\"']?\s?)x(?=\s?\.?\d)")  # the x of 20x30
 
 _SMALL = {word: n for n, word in enumerate(
@@ -164,7 +166,7 @@ def tokens(text: str) -> list[Token]:
     """All tokens of `text`, in order."""
     plain, places = folded(text)
     spans = sentences(plain)
-    low, sentence = _BY.sub(r"\1 ", plain.lower()), 0
+    low, sentence = _GLUED.sub(" ", _BY.sub(r"\1 ", plain.lower())), 0
     found: list[Token] = []
     state = _Reading(plain)
     for match in _TOKEN.finditer(low):
@@ -361,7 +363,7 @@ def _lists(said: Sequence[Token], plain: str) -> None:
     numbers = [t for t in said if t.value is not None]
     for one, after in reversed(list(pairwise(numbers))):
         between = plain[one.end : after.start].lower().strip()
-        if not one.unit and after.unit in _UNITS and between in ("x", "-", "\u2013", "to", "or", "by", "and"):
+        if not one.unit and after.unit in _UNITS and between in ("x", "*", "-", "\u2013", "to", "or", "by", "and"):
             _measure(one, after.unit) if after.kind != "money" else None
 
 
@@ -407,10 +409,13 @@ def _negations(said: Sequence[Token], cuts: dict[int, str], offset: int) -> None
     for n, token in enumerate(said):
         if token.text in ("free", "proof") and n and said[n - 1].end + 1 >= token.start:
             said[n - 1].negated ^= True
-        elif token.text == "against":
+        elif token.text in ("against", "nobody", "nothing"):  # "a guest nobody expected"
             _reach(said, n + 1, 0, cuts, offset)
         elif (start := _denies(said, n, cuts, offset)) is not None:
-            _reach(said, start, 4 if token.text in _NOUN_NEGATORS else 6, cuts, offset)
+            left = 4 if token.text in _NOUN_NEGATORS else 2 if token.text in ("instead", "rather") else 6
+            _reach(said, start, left, cuts, offset)
+            if n and said[n - 1].text in _AUXILIARY:  # "solvents should not be used" denies solvents too
+                _unsure_before(said, n, cuts, offset)
 
 
 def _denies(said: Sequence[Token], n: int, cuts: dict[int, str], offset: int) -> int | None:
@@ -432,7 +437,7 @@ def _denies(said: Sequence[Token], n: int, cuts: dict[int, str], offset: int) ->
         return None
     if word == "no" and n + offset + 1 in cuts:
         return None
-    return n + 1 + (apart and after[0] == "than")
+    return n + 1 + (apart and after[0] in ("than", "of"))
 
 
 def _reach(said: Sequence[Token], start: int, left: int, cuts: dict[int, str], offset: int) -> None:
@@ -459,6 +464,14 @@ def _reach(said: Sequence[Token], start: int, left: int, cuts: dict[int, str], o
             other.unsure = True
 
 
+def _unsure_before(said: Sequence[Token], end: int, cuts: dict[int, str], offset: int) -> None:
+    """Mark the words of a clause before its negation as unsure."""
+    for m in range(end - 1, -1, -1):
+        said[m].unsure = said[m].unsure or (said[m].content and not said[m].negated)
+        if m + offset in cuts or said[m].text in _CLAUSE:
+            break
+
+
 def _stops(said: Sequence[Token], m: int, start: int, cuts: dict[int, str], offset: int) -> bool:
     """Whether a negation that begins at `start` ends before the token `m`."""
     word, sign = said[m].text, cuts.get(m + offset, "") if m > start else ""
@@ -466,6 +479,7 @@ def _stops(said: Sequence[Token], m: int, start: int, cuts: dict[int, str], offs
     return (
         word in _CLAUSE
         or word in NEGATORS
+        or (word == "to" and m > start > 0 and said[start - 1].text in ("of", "than"))  # "instead of a USM to drive"
         or bool(sign and (sign not in ",:/" or word in _VERBAL))
         or (word == "and" and (after in _VERBAL or after.endswith("ed")))
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.answers import claims
+from tasks.answers.sentences import sentences
 from tests.benchmarks import claims as bench
 
 LAMP = (
@@ -35,6 +36,7 @@ def verdicts(answer: str, question: str = "What is it?") -> list[str]:
         ("role", "The booklet was translated by Paul Dorn.", "The booklet was written by Paul Dorn."),
         ("swapped", "It runs 30 hours on low and 6 hours on high.", "It runs 6 hours on low and 30 hours on high."),
         ("swapped", "It is 7.5 inches high and 3.6 inches wide.", "It is 3.6 inches high and 7.5 inches wide."),
+        ("swapped", "Its base is oak, its shade linen.", "Its base is linen, its shade oak."),
     ],
 )
 def test_one_thing_that_differs_is_told(rule, true, false):
@@ -75,6 +77,12 @@ def test_ordinary_style_is_no_contradiction(answer):
     assert "contradicted" not in verdicts(answer)
 
 
+def test_a_true_clause_stands_beside_one_that_is_struck():
+    found = claims.check("What is it?", "It comes with a canvas bag, and the handle is not removable.", *LAMP).claims
+    assert [c.verdict for c in found] == ["verbatim", "contradicted"]
+    assert found[0].text == "It comes with a canvas bag," and found[1].text == "and the handle is not removable."
+
+
 def test_what_the_row_does_not_say_is_not_shown_and_does_not_hold():
     found = claims.check("Is it any good?", "Gives up to 400 lumens. Astronauts praised its titanium engine.", *LAMP)
     assert [c.verdict for c in found.claims] == ["verbatim", "not shown"] and not found.holds
@@ -108,7 +116,7 @@ def test_glued_and_damaged_rows_are_read_through():
 
 def test_every_sentence_of_the_cases_rows_is_accepted():
     rows = {c["uid"]: (c["title"], c["content"]) for c in bench.own()}
-    said = [(t, c, c[a:b]) for t, c in rows.values() for a, b in claims.sentences(c)]
+    said = [(t, c, c[a:b]) for t, c in rows.values() for a, b in sentences(c)]
     wrong = [text for t, c, text in said if not claims.check("What is it?", text, t, c).holds]
     assert len(wrong) <= 0.02 * len(said), wrong
 
