@@ -36,8 +36,8 @@ def reviews(content: str) -> tuple[Review, ...]:
         if match["line"]:
             start = match.end()
         elif _is_name(match["name"]):
-            ends = (start, match.start(), match.end())
-            made.append(Review(*(places[n] if places else n for n in ends), match["name"]))
+            first, said, end = (places[n] if places else n for n in (start, match.start(), match.end()))
+            made.append(Review(first, said, end, match["name"]))
             start = match.end()
     return tuple(made)
 

@@ -64,7 +64,7 @@ def clauses(text: str, words: Sequence[Token]) -> list[tuple[int, int]]:
     """Start and end of every clause of a sentence that claims something by itself, in order; `words` are its tokens."""
     cuts = [0, *_cuts(words, text), len(words)]
     parts = [words[a:b] for a, b in pairwise(cuts) if a < b]
-    joined: list[list[Token]] = []
+    joined: list[Sequence[Token]] = []
     for part in parts:
         if joined and (not _whole(part) or not _whole(joined[-1])):
             joined[-1] = [*joined[-1], *part]
