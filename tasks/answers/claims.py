@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from tasks.answers import quoting
 from tasks.answers.alignment import DERIVED, SAME, Match, Row, aligned, row_of
 from tasks.answers.clauses import clauses, statements
-from tasks.answers.contradictions import Part, contradictions, swap
+from tasks.answers.contradictions import ClauseSpan, contradictions, swap
 from tasks.answers.crossing import listed_as
 from tasks.answers.doubt import Clause, doubt
 from tasks.answers.tokens import Token, tokens
@@ -104,7 +104,7 @@ def look(text: str, row: Row) -> Looked:
     words = [t for t in all_words if t.content]
     matches = aligned(words, row)
     parts = [
-        Part(text[start:end].strip(), bisect_left(words, start, key=_start), bisect_left(words, end, key=_start))
+        ClauseSpan(text[start:end].strip(), bisect_left(words, start, key=_start), bisect_left(words, end, key=_start))
         for start, end in clauses(text, all_words)
     ]
     parts = [part for part in parts if part.first < part.end]

@@ -31,6 +31,7 @@ _ROLES = {
     "producer": "produce producer", "reader": "narrate narrator",
 }  # fmt: skip
 _ROLE = {word: role for role, known in _ROLES.items() for word in known.split()}
+_WRITERS = frozenset(["author", "writer"])
 _INCLUDES = re.compile(
     r"\b(?:includ(?:es?|ed|ing)|com(?:es?|ing) with|supplied|you get|consists? of|contains?|in the box|"
     r"provided|free of charge|comes? as)\b"
@@ -43,7 +44,7 @@ _LACKS = re.compile(
 )
 
 
-class Part(NamedTuple):
+class ClauseSpan(NamedTuple):
     """A clause of a sentence, and which of the sentence's content words are its own."""
 
     text: str
@@ -61,7 +62,7 @@ class Contradiction(NamedTuple):
 
 
 def contradictions(
-    said: Sequence[Token], found: Sequence[Match | None], row: Row, parts: Sequence[Part], swapped: Swap
+    said: Sequence[Token], found: Sequence[Match | None], row: Row, parts: Sequence[ClauseSpan], swapped: Swap
 ) -> list[Contradiction]:
     """All that the row says otherwise than a sentence, whose content tokens are `said`, aligned by `found`."""
     rules = (_negation, _numbers, _bounds, _opposites, _replaced, _renamed, _roles)
@@ -169,7 +170,7 @@ def _opposites(said: Sequence[Token], found: Sequence[Match | None], row: Row) -
             paired = bool(_opposed(token) & {held.text, *held.meaning.lemmas})
             if not (paired or token.meaning.opposite & held.meaning.own or held.meaning.opposite & token.meaning.own):
                 continue
-            if held.text in texts or {"buy", "sell"} & {*token.meaning.lemmas, *held.meaning.lemmas}:
+            if held.text in texts or {"buy", "sell", "sit", "stand"} & {*token.meaning.lemmas, *held.meaning.lemmas}:
                 continue
             if token.text in ("before", "after") and not (_counted(said, n) and _counted(row.tokens, at)):
                 continue
@@ -249,7 +250,9 @@ def _is_name(token: Token) -> bool:
     return token.name and token.value is None and token.meaning.pos in ("", "n")
 
 
-def _speaker(said: Sequence[Token], found: Sequence[Match | None], row: Row, part: Part) -> Iterator[Contradiction]:
+def _speaker(
+    said: Sequence[Token], found: Sequence[Match | None], row: Row, part: ClauseSpan
+) -> Iterator[Contradiction]:
     """What one review says, said to be in another."""
     wrong = mistaken(said[part.first : part.end], found[part.first : part.end], row)
     if wrong:
@@ -258,7 +261,9 @@ def _speaker(said: Sequence[Token], found: Sequence[Match | None], row: Row, par
         yield Contradiction("speaker", f"in the row {review.name!r} says so", at, (part.first + name,))
 
 
-def _includes(said: Sequence[Token], found: Sequence[Match | None], row: Row, part: Part) -> Iterator[Contradiction]:
+def _includes(
+    said: Sequence[Token], found: Sequence[Match | None], row: Row, part: ClauseSpan
+) -> Iterator[Contradiction]:
     low = part.text.lower()
     says, denies = _INCLUDES.search(low), _LACKS.search(low)
     if not says or denies or re.search(r"\b(?:not|n't|no|without)\b", low):
@@ -306,8 +311,8 @@ def _roles(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> It
         role = _role(n, said, 5)
         places = [o for o in row.by.get(token.text, ()) if row.tokens[o].sentence >= 0]
         held = {_role(o, row.tokens, 4) for o in places}
-        named = "author" in said[n + 1].meaning.lemmas if n + 1 < len(said) else False
-        writes = role == "author" and (named or not any("author" in t.meaning.lemmas for t in said))
+        named = bool(_WRITERS & set(said[n + 1].meaning.lemmas)) if n + 1 < len(said) else False
+        writes = role == "author" and (named or not any(_WRITERS & set(t.meaning.lemmas) for t in said))
         if writes and places and _signs(said, found, row, places):
             yield Contradiction("role", f"{token.text!r} signs a review", match.at, (n,))
             continue
@@ -351,6 +356,11 @@ class Swap(NamedTuple):
 
 def swap(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> Swap:
     """The exchange of two words of one kind that brings a sentence nearest to the row; a gain of 0 if none does."""
+
+    def signed(token: Token) -> bool:
+        starts = [row.tokens[n].start for n in row.by.get(token.text, ()) if row.tokens[n].sentence >= 0]
+        return any(r.said <= start < r.end for r in reviews(row.content) for start in starts)
+
     best = Swap(0.0, -1, -1)
     pairs = [n for n, m in enumerate(found) if m and m.score >= DERIVED and row.tokens[m.at].sentence >= 0]
     at = {n: row.tokens[found[n].at].place for n in pairs}  # type: ignore[union-attr]
@@ -365,6 +375,8 @@ def swap(said: Sequence[Token], found: Sequence[Match | None], row: Row) -> Swap
             ):
                 continue
             names = said[a].name and said[b].name
+            if names and signed(said[a]) and signed(said[b]):  # who says what is another rule
+                continue
             if b == a + 1 and abs(said[a].place - said[b].place) <= 2:  # "Peru and Honduras": either order is right
                 continue
             if _kind(said[a]) in ("n", "v", "a", "r") and abs(at[a] - at[b]) > 10:

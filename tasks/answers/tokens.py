@@ -53,6 +53,7 @@ _THAN = re.compile(
 _FEWER = frozenset("less fewer shorter smaller lighter younger lower thinner narrower slower cheaper earlier".split())
 _IN_WHAT = re.compile(r"\s+(?:total|all|one|the|an?|each|every|this|that|its|their|your|stock|number|\d{4})\b")
 _GLUED = re.compile(r"(?<=[a-z])-(?=\d+(?:\.\d+)? ?(?:g|kg|mm|cm|ml|l|oz|lbs?|in|inch|ft|w|v)\b)")  # "set-105g"
+_COUNT = re.compile(r"(?<=\s)x(?=\d{1,3}(?![\w.]))")  # the x of "cloths x6"
 _BY = re.compile(r"(?<![a-wyz0-9.])(\d+(?:\.\d+)?[\"']?\s?)x(?=\s?\.?\d)")  # the x of 20x30
 
 _SMALL = {word: n for n, word in enumerate(
@@ -65,7 +66,7 @@ _ORDINALS = {word: n for n, word in enumerate(
 _TIMES = {"half": 0.5, "twice": 2.0, "thrice": 3.0, "double": 2.0, "triple": 3.0}
 _UNITS: dict[str, tuple[str, float]] = {}
 for _kind, _listed in {
-    "length": "0.0254 in inch inches|0.3048 ft foot feet|0.9144 yd yard yards|0.01 cm centimeter centimeters "
+    "length": "0.0254 in inch inches|0.3048 ft foot feet|0.9144 yd yds yard yards|0.01 cm centimeter centimeters "
     "centimetre centimetres|0.001 mm millimeter millimeters millimetre millimetres|1 m meter meters metre metres|"
     "1000 km kilometer kilometers kilometre kilometres|1609.34 mile miles",
     "mass": "0.0283495 oz ounce ounces|0.453592 lb lbs pound pounds|0.001 g gram grams gm|"
@@ -166,7 +167,7 @@ def tokens(text: str) -> list[Token]:
     """All tokens of `text`, in order."""
     plain, places = folded(text)
     spans = sentences(plain)
-    low, sentence = _GLUED.sub(" ", _BY.sub(r"\1 ", plain.lower())), 0
+    low, sentence = _COUNT.sub(" ", _GLUED.sub(" ", _BY.sub(r"\1 ", plain.lower()))), 0
     found: list[Token] = []
     state = _Reading(plain)
     for match in _TOKEN.finditer(low):

@@ -60,6 +60,8 @@ def test_bounds_of_any_comparative(text, bound):
         ("three in total", [3]),
         ("a billion copies", [1e9]),
         ("1.5 million", [1.5e6]),
+        ("Cleaning cloth x6", [6]),
+        ("Weight: 5ml-12g, set-105g", [5, 12, 105]),
     ],
 )
 def test_numbers_as_catalogues_write_them(text, values):
