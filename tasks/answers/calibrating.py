@@ -1,8 +1,8 @@
 """Calibrating: how sure finding must be in one catalogue, measured on questions made from the catalogue itself.
 
 The weights are those that shardtune brings (`weights.yaml`), fitted on catalogues of several kinds and sizes. How far
-they can be trusted depends on the catalogue: more products share more words. So the cuts are its own, the lowest at
-which made questions stay within the bounds.
+they can be trusted depends on the catalogue: more products share more words. So each catalogue has cuts of its own,
+half-way between those that shardtune brings and the lowest at which questions made from its rows stay in the bounds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import sqrt
 from pathlib import Path
 
 import yaml
@@ -47,7 +48,7 @@ class Bounds(Frozen):
 
     wrong: float = 0.008  # answered from another product, of questions with a row
     rowless: float = 0.008  # answered, of questions without a row
-    shown: float = 0.03  # answered or listed, of those whose row is hidden
+    shown: float = 0.033  # answered or listed, of those whose row is hidden
     strange: float = 0.015  # the same, of those about nothing that the catalogue ever had
 
 
@@ -136,9 +137,19 @@ def fitted(index: Index, rows: int = MOST) -> Calibration:
     """Cuts for this index, from questions about `rows` of its rows; weights as shardtune brings them."""
     held = brought()
     judged = judgements(examples(index, min(rows, len(index) // 2)), held.weights)
-    cuts = cut(judged, held.bounds)
+    cuts = _between(cut(judged, held.bounds), held.cuts)
     changed = {"rows": len(index), "questions": len(judged), "cuts": cuts, "measured": measured(judged, cuts)}
     return held.model_copy(update=changed)
+
+
+def _between(own: Cuts, brought: Cuts) -> Cuts:
+    """Cuts half-way, in logits. Two or three of a few hundred questions decide each cut of a catalogue alone."""
+
+    def mean(one: float, other: float) -> float:
+        odds = sqrt(one / (1 - one) * other / (1 - other))
+        return round(odds / (1 + odds), 4)
+
+    return Cuts(answer=mean(own.answer, brought.answer), listed=mean(own.listed, brought.listed))
 
 
 def judgements(made: Sequence[Example], weights: Weights) -> list[tuple[Example, Judged]]:

@@ -68,6 +68,8 @@ def find(question: str, index: Index, talk: Sequence[Found] = (), hidden: str | 
     state = decide(judged, weighed_by.cuts, index)
     if (judged.asked.leans and state != "one") and (last := _last(talk)):
         return last.model_copy(update={"question": question, "continued": True})
+    if judged.asked.leans and state == "several":
+        state = "none"  # it names nothing, so no list can be what it means
     if two := _two(question, judged, index, weighed_by):
         return two
     shown = judged.products[:LISTED]

@@ -243,9 +243,10 @@ class Index:
     def alike(self, stem: str) -> list[str]:
         """Stems of titles that `stem` may be a slip of the pen for, the likeliest first; never itself.
 
-        One edit apart, two from eight letters on; with the same first letter: tomatoes are no potatoes.
+        One edit apart, two from eight letters on; with the same first letter: tomatoes are no potatoes. Words of four
+        letters are one edit from too many others.
         """
-        if len(stem) < 4 or not stem.isalpha():
+        if len(stem) < 5 or not stem.isalpha():
             return []
         if stem[0] not in self._letters:
             held = self._searcher.terms_with_prefix("title", stem[0])

@@ -6,6 +6,7 @@ quem escreveu) or names a kind of thing tells little; what else there is tells a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from tasks.answers.index import Index
@@ -14,6 +15,9 @@ from tasks.answers.words import counts, languages, standing_for, stems, words
 ASKS, KINDS, FOREIGN, NAMED = 0.15, 0.35, 0.3, 0.6  # shares of a word's weight
 SLIP, COMMONER, COUNTED = 0.8, 0.7, 0.9  # how far a reading counts as the word
 LONGEST = 40  # words of a question that are read
+_ABOUT_IT = re.compile(
+    r"\b(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should) (?:it|they|he|she)\b", re.IGNORECASE
+)
 _AND = frozenset("and e y und et en".split())
 
 
@@ -40,7 +44,7 @@ class Asked:
     stems: tuple[str, ...]  # all of its words
     terms: tuple[Term, ...]
     bare: bool
-    leans: bool  # on what was talked about: a pronoun, or an `and` before, and at most one word that tells
+    leans: bool  # on what was talked about: it asks about `it`, or has a pronoun or an `and` and one word that tells
     language: str
 
     @property
@@ -65,7 +69,7 @@ def read(question: str, index: Index) -> Asked:
             terms.append(_term(stem, share, language, index))
     told = [term for term in terms if term.share > KINDS and not (term.foreign and term.unknown)]
     pronoun = bool(standing_for() & set(raw)) or (bool(raw) and raw[0] in _AND)
-    leans = not told or (pronoun and len(told) < 2)
+    leans = not told or (pronoun and len(told) < 2) or bool(_ABOUT_IT.search(question))
     return Asked(question, tuple(stem for _, stem in found), tuple(terms), not told, leans, language)
 
 

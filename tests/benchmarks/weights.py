@@ -25,7 +25,7 @@ from tests.benchmarks.retrieval import rows_of
 PLACE = Path(tasks.answers.__file__).parent / "weights.yaml"
 ROWS = 1_200
 SEED = 11  # not that of calibrating, so that no question is both learned from and measured
-DRAWN = 10.0  # how strongly weights are drawn towards 0
+DRAWN = 1.0  # how strongly weights are drawn towards 0
 NOTHING = Weights(
     rank=Head(start=0.0, weights=(0.0,) * len(FEATURES)),
     answer=Head(start=0.0, weights=(0.0,) * len((*FEATURES, *BESIDE))),

@@ -69,7 +69,7 @@ def test_half_of_the_questions_of_every_form_keep_the_rates(opened):
     """The half that was looked at; the other half is for `python -m tests.benchmarks.retrieval`."""
     shares, missed = rates(opened, [case for case in ASKED if not held_out(case["question"])])
     assert shares["wrong"] == 0 and shares["declined"] == 1, missed
-    assert shares["right"] >= 0.75 and shares["among"] >= 0.86, missed
+    assert shares["right"] >= 0.85 and shares["among"] >= 0.9, missed
 
 
 def test_a_comparison_is_about_both_products(opened):
@@ -82,6 +82,9 @@ def test_a_follow_up_is_about_what_the_talk_was_about(opened):
     then = find("and how long is it?", opened, [first])
     assert (then.state, then.continued, uids(then)[0], then.question) == ("one", True, {"C002"}, "and how long is it?")
     assert find("and how long is it?", opened).state == "none"
+    asked = find("is it dishwasher safe?", opened, [first])
+    assert (asked.continued, uids(asked)[0]) == (True, {"C002"})
+    assert find("is it dishwasher safe?", opened).state == "none"  # and no list of what is dishwasher safe
     changed = find("What is How Glaciers Talk?", opened, [first, then])
     assert (changed.continued, uids(changed)[0]) == (False, {"S008"})
 

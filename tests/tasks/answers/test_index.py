@@ -58,7 +58,8 @@ def test_words_are_told_by_how_many_rows_have_them(opened):
 
 
 @pytest.mark.parametrize(
-    ("stem", "meant"), [("coper", ["copper"]), ("balelt", ["ballet"]), ("ketl", ["kettl"]), ("opper", []), ("12", [])]
+    ("stem", "meant"),
+    [("coper", ["copper"]), ("balelt", ["ballet"]), ("kettel", ["kettl"]), ("ketl", []), ("opper", []), ("12", [])],
 )
 def test_a_slip_of_the_pen_is_like_a_word_with_the_same_first_letter(opened, stem, meant):
     assert opened.alike(stem) == meant
