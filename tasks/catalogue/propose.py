@@ -117,10 +117,23 @@ def propose(catalogue: Catalogue) -> Proposal:
     records = list(_sample(catalogue, how))
     if not records:
         raise CatalogueError(f"{uri!r} holds no record: give a file with at least one product")
+    if _keyed(records):
+        raise CatalogueError(
+            f"{uri!r} is one object with a product under each key, such as {next(iter(records[0]))[:64]!r}: make it an "
+            "array whose products hold their key, as `jq '[to_entries[] | .value + {uid: .key}]'` does"
+        )
     columns = _columns(records)
     fields, why, more = _fields(uri, columns, len(records))
     names = tuple(c.name for c in columns)
     return Proposal(how, fields, why, (*notes, *more), names, tuple(records), len(records))
+
+
+def _keyed(records: list[dict[str, Any]]) -> bool:
+    """Whether the one record holds products by their ids: read as a product it would mix all of them."""
+    values = list(records[0].values()) if len(records) == 1 else []
+    if len(values) < 2 or not all(isinstance(value, dict) and value for value in values):
+        return False
+    return all({*value} & {*values[0]} for value in values)
 
 
 def _read_as(catalogue: Catalogue) -> tuple[How, list[str]]:

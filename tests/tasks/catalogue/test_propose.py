@@ -100,7 +100,15 @@ def test_without_names_that_tell_the_texts_do(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("data", "told"), [(b"", "holds no record"), (b'{"a": 1}\n{"a": 2}\n', "no column that looks like a title.*'a'")]
+    ("data", "told"),
+    [
+        (b"", "holds no record"),
+        (b'{"a": 1}\n{"a": 2}\n', "no column that looks like a title.*'a'"),
+        (
+            b'{"P1": {"name": "Oak Stool"}, "P2": {"name": "Iron Lamp"}}',
+            "a product under each key, such as 'P1'.*to_entries",
+        ),
+    ],
 )
 def test_what_is_no_catalogue_says_so(tmp_path, data, told):
     (tmp_path / "a.jsonl").write_bytes(data)
