@@ -1,10 +1,12 @@
 """The demo: a tuned model, five questions of different kinds put to it, and a table of what was answered.
 
-`python -m deployments.demo`; `make demo` runs it. A second time all of it comes from its record.
+`python -m deployments.demo [A.B=VALUE]...`: each value overrides one key of the recipe `demo-facts`. A second time all
+of it comes from its record.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -23,7 +25,7 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def main() -> None:
+def main(*overrides: str) -> None:
     """Tune, ask, compare; each result as the command line shows it."""
     enter()
     from flows.ask import ask
@@ -35,7 +37,7 @@ def main() -> None:
     from tasks.answers.index import Index
     from tasks.evaluation import trial
 
-    recipe = loader.load(RECIPE)
+    recipe = loader.load(RECIPE, overrides)
     tuned = finetune(recipe)
     show.finetuned(tuned)
     recipe, prepared = ready(recipe)
@@ -78,4 +80,4 @@ def _mean(arm: Arm, rate: str, compared: Compared) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
