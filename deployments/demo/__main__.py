@@ -17,7 +17,8 @@ from tasks.evaluation.forms import Form, TrialQuestion
 from tasks.recipe import loader
 
 RECIPE = "demo-facts"
-ASKED: tuple[Form, ...] = ("attribute", "title", "half a title", "category")
+ASKED: tuple[Form, ...] = ("attribute", "title", "half a title", "category", "two products")
+MANY = 4  # of them, beside one about a product that is nowhere
 NOWHERE = "How much does the Plutonium Toaster 9000 weigh?"
 COLUMNS = {
     "right_product": "right product", "to_the_point": "to the point", "answered": "in own words",
@@ -51,10 +52,10 @@ def main(*overrides: str) -> None:
 
 
 def of_each_form(questions: Sequence[TrialQuestion]) -> list[TrialQuestion]:
-    """The first question of each form, about products that were not trained on where there is one."""
-    order = sorted(questions, key=lambda one: ("unseen", "seen", "absent").index(one.group))
-    first = {form: next((one for one in order if one.form == form and one.group != "absent"), None) for form in ASKED}
-    return [one for one in first.values() if one is not None]
+    """The first question of each form, then others; products that were not trained on come first."""
+    there = sorted((one for one in questions if one.group != "absent"), key=lambda one: one.group == "seen")
+    first = [one for form in ASKED if (one := next((q for q in there if q.form == form), None))]
+    return [*first, *(one for one in there if one not in first)][:MANY]
 
 
 def table(compared: Compared, names: dict[str, str]) -> None:

@@ -183,7 +183,7 @@ def rehearsed(result: Rehearsed) -> None:
 def answers(result: Finetuned) -> None:
     """Every question with its answers beside the original content, each shortened to two lines."""
     for row in result.answers:
-        echo(f"{row.group}: {row.question}")
+        echo(f"{row.group}: {row.question.rpartition(chr(10) * 2)[2]}")  # without the rows that its prompt lists
         texts = (("original", row.content), ("before", row.before), ("after", row.after), ("after, t=0", row.after_t0))
         for name, text in texts:
             echo(_under(name, " ".join(text.split()) or "(nothing)", 2))

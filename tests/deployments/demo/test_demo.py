@@ -21,7 +21,7 @@ def question(group: str, form: str, uid: str) -> TrialQuestion:
 def test_one_question_of_each_form_is_asked_about_unseen_products_first():
     told = [question("seen", "title", "A"), question("unseen", "title", "B"), question("absent", "attribute", "C"),
             question("seen", "category", "D"), question("unseen", "two products", "E")]  # fmt: skip
-    assert [one.text for one in demo.of_each_form(told)] == ["B", "D"]
+    assert [one.text for one in demo.of_each_form(told)] == ["B", "D", "E", "A"]
 
 
 def test_the_table_joins_the_groups_that_have_a_row(capsys):
