@@ -31,8 +31,8 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 $(DEMO): $(STAMP) deployments/demo/catalogue.py
 	@$(BIN)/shardtune sample --out $@
 
-demo: $(STAMP) $(DEMO)  ## the main job: a small made-up catalogue, a tuned model, its evidence
-	@$(BIN)/shardtune finetune --recipe demo
+demo: $(STAMP) $(DEMO)  ## the main job: a small made-up catalogue, a tuned model, questions to it, its evidence
+	@$(BIN)/python -m deployments.demo
 
 up: $(STAMP) $(DEMO)  ## Prefect, MLflow and workers on this machine, until Ctrl-C
 	@$(BIN)/shardtune up

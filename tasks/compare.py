@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact
@@ -119,7 +120,7 @@ def _compared(
 ) -> Compared:
     """What the marks come to; the key and the catalogue are not in it yet."""
     styles: dict[Way, StyleName] = {"alone": trial.closed(recipe.export.style), "with rows": "grounded"}
-    first = [m.group for m in marks if m.arm == marks[0].arm]
+    groups = [Counter(m.group for m in marks if m.arm == arm) for arm in dict.fromkeys(m.arm for m in marks)]
     return Compared(
         key="",
         recipe=recipe.name,
@@ -127,7 +128,7 @@ def _compared(
         measure=recipe.compare.measure,
         targets=tuple(targets),
         decodings={way: _drawn(recipe, style).model_dump() for way, style in styles.items()},
-        questions={group: first.count(group) for group in dict.fromkeys(first)},
+        questions={group: max(g[group] for g in groups) for group in dict.fromkeys(m.group for m in marks)},
         arms=arms(marks),
         verdicts=verdicts(marks, recipe.compare.measure, recipe.seed),
         simulated=any(t.simulated for t in targets),

@@ -47,7 +47,7 @@ def main(*overrides: str) -> None:
     show.echo("\nFive questions to the tuned model, each answered as `shardtune ask` does it:\n")
     show.replied(ask((*chosen, NOWHERE), tuned.key, recipe))
     compared = compare(("base", tuned.key), recipe)
-    table(compared, {"base": "base", tuned.key: "tuned", trial.QUOTES: "no model, quotes"})
+    table(compared, {compared.targets[-1].name: "tuned", trial.QUOTES: "no model, quotes"})
     show.echo(f'\nask it yourself: .venv/bin/shardtune ask --model {tuned.key} "…"')
 
 
