@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -23,13 +22,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from deployments.demo import catalogue
-from tasks.answers import index
+from tasks.answers import index, practice
 from tasks.answers.finding import find
 from tasks.core import settings
 from tasks.core.models import CleanShard
 from tasks.recipe import loader
 
-QUERIES = 2_000
+ROWS = 600  # that questions are made from, about two each
 
 
 def shards_of(place: Path) -> list[CleanShard]:
@@ -45,17 +44,9 @@ def questions(place: Path) -> list[str]:
     return list(json.loads((place / "questions.json").read_text()))
 
 
-def made(place: Path) -> list[str]:
-    """Titles as they stand, with a word left out, and half-sentences of descriptions, mixed."""
-    chance, asked = random.Random(1), []
-    picked = chance.sample(shards_of(place), min(8, len(shards_of(place))))
-    rows = [r for s in picked for r in pq.read_table(s.uri, columns=["title", "content"]).slice(0, 2_000).to_pylist()]
-    for number, row in enumerate(chance.sample(rows, min(QUERIES, len(rows)))):
-        words = row["title"].split()
-        if number % 3 == 1 and len(words) > 3:
-            words.pop(chance.randrange(len(words)))
-        asked.append(" ".join(row["content"].split()[:12] if number % 3 == 2 else words))
-    return asked
+def made(opened: index.Index) -> list[str]:
+    """Questions of all kinds that have a row, made from the catalogue's own rows by another seed than calibrating's."""
+    return [one.text for one in practice.practised(opened, ROWS, 1) if not one.hidden]
 
 
 def shardtune_build(place: Path) -> None:
@@ -168,9 +159,9 @@ def compare(place: Path, rows: int) -> None:
         loader.load(None, [f"catalogue.uri={place}/catalogue.json", f"catalogue.lines_per_shard={-(-rows // 70)}"])
     )
     (place / "shards.json").write_text(json.dumps([s.model_dump(mode="json") for s in prepared.shards]))
-    (place / "questions.json").write_text(json.dumps(made(place)))
     print(f"{prepared.kept:,} rows in {len(prepared.shards)} shards")
     index.update(place / "grown", prepared.shards[:-1])
+    (place / "questions.json").write_text(json.dumps(made(index.Index(place / "grown"))))
     print(f"{'way':20}{'wall s':>9}{'CPU s':>9}{'peak MB':>9}{'own MB':>9}{'p50 ms':>9}{'p95 ms':>9}")
     for way in WAYS:
         call = [sys.executable, "-m", "tests.benchmarks.index", "--way", way.__name__, "--place", str(place)]
