@@ -9,6 +9,7 @@ from prefect import flow
 from flows.prepare import ready
 from tasks import respond
 from tasks.answers import ask
+from tasks.answers.finding import Found
 from tasks.answers.index import Index
 from tasks.answers.reply import Reply
 from tasks.backends.local.resident import resident
@@ -26,8 +27,14 @@ def opened(model: str, recipe: Recipe | None, style: StyleName | None) -> Callab
     drawn = ask.decoding(recipe.evaluate, target.style, recipe.seed)
     told = resident(target.tune, target.model)
 
+    talk: list[Found] = []  # a question without a product of its own goes on with the one before it
+
     def one(question: str) -> Reply:
-        replies = ask.replies([question], target, index, recipe.ask, drawn, lambda _, talks, drawn: told(talks, drawn))
+        looked = ask.retrieve(question, index, recipe.ask, talk=talk)
+        talk.append(looked[0])
+        replies = ask.replies(
+            [question], target, index, recipe.ask, drawn, lambda _, talks, drawn: told(talks, drawn), looked=[looked]
+        )
         traces.write(replies, target.run_id)
         return replies[0]
 

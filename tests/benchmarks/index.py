@@ -45,7 +45,7 @@ def questions(place: Path) -> list[str]:
 
 
 def made(opened: index.Index) -> list[str]:
-    """Questions of all kinds that have a row, made from the catalogue's own rows by another seed than calibrating's."""
+    """Questions of all kinds, with and without a row, made by another seed than those that calibrate."""
     return [one.text for one in practice.practised(opened, ROWS, 1) if not one.hidden]
 
 
