@@ -21,7 +21,6 @@ from tasks.core.models import Export, Finetuned, Prepared
 from tasks.examples.templates import Rendering
 from tasks.recipe.model import Recipe
 from tasks.recipe.tuning import LocalTune, Tune
-from tasks.record import feedback
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +134,8 @@ def _link(recipe: Recipe, prepared: Prepared, shards: Sequence[int], before: int
 
 def _corrected(link: Link, prepared: Prepared) -> Link:
     """The link, its last training examples those that people gave. What is left out of these is a warning each."""
+    from tasks.record import feedback  # MLflow's client: prepare does without it
+
     usable, left_out = corrections.usable(feedback.corrections(), prepared.shards)
     for one, why in left_out:
         log.warning("the correction %r is not learned: %s", one.trace, why)

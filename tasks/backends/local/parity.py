@@ -19,7 +19,9 @@ from tasks.core.models import Frozen, Parity
 from tasks.examples.tokens import IGNORED
 
 PROMPTS, TOKENS = 4, 24
-BOUND = 0.02  # allowed mean KL divergence in nats: merging rounds once, to the precision of this machine
+# Merging rounds once, to the precision of this machine: mean nats of probability that may move by it. To bfloat16,
+# 0.026 were seen on a model tuned at a high learning rate.
+BOUND = 0.05
 
 
 class RecordedAnswers(Frozen):
