@@ -132,7 +132,14 @@ def marks(run_id: str) -> list[dict[str, object]]:
 def answered(run_id: str) -> dict[str, object]:
     """The first question for a title that the champion answered in its own words."""
     told = [m for m in marks(run_id) if str(m["arm"]).endswith("champion with rows") and m["form"] == "title"]
-    return next(m for m in told if m["answered"] and m["group"] != "absent")
+    return next(m for m in told if m["answered"] and m["right_product"] and m["group"] != "absent")
+
+
+def titles(place: Path) -> dict[str, str]:
+    """The title of each row by its uid. Rows of one title are one product, and either may be the source."""
+    lines = (place / "catalogue.json").read_bytes().splitlines()
+    rows = (json.loads(line) for line in lines if line.startswith(b'{"') and line.endswith(b"}"))
+    return {row["uid"]: row["title"] for row in rows if "uid" in row and "title" in row}
 
 
 def test_compare_gives_a_table_verdicts_and_a_report_and_is_made_once(champion, place):
@@ -293,7 +300,8 @@ def test_the_registered_model_of_a_provider_answers_with_sources(champion, place
     served = mlflow.pyfunc.load_model("models:/grounded@champion")
     asked = [known["question"], "What is the Plutonium Toaster 9000?"]
     first, second = map(json.loads, served.predict(asked, params={"checked": True}))
-    assert (first["state"], first["source"]["uid"], second["state"]) == ("answered", known["uid"], "none")
+    assert (first["state"], second["state"]) == ("answered", "none")
+    assert first["source"]["title"] == titles(place)[str(known["uid"])]
 
 
 @pytest.fixture
@@ -325,7 +333,8 @@ def test_it_answers_over_http_from_mlflow_models_serve(served, place):
     asked = {"inputs": [known["question"], "What is the Plutonium Toaster 9000?"], "params": {"checked": True}}
     told = httpx.post(served, json=asked, timeout=None).json()["predictions"]
     first, second = map(json.loads, told)
-    assert (first["state"], first["source"]["uid"], first["problems"]) == ("answered", known["uid"], [])
+    assert (first["state"], first["problems"]) == ("answered", [])
+    assert first["source"]["title"] == titles(place)[str(known["uid"])]
     assert first["source"]["quote"].startswith(first["text"].removesuffix("[simulated]").strip()[:40])
     assert (second["state"], second["source"]) == ("none", None)
     alone = httpx.post(served, json={"inputs": asked["inputs"][:1]}, timeout=None).json()["predictions"]
@@ -334,7 +343,7 @@ def test_it_answers_over_http_from_mlflow_models_serve(served, place):
 
 def test_the_guard_counts_every_group(champion, place):
     compared = compare(("base", "champion"), grounded(place))
-    assert compared.said("champion + retrieval", "base + retrieval", GUARD).questions == 36
+    assert compared.said("champion with rows", "base with rows", GUARD).questions == 36
 
 
 def test_a_model_tells_where_it_comes_from(champion):
@@ -344,7 +353,7 @@ def test_a_model_tells_where_it_comes_from(champion):
     assert (link.key, link.job, link.model) == (champion.key, champion.job, champion.model)
     assert shard["lines"] == shard["kept"] + sum(shard["dropped"].values()) + shard["quarantined"] == 600
     assert {e.split for e in link.exports} == {"train", "holdout"} and all(e.digest for e in link.exports)
-    assert any("better by supported" in verdict for verdict in found.verdicts)
+    assert any("better by 'answered in own checked words'" in verdict for verdict in found.verdicts)
     assert [(v.name, v.aliases) for v in found.versions] == [("grounded/1", ("champion",))]
     assert link.cost["usd"] > 0
 
