@@ -97,7 +97,7 @@ def test_logging_in(page, service, picture):
     box.fill(service.login()["prefect"])
     page.get_by_role("button", name="Login").click()
     page.get_by_role("link", name="Deployments").click()
-    expect(page.get_by_text("17 Deployments")).to_be_visible()
+    expect(page.get_by_text("18 Deployments")).to_be_visible()
     picture("deployments")
 
 
