@@ -237,7 +237,8 @@ def ask(running: Stack) -> None:
 def served(running: Stack) -> None:
     """The demo's model is made champion, as a person does it in MLflow, and answers over HTTP with its source."""
     began, (link,), api = time.monotonic(), links(running, "demo"), "/api/2.0/mlflow"
-    version = {"name": "demo", "source": tags(link)[names.KEPT], "run_id": link["info"]["run_id"]}
+    model = tags(link)[names.KEPT]  # models:/ID
+    version = {"name": "demo", "source": model, "model_id": model.rpartition("/")[2], "run_id": link["info"]["run_id"]}
     for path, body in (
         ("registered-models/create", {"name": "demo"}),
         ("model-versions/create", version),
